@@ -1,0 +1,55 @@
+# Evergreet: the commands. `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT := false
+
+.PHONY: help
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) (once, about a minute) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e . --group dev
+	@touch $@
+
+.PHONY: setup
+setup: $(STAMP) ## Make the virtual environment
+
+.PHONY: demo
+demo: $(STAMP) ## A sample shop, one campaign through Prefect, the balance and the mails
+	@$(BIN)/python -m evergreet.demo
+
+.PHONY: up
+up: $(STAMP) ## A local Prefect server with UI, a worker and all deployments
+	@$(BIN)/python -m evergreet.orchestration.up
+
+.PHONY: test
+test: $(STAMP) ## All tests
+	@$(BIN)/python -m pytest -n 2 --dist loadscope -q
+
+.PHONY: check
+check: $(STAMP) ## What CI runs: format, lint, types, imports, tests, wheel
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory wheel
+
+.PHONY: wheel
+wheel: $(STAMP) ## Build the wheel and try it in an empty folder
+	@$(BIN)/python tests/wheel.py
+
+.PHONY: format
+format: $(STAMP) ## Format and mend what can be mended
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+.PHONY: constraints
+constraints: ## Pin the versions anew
+	@$(BIN)/uv pip compile --quiet --universal --no-emit-index-url --no-header --group dev pyproject.toml -o constraints.txt

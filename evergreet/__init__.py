@@ -1,0 +1,3 @@
+"""Evergreet: lifecycle marketing on Prefect, with a send ledger that balances."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,32 @@
+"""The command line. Command modules import what they need when they run, so that `--help` stays fast."""
+
+import sys
+
+import typer
+
+from evergreet.commands import campaigns, connectors, data, database, lifecycle, messages, operations
+
+app = typer.Typer(
+    name="evergreet",
+    help="Lifecycle marketing on Prefect, with a send ledger that balances.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for module in (data, lifecycle, campaigns, messages, operations, connectors, database):
+    app.add_typer(module.app)
+
+
+def main() -> None:
+    """Run a command; what a person can mend is a sentence on standard error and exit code 1."""
+    from evergreet.errors import ConnectorError, EvergreetError
+
+    try:
+        app()
+    except (EvergreetError, ConnectorError) as error:
+        typer.secho(str(error), err=True, fg="red")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.secho("Stopped. What was done is stored; run the same command again to go on.", err=True)
+        sys.exit(130)

@@ -1,0 +1,5 @@
+"""Connectors: list and check."""
+
+import typer
+
+app = typer.Typer()

@@ -1,0 +1,5 @@
+"""Data in: contacts, events, suppressions."""
+
+import typer
+
+app = typer.Typer()

@@ -1,0 +1,5 @@
+"""Stages and moves."""
+
+import typer
+
+app = typer.Typer()

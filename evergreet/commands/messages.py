@@ -1,0 +1,5 @@
+"""Messages: preview and test sends."""
+
+import typer
+
+app = typer.Typer()

@@ -1,0 +1,5 @@
+"""The ledger: audit, workers, reconcile, hold, retry, serve."""
+
+import typer
+
+app = typer.Typer()

@@ -1,0 +1,67 @@
+"""Errors, typed by what the caller does next."""
+
+from datetime import timedelta
+from typing import Literal
+
+
+class EvergreetError(Exception):
+    """Something a person can mend: the message says what happened, on what, and what to do."""
+
+
+class ConfigurationError(EvergreetError):
+    """A setting is missing or wrong."""
+
+
+class DefinitionError(EvergreetError):
+    """A campaign, lifecycle or template definition is wrong; raised when it is loaded."""
+
+
+class DataError(EvergreetError):
+    """An input file or argument cannot be used as it is."""
+
+
+class SchemaError(EvergreetError):
+    """The database schema is missing, older or newer than this program."""
+
+
+class OwnershipLost(EvergreetError):
+    """This worker no longer owns what it was working on: it must stop and write nothing more."""
+
+
+class ConnectorError(Exception):
+    """What a connector reports; each subclass says what the engine does next."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Retryable(ConnectorError):
+    """Try again later.
+
+    `accepted` is "no" when it is certain that nothing was accepted, "maybe" when the provider may have
+    accepted the message (the row becomes `unknown`). `retry_after` is the time the provider asked for.
+    """
+
+    def __init__(
+        self, reason: str, *, accepted: Literal["no", "maybe"] = "no", retry_after: timedelta | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.accepted = accepted
+        self.retry_after = retry_after
+
+
+class Permanent(ConnectorError):
+    """This message will never be accepted; others may be.
+
+    `address_invalid` is true only when the provider says that the mailbox does not exist (a hard bounce,
+    such as 550 5.1.1): the address is then suppressed.
+    """
+
+    def __init__(self, reason: str, *, address_invalid: bool = False) -> None:
+        super().__init__(reason)
+        self.address_invalid = address_invalid
+
+
+class Misconfigured(ConnectorError):
+    """The fault is ours (credentials, sender, settings): nothing was accepted and the channel must halt."""

@@ -1,0 +1,125 @@
+"""All settings of the engine in one place: environment variables with the prefix EVERGREET_, or `.env`.
+
+A connector's own settings stand beside the connector.
+"""
+
+import os
+import secrets
+from datetime import time
+from functools import cache
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from evergreet.errors import ConfigurationError
+
+
+class Settings(BaseSettings):
+    """The engine's settings, checked when they are read."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="EVERGREET_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    database_url: SecretStr = Field(
+        default=SecretStr("sqlite:///.evergreet/evergreet.db"),
+        description="SQLite file (embedded default) or postgresql://user:password@host/name.",
+    )
+    data_dir: Path = Field(default=Path(".evergreet"), description="Where the embedded default keeps its files.")
+    campaigns: str = Field(default="flows", description="Package that holds the campaigns.")
+    templates: str = Field(default="templates", description="Package or folder that holds the message templates.")
+    lifecycle: str = Field(default="experience", description="Name of the lifecycle preset.")
+    email: str = Field(default="outbox", description="Name of the connector that sends email.")
+    company: str = Field(default="Fernway Supply", description="The name customers know you by.")
+    sender: str = Field(default="Fernway Supply <hello@fernway.example>", description="From: of every email.")
+    reply_to: str | None = Field(default=None, description="Reply-To:, when it differs from the sender.")
+    postal_address: str = Field(
+        default="Fernway Supply, 14 Mill Lane, Bristol BS1 4DJ, United Kingdom",
+        description="Postal address in the footer; the law of most countries asks for it.",
+    )
+    site_url: str = Field(default="https://www.fernway.example", description="Your shop or site; links point there.")
+    public_url: str = Field(
+        default="https://mail.fernway.example",
+        description="Where `evergreet serve` is reached by customers (HTTPS): unsubscribe links point there.",
+    )
+    secret_keys: tuple[SecretStr, ...] = Field(
+        default=(),
+        description="JSON list of keys that sign links and hash erased addresses; the newest last, old ones stay. "
+        "Empty: SQLite keeps a generated key in the data folder; PostgreSQL requires it.",
+    )
+    default_timezone: str = Field(default="UTC", description="IANA zone of contacts that have none.")
+    default_locale: str = Field(default="en", description="Locale of contacts that have none.")
+    quiet_from: time | None = Field(default=None, description="No marketing mail from this local time, e.g. 21:00 …")
+    quiet_until: time | None = Field(default=None, description="… until this local time, e.g. 08:00.")
+    cap: int | None = Field(
+        default=None, ge=1, description="At most so many marketing emails per contact over all campaigns …"
+    )
+    cap_days: int = Field(default=7, ge=1, description="… within so many days.")
+    threads: int = Field(default=4, ge=1, le=64, description="Hand-overs that run side by side in one worker.")
+    window: int | None = Field(
+        default=None, ge=1, le=1000, description="Marketing messages per intent; empty: what the connector says."
+    )
+    hand_over_seconds: int = Field(
+        default=60, ge=1, description="A window not handed over this long after its intent is given back unsent."
+    )
+    retries: int = Field(default=8, ge=0, description="How often a message that was not accepted is tried again.")
+    retry_seconds: int = Field(default=60, ge=1, description="First pause before a new try; it doubles each time.")
+    retry_max_seconds: int = Field(default=6 * 3600, ge=1, description="Longest pause before a new try.")
+    owner_silence_seconds: int = Field(
+        default=300, ge=1, description="PostgreSQL ends a worker's session that was silent for this long."
+    )
+
+    @field_validator("default_timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as unknown:
+            raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Berlin") from unknown
+        return value
+
+    @property
+    def signing_keys(self) -> list[str]:
+        """The keys, oldest first. The embedded default makes one on first use and keeps it beside its data."""
+        if self.secret_keys:
+            return [key.get_secret_value() for key in self.secret_keys]
+        if not self.database_url.get_secret_value().startswith("sqlite"):
+            raise ConfigurationError(
+                "EVERGREET_SECRET_KEYS is not set. Unsubscribe links are signed with it and must work for years: "
+                "set it to a JSON list with one long random string, e.g. "
+                """["$(python -c 'import secrets; print(secrets.token_urlsafe(32))')"], and keep it."""
+            )
+        return [_kept_key(self.data_dir)]
+
+
+def _kept_key(folder: Path) -> str:
+    path = folder / "secret.key"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="ascii", opener=_private) as file:
+            file.write(secrets.token_urlsafe(32))
+    except FileExistsError:
+        pass
+    key = path.read_text(encoding="ascii").strip()
+    if not key:
+        raise ConfigurationError(f"{path} is empty. Restore it from your backup: links already sent are signed with it.")
+    return key
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+@cache
+def settings() -> Settings:
+    """Read the settings once; a wrong one is a sentence that names the variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"EVERGREET_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError(f"The settings cannot be used. {problems}.") from None

