@@ -125,8 +125,6 @@ class Campaign:
 
     `holdout` is a percentage of contacts who are enrolled but never sent marketing steps.
     `limit_per_day` is the blast radius: more messages than that within 24 hours pause the campaign.
-    `migrate` says what a changed definition means for those on the way: `finish` on the version they started
-    with, or go on with the `newest` one, matched by step key.
     """
 
     name: str
@@ -138,7 +136,6 @@ class Campaign:
     re_entry: ReEntry = "every"
     holdout: int = 0
     limit_per_day: int | None = 100_000
-    migrate: Literal["finish", "newest"] = "finish"
 
     def __post_init__(self) -> None:
         """Refuse what would fail later."""

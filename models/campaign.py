@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, UniqueConstraint
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field
 
 from models.base import Id, Instant, Json, Table
@@ -12,7 +12,10 @@ from models.base import Id, Instant, Json, Table
 class CampaignRow(Table, table=True):
     """A campaign's state and cursor. It enrolls only what happened from `live_since` on.
 
-    `scanned_to` repeats the upper end of the newest stretch per source, so that the loss of a stretch shows.
+    `scanned_from` and `scanned_to` repeat the ends of its stretches, so that the loss of one shows;
+    `planned_to` is the moment up to which everything due has a message. Messages due between `held_since`
+    and `held_until` are unknown from the start (`evergreet hold`, after a restore). `state_by` says who set
+    the state: a person, the engine, or prefect.
     """
 
     __tablename__ = "campaign"
@@ -30,6 +33,8 @@ class CampaignRow(Table, table=True):
     scanned_from: int | None = Field(default=None, sa_type=Id)
     scanned_to: int | None = Field(default=None, sa_type=Id)
     planned_to: datetime | None = Field(default=None, sa_type=Instant)
+    held_since: datetime | None = Field(default=None, sa_type=Instant)
+    held_until: datetime | None = Field(default=None, sa_type=Instant)
     current_version_id: int | None = Field(default=None, sa_type=Id)
     created_at: datetime = Field(sa_type=Instant)
 
@@ -61,25 +66,26 @@ class TemplateVersion(Table, table=True):
 
 
 class Stretch(Table, table=True):
-    """A stretch of ingest positions, `low` ≤ position < `high`, that a campaign has scanned.
+    """A stretch of ingest positions, `low` ≤ position < `high`, and what a campaign did with it.
 
-    A backfill is a stretch of its own kind: everything below `high` that happened between `since` and the
-    campaign's `live_since`.
+    `scan`: everything in it that happened at or after `since` was enrolled. `gap`: passed over, because the
+    campaign was not live. Both together are contiguous. `backfill`: history taken in on request.
     """
 
     __tablename__ = "stretch"
     __table_args__ = (
-        UniqueConstraint("campaign_id", "kind", "low", "high"),
-        CheckConstraint("kind IN ('scan', 'backfill')", name="kind"),
+        Index("uq_stretch_contiguous", "campaign_id", "low", unique=True,
+              sqlite_where=text("kind <> 'backfill'"), postgresql_where=text("kind <> 'backfill'")),
+        CheckConstraint("kind IN ('scan', 'gap', 'backfill')", name="kind"),
         CheckConstraint("low < high", name="forward"),
-    )
+    )  # fmt: skip
 
     id: int | None = Field(default=None, primary_key=True, sa_type=Id)
     campaign_id: int = Field(foreign_key="campaign.id", sa_type=Id)
     kind: str = Field(default="scan", max_length=20)
     low: int = Field(sa_type=Id)
     high: int = Field(sa_type=Id)
-    since: datetime | None = Field(default=None, sa_type=Instant)
+    since: datetime = Field(sa_type=Instant)
     enrolled: int = Field(default=0, sa_type=Id)
     at: datetime = Field(sa_type=Instant)
 

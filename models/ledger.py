@@ -47,7 +47,7 @@ class Enrollment(Table, table=True):
     """One contact's passage through one occurrence of one campaign, pinned to a version.
 
     Who met the trigger but not the audience is recorded too (`excluded`, with the reason), so that every
-    trigger is accounted for.
+    trigger is accounted for. `zone` is the time zone that `next_due_at` was counted in.
     """
 
     __tablename__ = "enrollment"
@@ -73,6 +73,7 @@ class Enrollment(Table, table=True):
     reason: str = Field(default="", max_length=200)
     next_step: str | None = Field(default=None, max_length=100)
     next_due_at: datetime | None = Field(default=None, sa_type=Instant)
+    zone: str | None = Field(default=None, max_length=64)
 
 
 class Chunk(Table, table=True):
@@ -143,6 +144,7 @@ class Message(Table, table=True):
     channel: str = Field(default="email", max_length=20)
     purpose: str = Field(max_length=20)
     due_at: datetime = Field(sa_type=Instant)
+    zone: str | None = Field(default=None, max_length=64)
     state: str = Field(default="planned", max_length=20)
     reason: str = Field(default="", max_length=500)
     not_before: datetime | None = Field(default=None, sa_type=Instant)

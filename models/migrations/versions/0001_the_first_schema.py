@@ -33,6 +33,8 @@ def upgrade() -> None:
         sa.Column("scanned_from", Id, nullable=True),
         sa.Column("scanned_to", Id, nullable=True),
         sa.Column("planned_to", Instant(), nullable=True),
+        sa.Column("held_since", Instant(), nullable=True),
+        sa.Column("held_until", Instant(), nullable=True),
         sa.Column("current_version_id", Id, nullable=True),
         sa.Column("created_at", Instant(), nullable=False),
         sa.CheckConstraint(
@@ -213,17 +215,23 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=20), nullable=False),
         sa.Column("low", Id, nullable=False),
         sa.Column("high", Id, nullable=False),
-        sa.Column("since", Instant(), nullable=True),
+        sa.Column("since", Instant(), nullable=False),
         sa.Column("enrolled", Id, nullable=False),
         sa.Column("at", Instant(), nullable=False),
-        sa.CheckConstraint("kind IN ('scan', 'backfill')", name=op.f("ck_stretch_kind")),
+        sa.CheckConstraint("kind IN ('scan', 'gap', 'backfill')", name=op.f("ck_stretch_kind")),
         sa.CheckConstraint("low < high", name=op.f("ck_stretch_forward")),
         sa.ForeignKeyConstraint(["campaign_id"], ["campaign.id"], name=op.f("fk_stretch_campaign_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_stretch")),
-        sa.UniqueConstraint(
-            "campaign_id", "kind", "low", "high", name=op.f("uq_stretch_campaign_id_kind_low_high")
-        ),
     )
+    with op.batch_alter_table("stretch", schema=None) as batch_op:
+        batch_op.create_index(
+            "uq_stretch_contiguous",
+            ["campaign_id", "low"],
+            unique=True,
+            sqlite_where=sa.text("kind <> 'backfill'"),
+            postgresql_where=sa.text("kind <> 'backfill'"),
+        )
+
     op.create_table(
         "chunk",
         sa.Column("id", Id, nullable=False),
@@ -289,6 +297,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=200), nullable=False),
         sa.Column("next_step", sa.String(length=100), nullable=True),
         sa.Column("next_due_at", Instant(), nullable=True),
+        sa.Column("zone", sa.String(length=64), nullable=True),
         sa.CheckConstraint(
             "state IN ('active', 'finished', 'excluded', 'stopped')", name=op.f("ck_enrollment_state")
         ),
@@ -338,6 +347,7 @@ def upgrade() -> None:
         sa.Column("channel", sa.String(length=20), nullable=False),
         sa.Column("purpose", sa.String(length=20), nullable=False),
         sa.Column("due_at", Instant(), nullable=False),
+        sa.Column("zone", sa.String(length=64), nullable=True),
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("reason", sa.String(length=500), nullable=False),
         sa.Column("not_before", Instant(), nullable=True),
@@ -508,6 +518,13 @@ def downgrade() -> None:
         )
 
     op.drop_table("chunk")
+    with op.batch_alter_table("stretch", schema=None) as batch_op:
+        batch_op.drop_index(
+            "uq_stretch_contiguous",
+            sqlite_where=sa.text("kind <> 'backfill'"),
+            postgresql_where=sa.text("kind <> 'backfill'"),
+        )
+
     op.drop_table("stretch")
     op.drop_table("run")
     with op.batch_alter_table("event", schema=None) as batch_op:
