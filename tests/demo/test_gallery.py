@@ -1,0 +1,65 @@
+"""The page to look at the mails: everything is on it, nothing is fetched, no mail breaks out of its frame."""
+
+import json
+import re
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+from evergreet.demo.gallery import write_gallery
+
+
+def _mail(folder: Path, name: str, *, to: str, subject: str, html: str, date: str) -> None:
+    message = EmailMessage()
+    message["To"], message["Subject"], message["Date"] = to, subject, date
+    message.set_content("In plain words")
+    message.add_alternative(html, subtype="html")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(message.as_bytes())
+
+
+def _mails(page: Path) -> list[dict[str, Any]]:
+    found = re.search(
+        r'<script type="application/json" id="mails">(.*?)</script>', page.read_text("utf-8"), re.DOTALL
+    )
+    assert found
+    mails: list[dict[str, Any]] = json.loads(found[1])
+    return mails
+
+
+def test_the_page_holds_every_mail_newest_first(tmp_path: Path) -> None:
+    _mail(tmp_path / "outbox/new", "1.eml", to="Zoë <zoe@example.com>", subject="Erste", html="<p>eins</p>",
+          date="Mon, 09 Mar 2026 10:00:00 +0000")  # fmt: skip
+    _mail(tmp_path / "outbox/new", "2.eml", to="花子 <hanako@example.com>", subject="二", html="<p>zwei</p>",
+          date="Tue, 10 Mar 2026 10:00:00 +0000")  # fmt: skip
+    page = tmp_path / "mails.html"
+    assert write_gallery(tmp_path / "outbox", page, title="Mails of <the> demo") == 2
+    second, first = _mails(page)
+    assert (second["to"], second["subject"], second["html"].strip()) == (
+        "花子 <hanako@example.com>",
+        "二",
+        "<p>zwei</p>",
+    )
+    assert first["text"].strip() == "In plain words"
+    assert first["file"] == "new/1.eml"
+    assert "zoë" in first["found_by"]
+    assert "Mails of &lt;the&gt; demo" in page.read_text("utf-8")
+
+
+def test_a_mail_cannot_end_the_script_it_stands_in(tmp_path: Path) -> None:
+    evil = "</script><script>alert(1)</script>"
+    _mail(
+        tmp_path, "1.eml", to="a@example.com", subject=evil, html=evil, date="Mon, 09 Mar 2026 10:00:00 +0000"
+    )
+    page = tmp_path / "mails.html"
+    write_gallery(tmp_path, page, title="Mails")
+    assert _mails(page)[0]["subject"] == evil
+    assert "alert(1)</script>" not in page.read_text("utf-8")
+
+
+def test_the_page_fetches_nothing(tmp_path: Path) -> None:
+    page = tmp_path / "mails.html"
+    assert write_gallery(tmp_path / "none", page, title="Mails") == 0
+    text = page.read_text("utf-8")
+    assert "default-src 'none'" in text
+    assert not re.search(r"(src|href)=[\"']|https?://|@import", text)
