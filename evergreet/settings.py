@@ -20,7 +20,8 @@ class Settings(BaseSettings):
     """The engine's settings, checked when they are read."""
 
     model_config = SettingsConfigDict(
-        env_prefix="EVERGREET_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+        env_prefix="EVERGREET_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True,
+        env_ignore_empty=True,
     )
 
     database_url: SecretStr = Field(
