@@ -1,0 +1,205 @@
+"""Words, dates and money as a contact reads them: gettext catalogues and Babel's formats.
+
+Templates find these as `_()`, `{% trans %}` and the filters `money`, `number`, `date` and `datetime`. Where
+the contact is (`Place`) is set around a rendering and not handed through the template, so that macros know
+it too.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from gettext import NullTranslations
+from io import BytesIO, StringIO
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from babel import Locale, UnknownLocaleError, dates, numbers
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import Translations
+from jinja2 import Environment, pass_context
+from jinja2.runtime import Context
+
+WRITTEN_IN = "en"
+"""The language the templates themselves are written in."""
+
+LARGEST = Decimal(10) ** 15
+"""A larger amount is a mistake in the data, not a price."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a contact is: locale of numbers and money, locale of dates, zone, and words in their language.
+
+    Dates are part of a sentence and follow the language of the words: a German contact who is written to in
+    English reads "10 March 2026", but "64,00 €".
+    """
+
+    numbers: Locale
+    dates: Locale
+    words: Locale
+    zone: ZoneInfo
+    translations: NullTranslations
+
+    @property
+    def language(self) -> str:
+        """The language of the words, as the `lang` attribute wants it."""
+        return str(self.words).replace("_", "-")
+
+    @property
+    def direction(self) -> str:
+        """`ltr` or `rtl`, as the `dir` attribute wants it."""
+        return self.words.text_direction
+
+
+NOWHERE = Place(Locale("en"), Locale("en"), Locale("en"), ZoneInfo("UTC"), NullTranslations())
+_place: ContextVar[Place] = ContextVar("place", default=NOWHERE)
+
+
+@contextmanager
+def reading_in(place: Place) -> Iterator[None]:
+    """Use the words and formats of `place` inside the block, in this thread only."""
+    token = _place.set(place)
+    try:
+        yield
+    finally:
+        _place.reset(token)
+
+
+def place_of(locale: str, timezone: str, catalogues: Mapping[str, NullTranslations]) -> Place:
+    """Find the place of a contact; an unknown locale reads English, an unknown zone is UTC."""
+    mine = _locale(locale)
+    words, translations = Locale(WRITTEN_IN), NullTranslations()
+    for candidate in (str(mine), mine.language):
+        if candidate in catalogues:
+            words, translations = _locale(candidate), catalogues[candidate]
+            break
+    else:
+        if mine.language == WRITTEN_IN:
+            words = mine
+    spoken = mine if mine.language == words.language else _locale(f"{words.language}_{mine.territory}")
+    return Place(mine, spoken, words, _zone(timezone), translations)
+
+
+def catalogue(language: str, po: str) -> NullTranslations:
+    """Build translations from the text of a .po file."""
+    binary = BytesIO()
+    write_mo(binary, read_po(StringIO(po), locale=language))
+    binary.seek(0)
+    return Translations(fp=binary)
+
+
+@lru_cache(maxsize=1024)
+def _locale(name: str) -> Locale:
+    parts = name.partition(".")[0].replace("-", "_").split("_")
+    for length in range(len(parts), 0, -1):
+        try:
+            return Locale.parse("_".join(parts[:length]))
+        except (UnknownLocaleError, ValueError):
+            continue
+    return Locale(WRITTEN_IN)
+
+
+@lru_cache(maxsize=1024)
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return ZoneInfo("UTC")
+
+
+def _amount(value: Any) -> Decimal:
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError(f"{str(value)[:40]!r} is not a number") from None
+    if isinstance(value, bool) or not amount.is_finite() or abs(amount) > LARGEST:
+        raise ValueError(f"{str(value)[:40]!r} is not an amount")
+    return amount
+
+
+def _moment(value: Any) -> datetime | date:
+    """Read a time as events carry it: ISO 8601 text; without an offset it is UTC."""
+    if isinstance(value, str):
+        try:
+            value = date.fromisoformat(value) if len(value) == 10 else datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError(f"{value[:40]!r} is not a date in ISO 8601") from None
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, date):
+        return value
+    raise ValueError(f"{str(value)[:40]!r} is not a date")
+
+
+# The filters take the context only so that Jinja does not work out a constant once, at compile time.
+
+
+@pass_context
+def money(_context: Context, value: Any, currency: str | None = None) -> str:
+    """Write an amount with its currency (ISO 4217); without one, as a number with two decimals."""
+    locale, amount = _place.get().numbers, _amount(value)
+    if currency is None or currency == "":
+        return numbers.format_decimal(amount, format="#,##0.00", locale=locale)
+    if not (isinstance(currency, str) and len(currency) == 3 and currency.isascii() and currency.isalpha()):
+        raise ValueError(f"{str(currency)[:40]!r} is not a currency such as EUR")
+    return numbers.format_currency(amount, currency.upper(), locale=locale)
+
+
+@pass_context
+def number(_context: Context, value: Any) -> str:
+    """Write a number."""
+    return numbers.format_decimal(_amount(value), locale=_place.get().numbers)
+
+
+@pass_context
+def day(_context: Context, value: Any, style: str = "long") -> str:
+    """Write the date of a moment, in the contact's zone."""
+    place, moment = _place.get(), _moment(value)
+    if isinstance(moment, datetime):
+        moment = moment.astimezone(place.zone)
+    return dates.format_date(moment, _style(style), locale=place.dates)
+
+
+@pass_context
+def moment(_context: Context, value: Any, style: str = "long") -> str:
+    """Write the date and time of a moment, in the contact's zone."""
+    place, when = _place.get(), _moment(value)
+    if not isinstance(when, datetime):
+        raise ValueError(f"{value!r} has no time of day; use the filter date")
+    local = when.astimezone(place.zone)
+    written = dates.format_date(local, _style(style), locale=place.dates)
+    return f"{written}, {dates.format_time(local, 'short', locale=place.dates)}"
+
+
+def _style(style: str) -> Any:
+    if style not in {"full", "long", "medium", "short"}:
+        raise ValueError(f"{style!r} is not full, long, medium or short")
+    return style
+
+
+def install(environment: Environment) -> None:
+    """Give an environment the words and formats; it must have the extension `jinja2.ext.i18n`."""
+    environment.filters.update(money=money, number=number, date=day, datetime=moment)
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_translations(_WordsHere(), newstyle=True)  # type: ignore[attr-defined]
+
+
+class _WordsHere:
+    """The translations of the place that is read in just now."""
+
+    def gettext(self, message: str) -> str:
+        return _place.get().translations.gettext(message)
+
+    def ngettext(self, singular: str, plural: str, count: int) -> str:
+        return _place.get().translations.ngettext(singular, plural, count)
+
+    def pgettext(self, context: str, message: str) -> str:
+        return _place.get().translations.pgettext(context, message)
+
+    def npgettext(self, context: str, singular: str, plural: str, count: int) -> str:
+        return _place.get().translations.npgettext(context, singular, plural, count)

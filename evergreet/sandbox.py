@@ -1,0 +1,79 @@
+"""The Jinja environment that message templates run in: sandboxed, strict, without files."""
+
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined, TemplateError, TemplateSyntaxError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import missing
+
+from evergreet import localization
+
+
+class Missing(StrictUndefined):
+    """A value that is not there; using it says what to write."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        if self._undefined_hint:
+            return self._undefined_hint
+        if self._undefined_obj is missing:
+            return f"{self._undefined_name!r} is not defined"
+        return (
+            f"there is no {self._undefined_name!r} here for this contact; "
+            "ask `… is defined` first, or add `|default(…)`"
+        )
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """Contacts, events and options are data: `event.items` is the property of that name, not a method."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Look up `obj.attribute`."""
+        if isinstance(obj, Mapping) and attribute != "get":
+            return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+        return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Look up `obj[argument]`."""
+        if isinstance(obj, Mapping):
+            return obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
+        return super().getitem(obj, argument)
+
+
+def environment(sources: Mapping[str, str], **constants: str) -> Environment:
+    """Build an environment over these sources; `constants` are known everywhere, in macros as well."""
+    made = Sandbox(
+        loader=FunctionLoader(lambda name: (sources[name], name, lambda: True) if name in sources else None),
+        autoescape=lambda name: name is not None and name.endswith(".html"),
+        undefined=Missing,
+        extensions=["jinja2.ext.i18n", "jinja2.ext.loopcontrols"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        cache_size=-1,
+    )
+    localization.install(made)
+    made.globals.update(constants)
+    # The same data gives the same bytes, always.
+    del made.filters["random"], made.globals["lipsum"]
+    return made
+
+
+def place_of_error(error: Exception, sources: Mapping[str, str]) -> tuple[str, int] | None:
+    """Return the template and the line where an error arose: the innermost one that is a template."""
+    if isinstance(error, TemplateSyntaxError):
+        return error.name or error.filename or "?", error.lineno
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__, limit=None) if frame.filename in sources
+    ]
+    return (frames[-1].filename, frames[-1].lineno or 0) if frames else None
+
+
+def sentence(error: Exception) -> str:
+    """Say in one line what went wrong."""
+    what = (error.message if isinstance(error, TemplateError) else str(error)) or type(error).__name__
+    return " ".join(what.split())[:300]

@@ -1,0 +1,304 @@
+"""Reading a message template from its folder, with all it uses, and checking it before anyone gets it."""
+
+import difflib
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+
+import orjson
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po, write_po
+from jinja2 import Environment, TemplateSyntaxError, meta, nodes
+
+from evergreet.campaign import Purpose
+from evergreet.errors import ConfigurationError, DefinitionError
+from evergreet.sandbox import environment
+
+MESSAGE_NAMES = frozenset(
+    {
+        "contact",
+        "event",
+        "occurred_at",
+        "options",
+        "locale",
+        "timezone",
+        "purpose",
+        "campaign",
+        "step",
+        "topic",
+    }
+    | {"unsubscribe_url", "language", "direction"}
+)
+"""What a template knows about one message (`evergreet.rendering.MessageContext`, and the language chosen)."""
+
+COMPANY_NAMES = frozenset({"company", "postal_address", "site_url"})
+"""What a template and its macros know about the company (`evergreet.rendering.Surroundings`)."""
+
+OWN_PACKAGE = "templates"
+"""Evergreet's own templates; their `_base` serves roots that have none of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateSource:
+    """The sources of one message by file name, and the hash of them all; JSON-able, stored with each version.
+
+    `preview.json` is not among them: a new sample is not a new version. Translations are, as far as the
+    message uses them (`locales/<language>.po`).
+    """
+
+    name: str
+    hash: str
+    sources: dict[str, str]
+
+
+def catalogue_language(source_name: str) -> str | None:
+    """Return the language of a source that is a catalogue; None for a template."""
+    folder, _, file = source_name.partition("/")
+    return file.removesuffix(".po") if folder == "locales" and file.endswith(".po") else None
+
+
+def template_root(root: str) -> Path:
+    """Return the folder of a template root: an importable package, or a path to a folder."""
+    if root.isidentifier() or all(part.isidentifier() for part in root.split(".")):
+        try:
+            package = importlib.util.find_spec(root)
+        except ModuleNotFoundError:
+            package = None
+        if package is not None and package.submodule_search_locations:
+            return Path(next(iter(package.submodule_search_locations)))
+    if Path(root).is_dir():
+        return Path(root).resolve()
+    raise ConfigurationError(
+        f"EVERGREET_TEMPLATES={root}: there is no such package and no such folder. Name the package or the "
+        "folder that holds your message templates."
+    )
+
+
+def template_names(root: str) -> list[str]:
+    """Return the names of the messages below a root: folders with a subject or a body."""
+    folder = template_root(root)
+    found = {
+        path.parent.relative_to(folder)
+        for file in ("subject.txt", "body.html")
+        for path in folder.rglob(file)
+    }
+    return sorted(str(path.as_posix()) for path in found if not path.parts[0].startswith("_"))
+
+
+def load_template(root: str, name: str, *, purpose: Purpose | None = None) -> TemplateSource:
+    """Read and check a message template.
+
+    `root` is a package or a folder (`settings().templates`), `name` a folder in it such as
+    "thank_you/receipt". A marketing message (`purpose`) must show the unsubscribe link and the postal
+    address. Raises DefinitionError with the file, the line and what to write.
+    """
+    folder = template_root(root)
+    known = template_names(root)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        raise DefinitionError(
+            f"There is no template {name!r} in {folder}."
+            f"{f' Did you mean {near[0]!r}?' if near else ''} There are: {', '.join(known) or 'none'}."
+        )
+    for file in ("subject.txt", "body.html"):
+        if not (folder / name / file).is_file():
+            raise DefinitionError(f"Template {name!r} has no {file}: create {folder / name / file}.")
+    checked = _Checked(_search_path(folder))
+    for file in ("subject.txt", "body.html", "body.txt"):
+        if file != "body.txt" or (folder / name / file).is_file():
+            checked.add(f"{name}/{file}")
+    checked.check_names()
+    if purpose is Purpose.MARKETING:
+        checked.check_marketing(f"{name}/body.html")
+    sources = dict(sorted((checked.sources | checked.translations()).items()))
+    return TemplateSource(
+        name, hashlib.sha256(orjson.dumps(sources, option=orjson.OPT_SORT_KEYS)).hexdigest(), sources
+    )
+
+
+def _search_path(folder: Path) -> list[Path]:
+    return [folder] if (own := template_root(OWN_PACKAGE)) == folder else [folder, own]
+
+
+class _Checked:
+    """The files of one message, parsed, as they are found."""
+
+    def __init__(self, folders: list[Path]) -> None:
+        self.folders = folders
+        self.sources: dict[str, str] = {}
+        self.paths: dict[str, Path] = {}
+        self.trees: dict[str, nodes.Template] = {}
+        self.macro_files: set[str] = set()
+        self.environment: Environment = environment(self.sources)
+
+    def add(self, name: str) -> None:
+        """Read a file and, after it, all it refers to."""
+        if name in self.sources:
+            return
+        path = self._find(name)
+        self.paths[name] = path
+        try:
+            self.sources[name] = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise DefinitionError(f"{path}: this file is not UTF-8; save it as UTF-8.") from None
+        try:
+            tree = self.environment.parse(self.sources[name], name, name)
+            self.environment.compile(self.sources[name], name, name)  # finds unknown filters too
+        except TemplateSyntaxError as error:
+            raise DefinitionError(f"{path}, line {error.lineno}: {error.message}.") from None
+        self.trees[name] = tree
+        for reference in tree.find_all((nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)):
+            self._follow(name, reference)
+
+    def check_names(self) -> None:
+        """Refuse a variable that no message has."""
+        shared = {
+            made for name, tree in self.trees.items() if name not in self.macro_files for made in _made(tree)
+        }
+        for name, tree in self.trees.items():
+            is_macros = name in self.macro_files
+            known = COMPANY_NAMES | (_made(tree) if is_macros else shared | MESSAGE_NAMES)
+            for unknown in sorted(meta.find_undeclared_variables(tree) - known):
+                raise DefinitionError(
+                    f"{self.paths[name]}, line {_line_of(tree, unknown)}: {_advice(unknown, is_macros)}"
+                )
+            if is_macros:
+                self._check_top_level(name, tree)
+
+    def check_marketing(self, body: str) -> None:
+        """Refuse a marketing message without unsubscribe link or postal address."""
+        used = {
+            variable
+            for file in self._reachable(body)
+            for variable in meta.find_undeclared_variables(self.trees[file])
+        }
+        for variable, what in (("unsubscribe_url", "unsubscribe link"), ("postal_address", "postal address")):
+            if variable not in used:
+                raise DefinitionError(
+                    f"{self.paths[body]}: a marketing message must show the {what}. Extend "
+                    f"_base/layout.html, whose footer has it, or print {{{{ {variable} }}}} yourself."
+                )
+
+    def translations(self) -> dict[str, str]:
+        """Return what the catalogues have for the words of these files, as .po text by source name."""
+        messages = {
+            message for tree in self.trees.values()
+            for _line, function, message in self.environment.extract_translations(tree)  # type: ignore[attr-defined]
+            for message in [_message_key(function, message)] if message
+        }  # fmt: skip
+        found: dict[str, str] = {}
+        for folder in self._catalogue_folders():
+            for path in sorted(folder.glob("*/LC_MESSAGES/evergreet.po")):
+                language = path.parts[-3]
+                if text := _excerpt(path, language, messages):
+                    found.setdefault(f"locales/{language}.po", text)
+        return found
+
+    def _find(self, name: str) -> Path:
+        for folder in self.folders:
+            path = (folder / name).resolve()
+            if path.is_file() and path.is_relative_to(folder.resolve()):
+                return path
+        raise DefinitionError(
+            f"There is no file {name} in {' or '.join(str(folder) for folder in self.folders)}."
+        )
+
+    def _follow(self, name: str, reference: nodes.Node) -> None:
+        target = getattr(reference, "template", None)
+        if not (isinstance(target, nodes.Const) and isinstance(target.value, str)):
+            raise DefinitionError(
+                f"{self.paths[name]}, line {reference.lineno}: write the file it uses as a plain text, such "
+                'as "_base/layout.html", so that the version can keep a copy of it.'
+            )
+        try:
+            self.add(target.value)
+        except DefinitionError as error:
+            if target.value in self.paths:
+                raise
+            raise DefinitionError(f"{self.paths[name]}, line {reference.lineno}: {error}") from None
+        if isinstance(reference, (nodes.Import, nodes.FromImport)) and not reference.with_context:
+            self.macro_files.add(target.value)
+
+    def _reachable(self, name: str) -> Iterator[str]:
+        waiting, seen = [name], {name}
+        while waiting:
+            yield (current := waiting.pop())
+            new = {found for found in meta.find_referenced_templates(self.trees[current]) if found} - seen
+            waiting += sorted(new)
+            seen |= new
+
+    def _check_top_level(self, name: str, tree: nodes.Template) -> None:
+        """Refuse what an imported file works out for itself: it runs once, with the first contact's language."""
+        for node in tree.body:
+            calls = isinstance(node, nodes.Assign) and next(node.find_all((nodes.Call, nodes.Filter)), None)
+            if calls:
+                raise DefinitionError(
+                    f"{self.paths[name]}, line {node.lineno}: this is worked out once and kept for all "
+                    "contacts. Move it into a macro."
+                )
+
+    def _catalogue_folders(self) -> list[Path]:
+        own = importlib.util.find_spec("locales")
+        places = [self.folders[0] / "locales", *(map(Path, (own and own.submodule_search_locations) or ()))]
+        return [folder for folder in places if folder.is_dir()]
+
+
+def _made(tree: nodes.Template) -> set[str]:
+    """Return the names a file makes at its top level: its blocks, and the files it extends, see them."""
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, (nodes.Assign, nodes.AssignBlock)):
+            names |= {
+                found.name
+                for found in [node.target, *node.target.find_all(nodes.Name)]
+                if isinstance(found, nodes.Name)
+            }
+        elif isinstance(node, nodes.Import):
+            names.add(node.target)
+        elif isinstance(node, nodes.FromImport):
+            names |= {name if isinstance(name, str) else name[1] for name in node.names}
+        elif isinstance(node, nodes.Macro):
+            names.add(node.name)
+    return names
+
+
+def _line_of(tree: nodes.Template, variable: str) -> int:
+    return next((node.lineno for node in tree.find_all(nodes.Name) if node.name == variable), 1)
+
+
+def _advice(unknown: str, is_macros: bool) -> str:
+    if is_macros and unknown in MESSAGE_NAMES:
+        return f"a macro does not see {unknown!r}: make it a parameter and pass it where the macro is called."
+    near = difflib.get_close_matches(unknown, MESSAGE_NAMES | COMPANY_NAMES, n=1)
+    return (
+        f"there is no variable {unknown!r}.{f' Did you mean {near[0]!r}?' if near else ''} "
+        f"A template knows: {', '.join(sorted(MESSAGE_NAMES | COMPANY_NAMES))}."
+    )
+
+
+def _message_key(function: str, message: str | tuple[str | None, ...]) -> tuple[str | None, str] | None:
+    """Return context and id of an extracted message; None where it is not a constant."""
+    parts = [message] if isinstance(message, str) else list(message)
+    context = parts.pop(0) if function in {"pgettext", "npgettext"} and len(parts) > 1 else None
+    return (context, parts[0]) if parts and parts[0] is not None else None
+
+
+def _excerpt(path: Path, language: str, messages: set[tuple[str | None, str]]) -> str:
+    """Return the part of a catalogue that a message uses; the same text for the same words, always."""
+    with path.open("rb") as file:
+        whole = read_po(file, locale=language)
+    fixed = datetime(2000, 1, 1, tzinfo=UTC)
+    part = Catalog(locale=language, creation_date=fixed, revision_date=fixed)
+    for context, text in sorted(messages, key=str):
+        entry = whole.get(text, context)
+        if entry is not None and entry.string and not entry.fuzzy:
+            part.add(entry.id, entry.string, context=context)
+    if not len(part):
+        return ""
+    written = BytesIO()
+    write_po(written, part, omit_header=True, no_location=True, sort_output=True)
+    return written.getvalue().decode()
