@@ -232,7 +232,7 @@ class _Checked:
             seen |= new
 
     def _check_top_level(self, name: str, tree: nodes.Template) -> None:
-        """Refuse what an imported file works out for itself: it runs once, with the first contact's language."""
+        """Refuse what an imported file works out for itself: it runs once, for the first contact."""
         for node in tree.body:
             calls = isinstance(node, nodes.Assign) and next(node.find_all((nodes.Call, nodes.Filter)), None)
             if calls:

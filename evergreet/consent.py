@@ -1,0 +1,271 @@
+"""What people decide about being written to: unsubscribe, suppress, pause, erase.
+
+Each function first locks the contact rows it is about, in the order of their ids, as the engine's windows
+do before they ask the gates: whichever commits first wins (DESIGN §5.5). They run in the caller's writing
+transaction. An address is a mailbox: what its reader decides holds for every contact that has it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
+from sqlmodel import col
+
+from evergreet.database import ingest_position
+from evergreet.errors import DataError
+from evergreet.store import insert_into
+from evergreet.tokens import Tokens
+from models import Attempt, AuditLog, Consent, Contact, Message, Suppression
+
+Scope = Literal["all", "marketing"]
+
+EVERYTHING = "unsubscribed"
+"""The reason of a suppression that its reader asked for; subscribing again lifts it, and no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What an erasure touched."""
+
+    contact_id: int
+    already: bool
+    had_address: bool
+    messages: int
+
+
+def unsubscribe(
+    connection: Connection, contact_id: int, topic: str, *, at: datetime, source: str, wording: str = ""
+) -> bool:
+    """Take the contact, and others with the same address, off a topic; return False when all were off it.
+
+    `source` says where it came from ("one-click", "page", "command line"), `wording` what the person read.
+    """
+    withdrawn = [
+        row.id
+        for row in _lock_mailbox(connection, contact_id)
+        if _decide(connection, row.id, topic, False, at=at, source=source, wording=wording)
+    ]
+    _mark(connection, withdrawn, at)
+    return bool(withdrawn)
+
+
+def unsubscribe_everything(
+    connection: Connection, contact_id: int, *, at: datetime, source: str, wording: str = ""
+) -> bool:
+    """Stop all marketing to the contact's address, topics of later included; return False when it was stopped.
+
+    Mail that answers what the person does, such as a receipt, still goes out.
+    """
+    mailbox = _lock_mailbox(connection, contact_id)
+    changed = False
+    for row in mailbox:
+        for topic in _newest(connection, row.id):
+            changed |= _decide(connection, row.id, topic, False, at=at, source=source, wording=wording)
+    address = next(row.address for row in mailbox if row.id == contact_id)
+    if address is not None:
+        changed |= _store_suppression(connection, address, "marketing", EVERYTHING, source, at)
+    if changed:
+        _mark(connection, [row.id for row in mailbox], at)
+    return changed
+
+
+def resubscribe(
+    connection: Connection, contact_id: int, topic: str, *, at: datetime, source: str, wording: str
+) -> bool:
+    """Record that the contact agrees to a topic; return False when they do already.
+
+    Lifts "unsubscribe from everything" of their address, which has withdrawn each topic by itself; never a
+    suppression of another cause, such as a bounce or a complaint.
+    """
+    mailbox = _lock_mailbox(connection, contact_id)
+    address = next(row.address for row in mailbox if row.id == contact_id)
+    lifted = connection.execute(
+        delete(Suppression).where(
+            col(Suppression.address) == address,
+            col(Suppression.scope) == "marketing",
+            col(Suppression.reason) == EVERYTHING,
+        )
+    ).rowcount
+    granted = _decide(connection, contact_id, topic, True, at=at, source=source, wording=wording)
+    if lifted:
+        _mark(connection, [row.id for row in mailbox], at)
+    elif granted:
+        _mark(connection, [contact_id], at)
+    return bool(lifted) or granted
+
+
+def suppress(connection: Connection, address: str, *, scope: Scope, reason: str, source: str, at: datetime) -> bool:
+    """Never write to a normalised address again, or no marketing; return False when that was so already.
+
+    A suppression only ever grows: `marketing` does not replace `all`.
+    """
+    contacts = _lock(connection, col(Contact.address) == address)
+    changed = _store_suppression(connection, address, scope, reason, source, at)
+    if changed:
+        _mark(connection, [row.id for row in contacts], at)
+    return changed
+
+
+def pause_contact(connection: Connection, contact_id: int, until: datetime | None, *, at: datetime) -> None:
+    """Send the contact nothing until then; None ends the pause."""
+    if not _lock(connection, col(Contact.id) == contact_id):
+        raise DataError(f"There is no contact {contact_id}.")
+    connection.execute(update(Contact).where(col(Contact.id) == contact_id).values(paused_until=until, changed_at=at))
+
+
+def erase(connection: Connection, contact_id: int, *, tokens: Tokens, at: datetime, actor: str) -> Erased:
+    """Forget a person: only a keyed hash of the address stays, so that a re-import cannot mail them again.
+
+    Emptied: email, address, phone, locale, timezone and attributes, and the address in the ledger and in
+    what providers said about it. Kept: ids, times and events, without which the ledger would not balance;
+    no address belongs into the properties of an event. `actor` is who did it, for the audit log.
+    """
+    mailbox = _lock_mailbox(connection, contact_id)
+    contact = next(row for row in mailbox if row.id == contact_id)
+    if contact.erased_at is not None:
+        return Erased(contact_id, already=True, had_address=False, messages=0)
+    hashed = tokens.address_hashes(contact.address)[-1] if contact.address else None
+    if hashed is not None:
+        connection.execute(delete(Suppression).where(col(Suppression.address) == contact.address))
+        _store_suppression(connection, hashed, "all", "erased", "erasure", at)
+        _mark(connection, [row.id for row in mailbox], at)
+    spellings = sorted(spelling for spelling in {contact.address, contact.email} if spelling)
+    for spelling in spellings:
+        _forget_in_reasons(connection, contact_id, spelling)
+    messages = connection.execute(
+        update(Message)
+        .where(col(Message.contact_id) == contact_id, col(Message.address).is_not(None))
+        .values(address=hashed or "erased")
+    ).rowcount
+    connection.execute(
+        update(Contact)
+        .where(col(Contact.id) == contact_id)
+        .values(
+            email=None, address=None, phone=None, locale=None, timezone=None, attributes={}, content_hash="",
+            erased_at=at, changed_at=at, position=ingest_position(connection),
+            # a file whose only id was the address: the hash in its place still finds the same contact
+            source_id=hashed if hashed and contact.source_id in spellings else contact.source_id,
+        )
+    )  # fmt: skip
+    connection.execute(
+        insert(AuditLog).values(
+            at=at,
+            actor=actor,
+            action="erase",
+            subject=f"contact {contact_id}",
+            detail={"messages": messages, "had_address": hashed is not None},
+        )
+    )
+    return Erased(contact_id, already=False, had_address=hashed is not None, messages=messages)
+
+
+def contacts_of(connection: Connection, address: str) -> list[int]:
+    """Return the contacts that have a normalised address, in the order of their ids."""
+    return list(
+        connection.execute(select(col(Contact.id)).where(col(Contact.address) == address).order_by(col(Contact.id)))
+        .scalars()
+    )  # fmt: skip
+
+
+def _lock(connection: Connection, which: ColumnElement[bool]) -> list[Any]:
+    return list(
+        connection.execute(
+            select(
+                col(Contact.id), col(Contact.address), col(Contact.email), col(Contact.source_id),
+                col(Contact.erased_at),
+            )
+            .where(which)
+            .order_by(col(Contact.id))
+            .with_for_update()
+        )
+    )  # fmt: skip
+
+
+def _lock_mailbox(connection: Connection, contact_id: int) -> list[Any]:
+    """Lock the contact and all others that have its address."""
+    address = select(col(Contact.address)).where(col(Contact.id) == contact_id).scalar_subquery()
+    rows = _lock(connection, or_(col(Contact.id) == contact_id, col(Contact.address) == address))
+    if not any(row.id == contact_id for row in rows):
+        raise DataError(f"There is no contact {contact_id}.")
+    return rows
+
+
+def _mark(connection: Connection, contacts: list[int], at: datetime) -> None:
+    """Tell the engine and the stages that something about these contacts changed."""
+    if contacts:
+        connection.execute(
+            update(Contact)
+            .where(col(Contact.id).in_(contacts))
+            .values(changed_at=at, position=ingest_position(connection))
+        )
+
+
+def _newest(connection: Connection, contact_id: int) -> dict[str, Any]:
+    """Return the newest consent of each topic, as the gates see it: by time, then by order of arrival."""
+    rows = connection.execute(
+        select(col(Consent.topic), col(Consent.granted), col(Consent.at))
+        .where(col(Consent.contact_id) == contact_id)
+        .order_by(col(Consent.at), col(Consent.id))
+    )
+    return {row.topic: row for row in rows}
+
+
+def _decide(
+    connection: Connection,
+    contact_id: int,
+    topic: str,
+    granted: bool,
+    *,
+    at: datetime,
+    source: str,
+    wording: str,
+) -> bool:
+    """Record a decision unless it stands already; return whether it is new.
+
+    It is always the newest, also after a row that an import dated into the future.
+    """
+    newest = _newest(connection, contact_id).get(topic)
+    if newest is not None and newest.granted is granted:
+        return False
+    connection.execute(
+        insert(Consent).values(
+            contact_id=contact_id,
+            topic=topic,
+            granted=granted,
+            at=at if newest is None else max(at, newest.at + timedelta(microseconds=1)),
+            source=source,
+            wording=wording,
+        )
+    )
+    return True
+
+
+def _store_suppression(
+    connection: Connection, address: str, scope: Scope, reason: str, source: str, at: datetime
+) -> bool:
+    new = insert_into(connection, Suppression).values(address=address, scope=scope, reason=reason, source=source, at=at)
+    return bool(
+        connection.execute(
+            new.on_conflict_do_update(
+                index_elements=["address"],
+                set_={name: new.excluded[name] for name in ("scope", "reason", "source", "at")},
+                where=and_(col(Suppression.scope) == "marketing", new.excluded.scope == "all"),
+            )
+        ).rowcount
+    )
+
+
+def _forget_in_reasons(connection: Connection, contact_id: int, address: str) -> None:
+    """Providers repeat the address in what they say; take it out of the ledger's reasons."""
+    connection.execute(
+        update(Message)
+        .where(col(Message.contact_id) == contact_id, col(Message.reason).contains(address, autoescape=True))
+        .values(reason=func.replace(Message.reason, address, "(erased)"))
+    )
+    own = select(col(Message.id)).where(col(Message.contact_id) == contact_id)
+    connection.execute(
+        update(Attempt)
+        .where(col(Attempt.message_id).in_(own), col(Attempt.detail).contains(address, autoescape=True))
+        .values(detail=func.replace(Attempt.detail, address, "(erased)"))
+    )
