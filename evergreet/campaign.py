@@ -35,6 +35,9 @@ class Options(BaseModel):
     batch_size: int = Field(
         default=1000, ge=1, le=10_000, description="Messages planned and claimed together (one chunk)."
     )
+    max_seconds: int | None = Field(
+        default=None, ge=1, le=86_400, description="Begin nothing new after so many seconds; empty: until all is done."
+    )
 
     def of_version(self) -> dict[str, Any]:
         """Return the fields that belong to the campaign's version."""
@@ -148,7 +151,9 @@ class Campaign:
             raise DefinitionError(f"{where}: it has no trigger; write trigger=event(…) or stage_entered(…).")
         keys = [step.key for step in self.steps]
         if doubled := sorted({key for key in keys if keys.count(key) > 1}):
-            raise DefinitionError(f"{where}: step key {doubled[0]!r} stands twice; keys identify steps, give each its own.")
+            raise DefinitionError(
+                f"{where}: step key {doubled[0]!r} stands twice; keys identify steps, give each its own."
+            )
         for step in self.steps:
             if step.purpose is MARKETING and not self.topic:
                 raise DefinitionError(

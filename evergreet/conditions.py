@@ -8,9 +8,13 @@ database. What an event condition looks at:
   span is the conversion window instead: `since < time <= since + span`;
 - without `within=` where a *since* is given (goals, `unless`, stage rules): `time > since` (see
   `evergreet.audience.Scope`);
-- with `before=`: times before that moment.
+- with `before=`: times before that moment, exclusive.
+
+`first` and `last` look at the whole history up to *now*, whatever the *since*. Conditions about the contact
+(attributes, consent, enrollments, stage) know no past: they hold or do not hold as things are stored now.
 """
 
+import math
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, TypeAlias
@@ -48,6 +52,32 @@ def _parts(condition: Any, joined: "type[AllOf] | type[AnyOf]") -> "tuple[Condit
     return condition.parts if isinstance(condition, joined) else (condition,)  # type: ignore[return-value]
 
 
+def _check_comparison(where: str, name: str, op: Operator, value: object) -> None:
+    values = value if isinstance(value, tuple) else (value,)
+    for each in values:
+        if each is None:
+            raise DefinitionError(f"{where} {op} None: null equals nothing; write {where}.exists(False).")
+        if isinstance(each, (datetime, date)):
+            raise DefinitionError(f"{where} {op} {each!r}: properties hold no times; compare text, e.g. '2026-01-31'.")
+        if isinstance(each, float) and not math.isfinite(each):
+            raise DefinitionError(f"{where} {op} {each}: no property holds such a number.")
+    for text in (name, *values):
+        if isinstance(text, str) and ("\0" in text or _surrogates(text)):
+            raise DefinitionError(f"{where} {op} {text!r}: no stored text holds a NUL or half a surrogate pair.")
+    if op == "in" and not isinstance(value, tuple):
+        raise DefinitionError(f"{where}: `in` takes a tuple of values; write {where}.is_in(…).")
+    if op != "in" and isinstance(value, tuple):
+        raise DefinitionError(f"{where} {op} {value!r}: write {where}.is_in(…) to compare with several values.")
+    if op == "exists" and not isinstance(value, bool):
+        raise DefinitionError(f"{where}.exists({value!r}): write True or False.")
+    if op in {"<", "<=", ">", ">="} and isinstance(value, bool):
+        raise DefinitionError(f"{where} {op} {value}: booleans have no order; write == or !=.")
+
+
+def _surrogates(text: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """A comparison on one property of an event, e.g. `Where("amount", ">=", 50)`.
@@ -55,11 +85,17 @@ class Where:
     Numbers compare with numbers, text with text, booleans with booleans (`==`, `!=` only); a property that
     is missing, null or of another type satisfies nothing except `!=`, which is the exact opposite of `==`.
     `in` takes a tuple; `exists` takes True or False and asks for presence with a value other than null.
+    Text compares exactly and in the order of code points. Integers are exact within 64 bits; an integer
+    compared with a fraction is exact up to 2**53.
     """
 
     name: str
     op: Operator
     value: Scalar | tuple[Scalar, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be compared."""
+        _check_comparison(f"prop({self.name!r})", self.name, self.op, self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +108,13 @@ class Did(_Joinable):
     at_least: int = 1
     before: datetime | None = None
     kind: Literal["did"] = "did"
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be counted or placed in time, also when it comes from JSON."""
+        if isinstance(self.at_least, int) and self.at_least < 1:
+            raise DefinitionError(f"did({self.event!r}, at_least={self.at_least}): write 1 or more, or did_not(…).")
+        if isinstance(self.before, datetime) and self.before.tzinfo is None:
+            raise DefinitionError(f"did({self.event!r}, before={self.before}): the time has no zone; add tzinfo.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +140,10 @@ class Attribute(_Joinable):
     op: Operator
     value: Scalar | tuple[Scalar, ...]
     kind: Literal["attribute"] = "attribute"
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be compared."""
+        _check_comparison(f"attribute({self.name!r})", self.name, self.op, self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +242,11 @@ class _Moment:
     event: str
 
     def at_least(self, ago: Duration) -> Nth:
-        """The event happened `ago` or longer before now."""
+        """Hold when the event happened `ago` or longer before now."""
         return Nth(self.which, self.event, ">=", ago)
 
     def less_than(self, ago: Duration) -> Nth:
-        """The event happened less than `ago` before now."""
+        """Hold when the event happened less than `ago` before now."""
         return Nth(self.which, self.event, "<", ago)
 
 
@@ -258,12 +305,8 @@ def did(
     before: datetime | date | None = None,
 ) -> Did:
     """Hold when the contact did `event` (a mapping as `where` means equality on each name)."""
-    if at_least < 1:
-        raise DefinitionError(f"did({event!r}, at_least={at_least}): write 1 or more, or did_not({event!r}).")
     if isinstance(before, date) and not isinstance(before, datetime):
         raise DefinitionError(f"did({event!r}, before={before}): give a datetime with a time zone.")
-    if isinstance(before, datetime) and before.tzinfo is None:
-        raise DefinitionError(f"did({event!r}, before={before}): the time has no zone; add tzinfo.")
     if isinstance(where, dict):
         where = tuple(Where(name, "==", value) for name, value in where.items())
     elif isinstance(where, Where):

@@ -184,7 +184,9 @@ def settled_position(connection: Connection) -> int:
 def exclusive(connection: Connection, name: str) -> None:
     """Hold a named lock until the end of this writing transaction; on SQLite every writer has it already."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"evergreet:{name}"})
+        connection.execute(
+            text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"evergreet:{name}"}
+        )
 
 
 def _alembic(database: Database) -> Config:
@@ -219,5 +221,9 @@ def check_schema(database: Database) -> None:
         script = ScriptDirectory.from_config(_alembic(database))
         known = {revision.revision for revision in script.walk_revisions()}
         if current in known:
-            raise SchemaError(f"The database is at revision {current}, this program needs {head}: run `evergreet db upgrade`.")
-        raise SchemaError(f"The database is at revision {current}, which this program does not know: upgrade Evergreet.")
+            raise SchemaError(
+                f"The database is at revision {current}, this program needs {head}: run `evergreet db upgrade`."
+            )
+        raise SchemaError(
+            f"The database is at revision {current}, which this program does not know: upgrade Evergreet."
+        )

@@ -17,6 +17,8 @@ class Option:
 Amount: TypeAlias = int | Option
 Unit: TypeAlias = Literal["minutes", "hours", "days"]
 
+LONGEST: dict[Unit, int] = {"minutes": 365_000 * 24 * 60, "hours": 365_000 * 24, "days": 365_000}
+
 
 @dataclass(frozen=True, slots=True)
 class Duration:
@@ -26,9 +28,11 @@ class Duration:
     unit: Unit
 
     def __post_init__(self) -> None:
-        """Refuse negative spans."""
+        """Refuse negative spans and those that lead out of the calendar."""
         if isinstance(self.amount, int) and self.amount < 0:
             raise DefinitionError(f"{self.unit}({self.amount}): a duration is not negative; write a positive number.")
+        if isinstance(self.amount, int) and self.amount > LONGEST[self.unit]:
+            raise DefinitionError(f"{self.unit}({self.amount}): longer than a thousand years.")
 
     @property
     def span(self) -> timedelta:
@@ -37,9 +41,11 @@ class Duration:
 
 
 def number(amount: Amount) -> int:
-    """The number itself; an `Option` that was never filled in is an error."""
+    """Return the number itself; an `Option` that was never filled in is an error."""
     if isinstance(amount, Option):
-        raise DefinitionError(f"option({amount.option!r}) has no value yet: resolve the campaign with its options first.")
+        raise DefinitionError(
+            f"option({amount.option!r}) has no value yet: resolve the campaign with its options first."
+        )
     return amount
 
 

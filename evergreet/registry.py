@@ -27,7 +27,9 @@ def connector_class(name: str) -> type[Connector]:
     try:
         found = entries[name].load()
     except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"The connector {name!r} ({entries[name].value}) cannot be imported: {error}") from error
+        raise ConfigurationError(
+            f"The connector {name!r} ({entries[name].value}) cannot be imported: {error}"
+        ) from error
     if not (isinstance(found, type) and hasattr(found, "from_environment") and hasattr(found, "capabilities")):
         raise ConfigurationError(f"The connector {name!r} ({entries[name].value}) is not a connector class.")
     return found
@@ -68,7 +70,9 @@ def find_campaigns(package: str) -> dict[str, CampaignModule]:
         module = _load(info.name)
         campaign = getattr(module, "campaign", None)
         if not isinstance(campaign, Campaign):
-            raise DefinitionError(f"{module.__file__}: a campaign file has a variable `campaign = Campaign(…)`; this one has none.")
+            raise DefinitionError(
+                f"{module.__file__}: a campaign file has a variable `campaign = Campaign(…)`; this one has none."
+            )
         if campaign.name in found:
             raise DefinitionError(
                 f"{module.__file__}: the name {campaign.name!r} is taken by {found[campaign.name].module.__file__}; names are unique."
@@ -76,7 +80,9 @@ def find_campaigns(package: str) -> dict[str, CampaignModule]:
         flow_name = campaign.name.replace("-", "_")
         flow = getattr(module, flow_name, None)
         if flow is None:
-            raise DefinitionError(f"{module.__file__}: the flow of campaign {campaign.name!r} must be called {flow_name}.")
+            raise DefinitionError(
+                f"{module.__file__}: the flow of campaign {campaign.name!r} must be called {flow_name}."
+            )
         options = getattr(module, "Options", Options)
         found[campaign.name] = CampaignModule(campaign, options, module, flow)
     return found
@@ -86,7 +92,9 @@ def find_campaign(package: str, name: str) -> CampaignModule:
     """Return one campaign; a wrong name is answered with the names there are."""
     campaigns = find_campaigns(package)
     if name not in campaigns:
-        raise ConfigurationError(f"There is no campaign {name!r}; {package} has: {', '.join(sorted(campaigns)) or 'none'}.")
+        raise ConfigurationError(
+            f"There is no campaign {name!r}; {package} has: {', '.join(sorted(campaigns)) or 'none'}."
+        )
     return campaigns[name]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from evergreet.errors import ConfigurationError
 
@@ -20,7 +20,11 @@ class Settings(BaseSettings):
     """The engine's settings, checked when they are read."""
 
     model_config = SettingsConfigDict(
-        env_prefix="EVERGREET_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True,
+        env_prefix="EVERGREET_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
         env_ignore_empty=True,
     )
 
@@ -99,13 +103,15 @@ def _kept_key(folder: Path) -> str:
     path = folder / "secret.key"
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with path.open("x", encoding="ascii", opener=_private) as file:
+        with open(path, "x", encoding="ascii", opener=_private) as file:
             file.write(secrets.token_urlsafe(32))
     except FileExistsError:
         pass
     key = path.read_text(encoding="ascii").strip()
     if not key:
-        raise ConfigurationError(f"{path} is empty. Restore it from your backup: links already sent are signed with it.")
+        raise ConfigurationError(
+            f"{path} is empty. Restore it from your backup: links already sent are signed with it."
+        )
     return key
 
 
@@ -124,3 +130,8 @@ def settings() -> Settings:
             for problem in error.errors(include_input=False, include_url=False)
         )
         raise ConfigurationError(f"The settings cannot be used. {problems}.") from None
+    except SettingsError as error:  # a list that is not JSON; the error names the field and not the value
+        raise ConfigurationError(
+            f"The settings cannot be used: {error}. EVERGREET_SECRET_KEYS is a JSON list of texts, "
+            'e.g. ["one-long-random-string"].'
+        ) from None

@@ -24,7 +24,7 @@ class CampaignRow(Table, table=True):
         CheckConstraint("state IN ('draft', 'live', 'paused', 'stopped', 'archived')", name="state"),
     )
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
     name: str = Field(max_length=100)
     state: str = Field(default="draft", max_length=20)
     state_reason: str = Field(default="", max_length=500)
@@ -45,7 +45,7 @@ class CampaignVersion(Table, table=True):
     __tablename__ = "campaign_version"
     __table_args__ = (UniqueConstraint("campaign_id", "hash"),)
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
     campaign_id: int = Field(foreign_key="campaign.id", sa_type=Id)
     hash: str = Field(max_length=64)
     definition: dict[str, Any] = Field(sa_type=Json, nullable=False)
@@ -58,7 +58,7 @@ class TemplateVersion(Table, table=True):
     __tablename__ = "template_version"
     __table_args__ = (UniqueConstraint("hash"),)
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
     name: str = Field(max_length=200)
     hash: str = Field(max_length=64)
     sources: dict[str, Any] = Field(sa_type=Json, nullable=False)
@@ -80,7 +80,7 @@ class Stretch(Table, table=True):
         CheckConstraint("low < high", name="forward"),
     )  # fmt: skip
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
     campaign_id: int = Field(foreign_key="campaign.id", sa_type=Id)
     kind: str = Field(default="scan", max_length=20)
     low: int = Field(sa_type=Id)
@@ -95,7 +95,7 @@ class AuditLog(Table, table=True):
 
     __tablename__ = "audit_log"
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
     at: datetime = Field(sa_type=Instant)
     actor: str = Field(max_length=200)
     action: str = Field(max_length=100)

@@ -26,7 +26,7 @@ class Contact(Table, table=True):
         Index("ix_contact_position", "position"),
     )  # fmt: skip
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
     source: str = Field(max_length=100)
     source_id: str = Field(max_length=255)
     email: str | None = Field(default=None, max_length=320)
@@ -54,7 +54,7 @@ class Consent(Table, table=True):
         Index("ix_consent_contact_id_topic_id", "contact_id", "topic", "id"),
     )
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
     contact_id: int = Field(foreign_key="contact.id", sa_type=Id)
     topic: str = Field(max_length=100)
     granted: bool
@@ -76,7 +76,7 @@ class Suppression(Table, table=True):
         CheckConstraint("scope IN ('all', 'marketing')", name="scope"),
     )
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
     address: str = Field(max_length=320)
     scope: str = Field(default="all", max_length=20)
     reason: str = Field(max_length=100)

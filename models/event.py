@@ -27,7 +27,7 @@ class Event(Table, table=True):
         Index("ix_event_position", "position"),
     )  # fmt: skip
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
     contact_id: int | None = Field(default=None, foreign_key="contact.id", sa_type=Id)
     name: str = Field(max_length=100)
     occurred_at: datetime = Field(sa_type=Instant)
@@ -55,7 +55,7 @@ class Transition(Table, table=True):
         Index("ix_transition_position", "position"),
     )
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
     contact_id: int = Field(foreign_key="contact.id", sa_type=Id)
     from_stage: str | None = Field(default=None, max_length=100)
     to_stage: str = Field(max_length=100)

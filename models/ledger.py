@@ -19,7 +19,7 @@ class Run(Table, table=True):
 
     __tablename__ = "run"
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
     campaign_id: int | None = Field(default=None, foreign_key="campaign.id", sa_type=Id)
     worker_id: int | None = Field(default=None, foreign_key="worker.id", sa_type=Id)
     started_at: datetime = Field(sa_type=Instant)
@@ -34,7 +34,7 @@ class WorkerRow(Table, table=True):
     __tablename__ = "worker"
     __table_args__ = (Index("ix_worker_slot_id", "slot", "id"),)
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
     slot: int
     host: str = Field(max_length=255)
     pid: int
@@ -60,7 +60,7 @@ class Enrollment(Table, table=True):
         Index("ix_enrollment_contact_id", "contact_id"),
     )  # fmt: skip
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
     campaign_id: int = Field(foreign_key="campaign.id", sa_type=Id)
     version_id: int = Field(foreign_key="campaign_version.id", sa_type=Id)
     contact_id: int = Field(foreign_key="contact.id", sa_type=Id)
@@ -89,7 +89,7 @@ class Chunk(Table, table=True):
         _partial("ix_chunk_open", "campaign_id", "priority", "id", where="state = 'open'"),
     )
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
     campaign_id: int = Field(foreign_key="campaign.id", sa_type=Id)
     version_id: int = Field(foreign_key="campaign_version.id", sa_type=Id)
     step_key: str = Field(max_length=100)
@@ -134,7 +134,7 @@ class Message(Table, table=True):
         Index("ix_message_campaign_id_state", "campaign_id", "state"),
     )  # fmt: skip
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
     enrollment_id: int = Field(foreign_key="enrollment.id", sa_type=Id)
     campaign_id: int = Field(foreign_key="campaign.id", sa_type=Id)
     version_id: int = Field(foreign_key="campaign_version.id", sa_type=Id)
@@ -174,7 +174,7 @@ class Attempt(Table, table=True):
         Index("ix_attempt_run_id", "run_id"),
     )
 
-    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
     message_id: int = Field(foreign_key="message.id", sa_type=Id)
     number: int
     run_id: int = Field(foreign_key="run.id", sa_type=Id)

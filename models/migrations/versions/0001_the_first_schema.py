@@ -133,9 +133,7 @@ def upgrade() -> None:
         sa.Column("hash", sa.String(length=64), nullable=False),
         sa.Column("definition", Json, nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["campaign_id"], ["campaign.id"], name=op.f("fk_campaign_version_campaign_id")
-        ),
+        sa.ForeignKeyConstraint(["campaign_id"], ["campaign.id"], name=op.f("fk_campaign_version_campaign_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_campaign_version")),
         sa.UniqueConstraint("campaign_id", "hash", name=op.f("uq_campaign_version_campaign_id_hash")),
     )
@@ -178,9 +176,7 @@ def upgrade() -> None:
         sa.Column("position", Id, nullable=False),
         sa.ForeignKeyConstraint(["contact_id"], ["contact.id"], name=op.f("fk_event_contact_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
-        sa.UniqueConstraint(
-            "source", "source_id", "revision", name=op.f("uq_event_source_source_id_revision")
-        ),
+        sa.UniqueConstraint("source", "source_id", "revision", name=op.f("uq_event_source_source_id_revision")),
     )
     with op.batch_alter_table("event", schema=None) as batch_op:
         batch_op.create_index(
@@ -271,9 +267,7 @@ def upgrade() -> None:
         sa.Column("cause_event_id", Id, nullable=True),
         sa.Column("recorded_at", Instant(), nullable=False),
         sa.Column("position", Id, nullable=False),
-        sa.CheckConstraint(
-            "cause IN ('rule', 'time', 'created', 'import', 'crm')", name=op.f("ck_transition_cause")
-        ),
+        sa.CheckConstraint("cause IN ('rule', 'time', 'created', 'import', 'crm')", name=op.f("ck_transition_cause")),
         sa.ForeignKeyConstraint(["cause_event_id"], ["event.id"], name=op.f("fk_transition_cause_event_id")),
         sa.ForeignKeyConstraint(["contact_id"], ["contact.id"], name=op.f("fk_transition_contact_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_transition")),
@@ -298,18 +292,14 @@ def upgrade() -> None:
         sa.Column("next_step", sa.String(length=100), nullable=True),
         sa.Column("next_due_at", Instant(), nullable=True),
         sa.Column("zone", sa.String(length=64), nullable=True),
-        sa.CheckConstraint(
-            "state IN ('active', 'finished', 'excluded', 'stopped')", name=op.f("ck_enrollment_state")
-        ),
+        sa.CheckConstraint("state IN ('active', 'finished', 'excluded', 'stopped')", name=op.f("ck_enrollment_state")),
         sa.ForeignKeyConstraint(["campaign_id"], ["campaign.id"], name=op.f("fk_enrollment_campaign_id")),
         sa.ForeignKeyConstraint(["cause_event_id"], ["event.id"], name=op.f("fk_enrollment_cause_event_id")),
         sa.ForeignKeyConstraint(
             ["cause_transition_id"], ["transition.id"], name=op.f("fk_enrollment_cause_transition_id")
         ),
         sa.ForeignKeyConstraint(["contact_id"], ["contact.id"], name=op.f("fk_enrollment_contact_id")),
-        sa.ForeignKeyConstraint(
-            ["version_id"], ["campaign_version.id"], name=op.f("fk_enrollment_version_id")
-        ),
+        sa.ForeignKeyConstraint(["version_id"], ["campaign_version.id"], name=op.f("fk_enrollment_version_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_enrollment")),
         sa.UniqueConstraint(
             "campaign_id",
@@ -361,9 +351,7 @@ def upgrade() -> None:
         sa.Column("delivery", sa.String(length=20), nullable=True),
         sa.Column("resolution", sa.String(length=100), nullable=True),
         sa.Column("changed_at", Instant(), nullable=False),
-        sa.CheckConstraint(
-            "chunk_id IS NULL OR state IN ('planned', 'sending')", name=op.f("ck_message_chunk")
-        ),
+        sa.CheckConstraint("chunk_id IS NULL OR state IN ('planned', 'sending')", name=op.f("ck_message_chunk")),
         sa.CheckConstraint(
             "state IN ('planned', 'sending', 'accepted', 'failed', 'unknown', 'skipped', 'deferred')",
             name=op.f("ck_message_state"),

@@ -1,0 +1,324 @@
+"""Campaigns as the store knows them: versions, states, and what has something due."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal, or_, select, update
+from sqlmodel import col
+
+from evergreet.campaign import CAMPAIGN, Campaign, Options, Purpose
+from evergreet.clock import Clock
+from evergreet.database import Database, exclusive, settled_position
+from evergreet.errors import EvergreetError
+from evergreet.store import insert_ignore
+from evergreet.template_sources import TemplateSource, load_template
+from models import (
+    AuditLog,
+    CampaignRow,
+    CampaignVersion,
+    Chunk,
+    Enrollment,
+    Event,
+    Instant,
+    Message,
+    Stretch,
+    TemplateVersion,
+    Transition,
+)
+
+LoadTemplate = Callable[[str, Purpose], TemplateSource]
+"""Finds the sources of a template by name and checks that they suit the purpose of the step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a campaign, as stored: what an enrollment pinned to it runs from."""
+
+    id: int
+    campaign_id: int
+    hash: str
+    campaign: Campaign
+    options: dict[str, Any]
+    templates: dict[str, str]
+
+    @classmethod
+    def read(cls, row: Any) -> "Version":
+        """Build from a `campaign_version` row."""
+        definition = row.definition
+        return cls(
+            row.id, row.campaign_id, row.hash, CAMPAIGN.validate_python(definition["campaign"]),
+            definition["options"], definition["templates"],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A campaign's row: its state and how far it has scanned."""
+
+    id: int
+    name: str
+    state: str
+    reason: str
+    by: str
+    live_since: datetime | None
+    scanned_from: int | None
+    scanned_to: int | None
+    version_id: int | None
+    held_since: datetime | None
+    held_until: datetime | None
+
+
+def template_loader(root: str) -> LoadTemplate:
+    """Load templates from a package or folder."""
+    return lambda name, purpose: load_template(root, name, purpose=purpose)
+
+
+def state_of(connection: Connection, name: str) -> State | None:
+    """Read the row of a campaign; None when it was never launched or registered."""
+    row = connection.execute(select(CampaignRow).where(col(CampaignRow.name) == name)).one_or_none()
+    return None if row is None else _state(row)
+
+
+def states(connection: Connection) -> list[State]:
+    """Read all campaigns by name."""
+    return [_state(row) for row in connection.execute(select(CampaignRow).order_by(col(CampaignRow.name)))]
+
+
+def _state(row: Any) -> State:
+    return State(
+        row.id, row.name, row.state, row.state_reason, row.state_by, row.live_since, row.scanned_from,
+        row.scanned_to, row.current_version_id, row.held_since, row.held_until,
+    )  # fmt: skip
+
+
+def required(connection: Connection, name: str) -> State:
+    """Read the row of a campaign, or say what to do where there is none."""
+    state = state_of(connection, name)
+    if state is None:
+        raise EvergreetError(f"Campaign {name!r} is not in the ledger yet: run `evergreet launch {name}`.")
+    return state
+
+
+def version_of(connection: Connection, version_id: int) -> Version:
+    """Read one version."""
+    return Version.read(connection.execute(select(CampaignVersion).where(col(CampaignVersion.id) == version_id)).one())
+
+
+def template_source(connection: Connection, content: str) -> TemplateSource:
+    """Read a template version by its content hash."""
+    row = connection.execute(select(TemplateVersion).where(col(TemplateVersion.hash) == content)).one()
+    return TemplateSource(row.name, row.hash, row.sources)
+
+
+def register(
+    connection: Connection, campaign: Campaign, options: Options, load: LoadTemplate, now: datetime
+) -> Version:
+    """Store the campaign's definition with its options and templates as its current version, if it is new."""
+    resolved = campaign.resolve(options)
+    sources = {step.template: load(step.template, step.purpose) for step in resolved.steps}
+    definition = {
+        "campaign": CAMPAIGN.dump_python(resolved, mode="json"),
+        "options": options.of_version(),
+        "templates": {name: source.hash for name, source in sources.items()},
+    }
+    content = hashlib.sha256(orjson.dumps(definition, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    exclusive(connection, f"register:{campaign.name}")
+    insert_ignore(connection, CampaignRow, [{"name": campaign.name, "created_at": now}])
+    campaign_id = required(connection, campaign.name).id
+    insert_ignore(
+        connection, TemplateVersion,
+        [{"name": s.name, "hash": s.hash, "sources": s.sources, "created_at": now} for s in sources.values()],
+    )  # fmt: skip
+    insert_ignore(
+        connection, CampaignVersion,
+        [{"campaign_id": campaign_id, "hash": content, "definition": definition, "created_at": now}],
+    )  # fmt: skip
+    row = connection.execute(
+        select(CampaignVersion).where(
+            col(CampaignVersion.campaign_id) == campaign_id, col(CampaignVersion.hash) == content
+        )
+    ).one()
+    connection.execute(
+        update(CampaignRow)
+        .where(col(CampaignRow.id) == campaign_id, col(CampaignRow.current_version_id).is_distinct_from(row.id))
+        .values(current_version_id=row.id)
+    )
+    return Version.read(row)
+
+
+def record(connection: Connection, now: datetime, actor: str, action: str, subject: str, **detail: Any) -> None:
+    """Write a line of the audit log."""
+    connection.execute(
+        AuditLog.__table__.insert().values(at=now, actor=actor, action=action, subject=subject, detail=detail)  # type: ignore[attr-defined]
+    )
+
+
+def launch(
+    database: Database, campaign: Campaign, options: Options, load: LoadTemplate, *, clock: Clock, actor: str
+) -> State:
+    """Make a campaign live: from now on it enrolls what happens. Live already: nothing changes."""
+    with database.write() as connection:
+        now = clock.now(connection)
+        register(connection, campaign, options, load, now)
+        state = _locked(connection, campaign.name)
+        if state.state == "live":
+            return state
+        if state.state == "paused":
+            _set_state(connection, state, "live", now, actor, "")
+            return required(connection, campaign.name)
+        position = settled_position(connection)
+        if state.scanned_to is not None and state.scanned_to < position:
+            connection.execute(
+                Stretch.__table__.insert().values(  # type: ignore[attr-defined]
+                    campaign_id=state.id,
+                    kind="gap",
+                    low=state.scanned_to,
+                    high=position,
+                    since=now,
+                    enrolled=0,
+                    at=now,
+                )
+            )
+        connection.execute(
+            update(CampaignRow)
+            .where(col(CampaignRow.id) == state.id)
+            .values(
+                live_since=now,
+                scanned_from=position if state.scanned_from is None else state.scanned_from,
+                scanned_to=position if state.scanned_to is None else max(position, state.scanned_to),
+            )
+        )
+        _set_state(connection, state, "live", now, actor, "")
+        return required(connection, campaign.name)
+
+
+def pause(database: Database, name: str, *, clock: Clock, actor: str, reason: str = "") -> State:
+    """Stop enrolling and sending until resumed; nothing is dropped. Each window asks before it sends."""
+    return _move(database, name, "paused", {"live", "paused"}, clock, actor, reason)
+
+
+def resume(database: Database, name: str, *, clock: Clock, actor: str) -> State:
+    """Go on where the campaign was paused: what happened meanwhile is enrolled, late steps by their lateness."""
+    return _move(database, name, "live", {"paused", "live"}, clock, actor, "")
+
+
+def stop(database: Database, name: str, *, clock: Clock, actor: str) -> State:
+    """End a campaign: nobody is enrolled any more, and who is on the way gets nothing more (recorded per row)."""
+    with database.write() as connection:
+        now = clock.now(connection)
+        state = _locked(connection, name)
+        if state.state == "stopped":
+            return state
+        _set_state(connection, state, "stopped", now, actor, "")
+        connection.execute(
+            update(Message)
+            .where(col(Message.campaign_id) == state.id, col(Message.state).in_(("planned", "deferred")))
+            .values(state="skipped", reason="campaign_stopped", chunk_id=None, not_before=None, changed_at=now)
+        )
+        connection.execute(
+            update(Enrollment)
+            .where(col(Enrollment.campaign_id) == state.id, col(Enrollment.state) == "active")
+            .values(state="stopped", reason="campaign_stopped", next_step=None, next_due_at=None)
+        )
+        connection.execute(
+            update(Chunk)
+            .where(col(Chunk.campaign_id) == state.id, col(Chunk.state) == "open", col(Chunk.owner_id).is_(None))
+            .values(state="done")
+        )
+        return required(connection, name)
+
+
+def _move(database: Database, name: str, to: str, allowed: set[str], clock: Clock, actor: str, reason: str) -> State:
+    with database.write() as connection:
+        now = clock.now(connection)
+        state = _locked(connection, name)
+        if state.state not in allowed:
+            raise EvergreetError(
+                f"Campaign {name!r} is {state.state}; only a {' or '.join(sorted(allowed))} one can become {to}."
+                + (f" Run `evergreet launch {name}`." if state.state in {"draft", "stopped"} else "")
+            )
+        if state.state != to or state.reason != reason:
+            _set_state(connection, state, to, now, actor, reason)
+        return required(connection, name)
+
+
+def _locked(connection: Connection, name: str) -> State:
+    row = connection.execute(select(CampaignRow).where(col(CampaignRow.name) == name).with_for_update()).one_or_none()
+    if row is None:
+        return required(connection, name)
+    return _state(row)
+
+
+def _set_state(connection: Connection, state: State, to: str, now: datetime, actor: str, reason: str) -> None:
+    connection.execute(
+        update(CampaignRow)
+        .where(col(CampaignRow.id) == state.id)
+        .values(state=to, state_reason=reason, state_by=actor[:20])
+    )
+    record(connection, now, actor, f"campaign {to}", state.name, before=state.state, reason=reason)
+
+
+def halt(connection: Connection, state: State, now: datetime, reason: str) -> None:
+    """Pause a live campaign from inside a run, because a limit or a fault of ours says so."""
+    _set_state(connection, state, "paused", now, "engine", reason)
+
+
+def due_campaigns(connection: Connection, now: datetime) -> list[str]:
+    """Name the live campaigns that have something to do now, transactional ones first, in one query."""
+    rows = connection.execute(
+        select(CampaignRow, col(CampaignVersion.definition))
+        .join(CampaignVersion, col(CampaignVersion.id) == col(CampaignRow.current_version_id))
+        .where(col(CampaignRow.state) == "live")
+    ).all()
+    if not rows:
+        return []
+    answers = connection.execute(
+        select(*(_something_due(row, row.definition["campaign"], now).label(f"c{row.id}") for row in rows))
+    ).one()
+    due = [row for row, answer in zip(rows, answers, strict=True) if answer]
+    urgent = {
+        row.name: any(step["purpose"] == "transactional" for step in row.definition["campaign"]["steps"]) for row in due
+    }
+    return sorted(urgent, key=lambda name: (not urgent[name], name))
+
+
+def _something_due(row: Any, definition: dict[str, Any], now: datetime) -> ColumnElement[bool]:
+    moment = literal(now, Instant())
+    parts = definition["trigger"]["parts"]
+    events = [part["name"] for part in parts if part["kind"] == "event"]
+    stages = [part["stage"] for part in parts if part["kind"] == "stage"]
+    return or_(
+        exists().where(col(Enrollment.campaign_id) == row.id, col(Enrollment.next_due_at) <= moment),
+        exists().where(
+            col(Enrollment.campaign_id) == row.id,
+            col(Enrollment.next_due_at).is_(None),
+            col(Enrollment.state) == "active",
+        ),
+        exists().where(
+            col(Message.campaign_id) == row.id,
+            col(Message.chunk_id).is_(None),
+            col(Message.state).in_(("planned", "deferred")),
+            col(Message.not_before) <= moment,
+        ),
+        exists().where(col(Chunk.campaign_id) == row.id, col(Chunk.state) == "open"),
+        exists().where(
+            and_(col(Event.position) >= row.scanned_to, col(Event.name).in_(events), col(Event.revision) == 0)
+        ),
+        exists().where(and_(col(Transition.position) >= row.scanned_to, col(Transition.to_stage).in_(stages))),
+    )
+
+
+def count_by_state(connection: Connection, campaign_id: int) -> dict[tuple[str, str], int]:
+    """Count the campaign's messages by state and reason."""
+    return {
+        (state, reason): count
+        for state, reason, count in connection.execute(
+            select(col(Message.state), col(Message.reason), func.count())
+            .where(col(Message.campaign_id) == campaign_id)
+            .group_by(col(Message.state), col(Message.reason))
+        )
+    }

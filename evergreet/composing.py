@@ -1,0 +1,155 @@
+"""From a claimed ledger row to a rendered email: what is read, and what the template sees."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parseaddr
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.orm import aliased
+from sqlmodel import col
+
+from evergreet.campaign import MARKETING, Email
+from evergreet.campaigns import Version, template_source
+from evergreet.contracts import EmailMessage, Mailbox
+from evergreet.rendering import MessageContext, Renderer, Surroundings
+from evergreet.schedule import zone_of
+from evergreet.settings import Settings
+from evergreet.tokens import Tokens
+from models import Contact, Enrollment, Event, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A planned message with all that its template needs; read before the intent, checked again in it."""
+
+    id: int
+    contact_id: int
+    changed_at: datetime
+    contact: dict[str, Any]
+    address: str | None
+    source: str
+    occurrence: str
+    step_key: str
+    occurred_at: datetime
+    event: dict[str, Any]
+
+
+def read_letters(connection: Connection, chunk_id: int) -> list[Letter]:
+    """Read the planned messages of a chunk, with the newest revision of the event that caused each."""
+    cause, newest = aliased(Event), aliased(Event)
+    rows = connection.execute(
+        select(
+            col(Message.id), col(Message.contact_id), col(Message.occurrence), col(Message.step_key),
+            col(Contact.changed_at), col(Contact.address), col(Contact.email), col(Contact.locale),
+            col(Contact.timezone), col(Contact.attributes), col(Contact.source), col(Contact.source_id),
+            col(Contact.phone), col(Enrollment.caused_at), col(newest.properties).label("properties"),
+        )
+        .join(Contact, col(Contact.id) == col(Message.contact_id))
+        .join(Enrollment, col(Enrollment.id) == col(Message.enrollment_id))
+        .outerjoin(cause, col(cause.id) == col(Enrollment.cause_event_id))
+        .outerjoin(
+            newest,
+            (col(newest.source) == col(cause.source))
+            & (col(newest.source_id) == col(cause.source_id))
+            & ~col(newest.superseded),
+        )
+        .where(col(Message.chunk_id) == chunk_id, col(Message.state) == "planned")
+        .order_by(col(Message.id))
+    ).all()  # fmt: skip
+    return [
+        Letter(
+            row.id, row.contact_id, row.changed_at, contact_of(row), row.address, f"{row.source}:{row.source_id}",
+            row.occurrence, row.step_key, row.caused_at, row.properties or {},
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def contact_of(row: Any) -> dict[str, Any]:
+    """What a template knows of a contact: its attributes and columns."""
+    return {
+        "first_name": None,
+        "last_name": None,
+        **(row.attributes or {}),
+        "id": getattr(row, "contact_id", None) or row.id,
+        "email": row.email,
+        "phone": row.phone,
+        "locale": row.locale,
+        "timezone": row.timezone,
+    }
+
+
+def message_key(letter: Letter, campaign: str) -> str:
+    """Name a ledger row for the outside world: the same for every attempt, different between databases."""
+    parts = (campaign, letter.step_key, letter.occurrence, letter.source)
+    digest = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=10).hexdigest()
+    return f"{letter.id}.{digest}"
+
+
+class Composer:
+    """Renders the messages of one step of one version; templates come from the store, never from files."""
+
+    def __init__(
+        self, connection: Connection, version: Version, step: Email, settings: Settings, tokens: Tokens
+    ) -> None:
+        self.version = version
+        self.step = step
+        self.settings = settings
+        self.tokens = tokens
+        self.template = version.templates[step.template]
+        self.renderer = Renderer(template_source(connection, self.template), surroundings_of(settings))
+        self.sender = mailbox(settings.sender)
+        self.reply_to = mailbox(settings.reply_to) if settings.reply_to else None
+
+    def compose(self, letter: Letter, now: datetime) -> EmailMessage:
+        """Render one message; raises `RenderError` where the template and this contact do not go together."""
+        unsubscribe = self._unsubscribe_url(letter.contact_id)
+        locale = letter.contact["locale"] or self.settings.default_locale
+        zone = zone_of(letter.contact["timezone"], self.settings.default_timezone)
+        rendered = self.renderer.render(
+            MessageContext(
+                contact=letter.contact, event=letter.event, occurred_at=letter.occurred_at,
+                options=self.version.options, locale=locale, timezone=zone.key, purpose=self.step.purpose,
+                campaign=self.version.campaign.name, step=self.step.key, topic=self.version.campaign.topic,
+                unsubscribe_url=unsubscribe,
+            )
+        )  # fmt: skip
+        return EmailMessage(
+            key=message_key(letter, self.version.campaign.name),
+            to=Mailbox(letter.address or "", display_name(letter.contact)),
+            sender=self.sender, reply_to=self.reply_to, subject=rendered.subject, html=rendered.html,
+            text=rendered.text, date=now, template=self.template, headers=self._headers(unsubscribe),
+        )  # fmt: skip
+
+    def _unsubscribe_url(self, contact_id: int) -> str | None:
+        topic = self.version.campaign.topic
+        if self.step.purpose is not MARKETING or topic is None:
+            return None
+        return f"{self.settings.public_url.rstrip('/')}/u/{self.tokens.sign_unsubscribe(contact_id, topic)}"
+
+    def _headers(self, unsubscribe: str | None) -> Mapping[str, str]:
+        headers = {"Feedback-ID": f"{self.step.key}:{self.version.campaign.name}:{self.step.purpose}:evergreet"}
+        if unsubscribe is not None:  # RFC 8058: one HTTPS address, one click
+            headers["List-Unsubscribe"] = f"<{unsubscribe}>"
+            headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+        return headers
+
+
+def mailbox(written: str) -> Mailbox:
+    """Read `Name <address>`."""
+    name, address = parseaddr(written)
+    return Mailbox(address, name)
+
+
+def display_name(contact: Mapping[str, Any]) -> str:
+    """The name to write before the address; empty where there is none."""
+    names: Sequence[Any] = (contact.get("first_name"), contact.get("last_name"))
+    return " ".join(str(name).strip() for name in names if name)
+
+
+def surroundings_of(settings: Settings) -> Surroundings:
+    """What every message of this installation says about its sender."""
+    return Surroundings(company=settings.company, postal_address=settings.postal_address, site_url=settings.site_url)

@@ -1,0 +1,149 @@
+"""Work through one claimed chunk: render, intent, hand over, settle, with a few hand-overs side by side."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from evergreet.clock import elapsed_clock
+from evergreet.composing import Composer, Letter
+from evergreet.contracts import Accepted, EmailMessage, EmailSender, Outcome, RateLimiter
+from evergreet.errors import ConnectorError, EvergreetError, Misconfigured, Permanent, Retryable
+from evergreet.gates import Rules
+from evergreet.ledger import ClaimedChunk, NotLive, Settled, settle, take_in_hand, write_intent
+from evergreet.settings import Settings
+from evergreet.worker import Worker
+
+PING_SECONDS = 20.0
+
+
+@dataclass(slots=True)
+class Window:
+    """Messages whose intent is written together and that go to the provider in one call."""
+
+    attempts: dict[int, int]
+    batch: list[EmailMessage]
+    intended_at: float
+
+    @property
+    def ids(self) -> list[int]:
+        """Message ids, in the order of the batch."""
+        return list(self.attempts)
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One chunk in the hands of one worker."""
+
+    worker: Worker
+    chunk: ClaimedChunk
+    rules: Rules
+    composer: Composer
+    sender: EmailSender
+    limiter: RateLimiter
+    settings: Settings
+    run_id: int
+    pool: ThreadPoolExecutor
+    over: Callable[[], bool]
+    counts: Counter[str] = field(default_factory=Counter)
+    misconfigured: str | None = None
+    not_live: bool = False
+    flying: dict[Future[list[Outcome]], Window] = field(default_factory=dict)
+
+    @property
+    def done(self) -> int:
+        """How many rows have been decided or settled."""
+        return sum(self.counts.values())
+
+    @property
+    def ended(self) -> bool:
+        """Whether no new window may be begun."""
+        return self.over() or self.misconfigured is not None or self.not_live
+
+    def work(self, letters: Sequence[Letter], read_at: datetime) -> Iterator[int]:
+        """Work through the letters of a chunk read at that moment; yields `done` after each window.
+
+        What is in hand is settled in any case. Messages whose contact changed meanwhile stay planned for the
+        next reading of the chunk.
+        """
+        windows = self._windows(letters)
+        side_by_side = 1 if self.chunk.careful else self.settings.threads
+        try:
+            while windows and not self.ended:
+                while len(self.flying) >= side_by_side:
+                    self._land()
+                self._start(windows.popleft(), read_at)
+                yield self.done
+        finally:
+            while self.flying:
+                self._land()
+        yield self.done
+
+    def _windows(self, letters: Sequence[Letter]) -> deque[Sequence[Letter]]:
+        size = self.settings.window or self.sender.capabilities.window
+        if not self.rules.marketing or self.chunk.careful:
+            size = 1
+        size = min(size, self.sender.capabilities.batch_limit)
+        return deque(letters[start : start + size] for start in range(0, len(letters), size))
+
+    def _start(self, letters: Sequence[Letter], now: datetime) -> None:
+        if self.chunk.careful:
+            take_in_hand(self.worker, self.chunk, letters[0].id)
+        rendered: dict[int, EmailMessage] = {}
+        failures: dict[int, str] = {}
+        for letter in letters:
+            try:
+                rendered[letter.id] = self.composer.compose(letter, now)
+            except EvergreetError as error:
+                failures[letter.id] = f"template: {error}"
+        self.limiter.acquire(len(rendered))
+        intended_at = elapsed_clock()
+        try:
+            intent = write_intent(
+                self.worker, self.chunk, self.rules,
+                {letter.id: letter.changed_at for letter in letters if letter.id in rendered},
+                [letter.contact_id for letter in letters], failures, self.run_id, self.sender.name,
+            )  # fmt: skip
+        except NotLive:
+            self.not_live = True
+            return
+        self.counts.update(intent.counts)
+        if intent.go:
+            window = Window(intent.go, [rendered[message] for message in intent.go], intended_at)
+            self.flying[self.pool.submit(self._hand_over, window)] = window
+
+    def _hand_over(self, window: Window) -> list[Outcome]:
+        """Give a window to the connector, not later than the deadline after its intent (runs in a thread)."""
+        if elapsed_clock() - window.intended_at > self.settings.hand_over_seconds:
+            late = Retryable(f"not handed over within {self.settings.hand_over_seconds} s of the intent")
+            return [late] * len(window.batch)
+        try:
+            outcomes = self.sender.send(window.batch)
+        except (Retryable, Permanent, Misconfigured) as error:
+            return [error] * len(window.batch)
+        except Exception as error:  # a connector may fail in any way: then nobody knows what was accepted
+            return [_doubt(f"{self.sender.name}: {type(error).__name__}")] * len(window.batch)
+        if len(outcomes) != len(window.batch):
+            return [_doubt(f"{self.sender.name} answered {len(outcomes)} outcomes")] * len(window.batch)
+        return [
+            outcome
+            if isinstance(outcome, Accepted | ConnectorError)
+            else _doubt(f"{self.sender.name} answered a {type(outcome).__name__}")
+            for outcome in outcomes
+        ]
+
+    def _land(self) -> None:
+        """Settle what has come back, waiting for at least one window."""
+        while not (landed := wait(self.flying, timeout=PING_SECONDS, return_when=FIRST_COMPLETED).done):
+            self.worker.ping()
+        for future in landed:
+            window = self.flying.pop(future)
+            outcomes = dict(zip(window.ids, future.result(), strict=True))
+            settled: Settled = settle(self.worker, self.chunk, window.attempts, outcomes, self.settings)
+            self.counts.update(settled.counts)
+            self.misconfigured = self.misconfigured or settled.misconfigured
+
+
+def _doubt(reason: str) -> Retryable:
+    return Retryable(reason, accepted="maybe")

@@ -1,0 +1,318 @@
+"""The engine: one run moves everybody of one campaign who is due, in batches.
+
+It is synchronous and knows neither Prefect nor flows: the connector, the clock, the rate limiter and the
+reporter come in as arguments.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlmodel import col
+
+from evergreet.balance import Balance, Report, balance_of
+from evergreet.campaign import Campaign, Options
+from evergreet.campaigns import LoadTemplate, State, Version, register, required, version_of
+from evergreet.clock import Clock, DatabaseClock
+from evergreet.composing import Composer, read_letters
+from evergreet.contracts import EmailSender, RateLimiter, Reporter
+from evergreet.database import Database, check_schema
+from evergreet.delivery import Delivery
+from evergreet.enrollment import enroll, schedule
+from evergreet.gates import Rules, Skip, decide_window
+from evergreet.ledger import ClaimedChunk, claim, release
+from evergreet.planning import chunk_waiting, plan_chunk
+from evergreet.settings import Settings
+from evergreet.tokens import Tokens
+from evergreet.worker import Worker
+from models import CampaignVersion, Message, Run
+
+
+class Unlimited:
+    """A rate limiter that never waits."""
+
+    def acquire(self, count: int) -> None:
+        """Let everything through."""
+
+
+class Silent:
+    """A reporter that tells nobody."""
+
+    def progress(self, phase: str, done: int, total: int | None) -> None:
+        """Say nothing."""
+
+
+class Engine:
+    """Runs campaigns on one database through one email connector."""
+
+    def __init__(
+        self,
+        database: Database,
+        sender: EmailSender,
+        settings: Settings,
+        load: LoadTemplate,
+        *,
+        clock: Clock | None = None,
+        limiter: RateLimiter | None = None,
+        reporter: Reporter | None = None,
+    ) -> None:
+        self.database = database
+        self.sender = sender
+        self.settings = settings
+        self.load = load
+        self.clock = clock or DatabaseClock()
+        self.limiter = limiter or Unlimited()
+        self.reporter = reporter or Silent()
+        self.tokens = Tokens(settings.signing_keys)
+        self._stopping = threading.Event()
+
+    def request_stop(self) -> None:
+        """Ask a run to end: what is in hand is settled, nothing new is begun. Safe from any thread or signal."""
+        self._stopping.set()
+
+    def run(self, campaign: Campaign, options: Options, *, budget: timedelta | None = None) -> Report:
+        """Enroll, plan and send what is due now; return what was done and how the campaign stands.
+
+        `budget` is the time after which no new window is begun; `Report.more` then says that work is left.
+        """
+        check_schema(self.database)
+        if options.dry_run:
+            return self._rehearse(campaign, options)
+        ends = None if budget is None else time.monotonic() + budget.total_seconds()
+
+        def over() -> bool:
+            return self._stopping.is_set() or (ends is not None and time.monotonic() >= ends)
+
+        with Worker.open(self.database, self.clock, silence_seconds=self.settings.owner_silence_seconds) as worker:
+            with worker.transaction() as connection:
+                now = self.clock.now(connection)
+                version = register(connection, campaign, options, self.load, now)
+                state = required(connection, campaign.name)
+                if state.state != "live":
+                    return _report(connection, state, halted=_not_live(state))
+                run_id = connection.execute(
+                    insert(Run).values(campaign_id=state.id, worker_id=worker.id, started_at=now).returning(col(Run.id))
+                ).scalar_one()
+            return _CampaignRun(self, worker, version, state, run_id, options.batch_size, over).perform()
+
+    def _rehearse(self, campaign: Campaign, options: Options) -> Report:
+        """Enroll, plan and ask the gates as a run would, and roll everything back."""
+        with self.database.engine.connect() as connection:
+            connection.execution_options(evergreet_write=True)
+            transaction = connection.begin()
+            try:
+                now = self.clock.now(connection)
+                version = register(connection, campaign, options, self.load, now)
+                state = required(connection, campaign.name)
+                versions = _versions(connection, state.id)
+                if state.state == "live":
+                    enrolled = enroll(connection, state, version, now)
+                    while schedule(connection, versions, state.id, self.settings.default_timezone):
+                        pass
+                    planned = 0
+                    while size := plan_chunk(connection, state, versions, now, options.batch_size):
+                        planned += size
+                    while chunk_waiting(connection, state, versions, now, options.batch_size):
+                        pass
+                    balance, reasons = self._forecast(connection, state, versions)
+                    return Report(
+                        campaign.name, None, state.state, balance, reasons, enrolled.active, enrolled.excluded, planned,
+                        dry_run=True,
+                    )  # fmt: skip
+                return _report(connection, state, halted=_not_live(state), dry_run=True)
+            finally:
+                transaction.rollback()
+
+    def _forecast(
+        self, connection: Connection, state: State, versions: dict[int, Version]
+    ) -> tuple[Balance, dict[str, int]]:
+        """Ask the gates about every planned message; what would go stays `planned` in the forecast."""
+        now = self.clock.now(connection)
+        outcomes: Counter[str] = Counter()
+        planned = connection.execute(
+            select(col(Message.version_id), col(Message.step_key), col(Message.chunk_id))
+            .where(
+                col(Message.campaign_id) == state.id,
+                col(Message.state) == "planned",
+                col(Message.chunk_id).is_not(None),
+            )
+            .distinct()
+        ).all()
+        for row in planned:
+            version = versions[row.version_id]
+            step = version.campaign.step(row.step_key)
+            assert step is not None
+            rules = Rules(version.campaign, step, self.settings, self.tokens)
+            letters = read_letters(connection, row.chunk_id)
+            decisions = decide_window(
+                connection, rules, [letter.id for letter in letters],
+                {letter.id: letter.changed_at for letter in letters}, now,
+            )  # fmt: skip
+            for decision in decisions.values():
+                if reason := getattr(decision, "reason", None):
+                    outcomes[f"{'skipped' if isinstance(decision, Skip) else 'deferred'}: {reason}"] += 1
+        balance, reasons = balance_of(connection, state.id)
+        skipped = sum(count for name, count in outcomes.items() if name.startswith("skipped"))
+        deferred = sum(outcomes.values()) - skipped
+        figures = {name: getattr(balance, name) for name in ("accepted", "sending", "failed", "unknown")}
+        forecast = Balance(
+            **figures, skipped=balance.skipped + skipped, deferred=balance.deferred + deferred,
+            planned=balance.planned - skipped - deferred,
+        )  # fmt: skip
+        return forecast, dict(Counter(reasons) + outcomes)
+
+
+class _CampaignRun:
+    """One run of one campaign by one worker."""
+
+    def __init__(
+        self, engine: Engine, worker: Worker, version: Version, state: State, run_id: int, batch_size: int,
+        over: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self.engine = engine
+        self.worker = worker
+        self.version = version
+        self.state = state
+        self.run_id = run_id
+        self.batch_size = batch_size
+        self.over = over
+        self.versions = {version.id: version}
+        self.composers: dict[tuple[int, str], Composer] = {}
+        self.enrolled = self.excluded = self.planned = 0
+        self.attempted: Counter[str] = Counter()
+        self.misconfigured: str | None = None
+
+    def perform(self) -> Report:
+        """Do it; the run's row says how it ended, also when it fails."""
+        try:
+            self._enroll()
+            self._plan()
+            more = self._deliver()
+        except Exception:
+            with suppress(Exception):  # the store may be what failed; the error itself goes on
+                self._close_run("crashed")
+            raise
+        self._close_run("halted" if self.misconfigured else "stopped" if more else "completed")
+        with self.worker.transaction() as connection:
+            state = required(connection, self.state.name)
+            return _report(
+                connection, state, run_id=self.run_id, enrolled=self.enrolled, excluded=self.excluded,
+                planned=self.planned, attempted=dict(self.attempted), more=more,
+                halted=self.misconfigured or (None if state.state == "live" else _not_live(state)),
+            )  # fmt: skip
+
+    def _enroll(self) -> None:
+        engine = self.engine
+        with self.worker.transaction() as connection:
+            enrolled = enroll(connection, self.state, self.version, engine.clock.now(connection))
+            self.versions = _versions(connection, self.state.id)
+        self.enrolled, self.excluded = enrolled.active, enrolled.excluded
+        engine.reporter.progress("enrolled", self.enrolled, None)
+
+    def _plan(self) -> None:
+        """Plan what is due; a following step that is due as well is planned in the same run."""
+        engine = self.engine
+        while not self.over():
+            with self.worker.transaction() as connection:
+                if schedule(connection, self.versions, self.state.id, engine.settings.default_timezone):
+                    continue
+                now = engine.clock.now(connection)
+                planned = plan_chunk(connection, self.state, self.versions, now, self.batch_size)
+                again = chunk_waiting(connection, self.state, self.versions, now, self.batch_size)
+            self.planned += planned
+            if planned:
+                engine.reporter.progress("planned", self.planned, None)
+            if planned + again == 0:
+                return
+
+    def _deliver(self) -> bool:
+        """Claim chunks and work through them; return whether work is left."""
+        with self.worker.transaction() as connection:
+            total = connection.execute(
+                select(func.count()).where(
+                    col(Message.campaign_id) == self.state.id, col(Message.state) == "planned",
+                    col(Message.chunk_id).is_not(None),
+                )
+            ).scalar_one()  # fmt: skip
+        done = 0
+        limit = self.version.campaign.limit_per_day
+        with ThreadPoolExecutor(self.engine.settings.threads, thread_name_prefix="hand-over") as pool:
+            while self.misconfigured is None:
+                if self.over():
+                    return True
+                chunk = claim(self.worker, self.state, limit)
+                if chunk is None:
+                    return False
+                done = self._work(chunk, pool, done, total)
+        return True
+
+    def _work(self, chunk: ClaimedChunk, pool: ThreadPoolExecutor, done: int, total: int) -> int:
+        engine = self.engine
+        version = self.versions.get(chunk.version_id)
+        with self.worker.transaction() as connection:
+            if version is None:
+                version = self.versions[chunk.version_id] = version_of(connection, chunk.version_id)
+            step = version.campaign.step(chunk.step_key)
+            assert step is not None
+            key = (version.id, step.key)
+            if key not in self.composers:
+                self.composers[key] = Composer(connection, version, step, engine.settings, engine.tokens)
+            letters, read_at = read_letters(connection, chunk.id), engine.clock.now(connection)
+        delivery = Delivery(
+            self.worker, chunk, Rules(version.campaign, step, engine.settings, engine.tokens), self.composers[key],
+            engine.sender, engine.limiter, engine.settings, self.run_id, pool, self.over,
+        )  # fmt: skip
+        while letters:
+            for settled in delivery.work(letters, read_at):
+                engine.reporter.progress("sent", done + settled, total)
+            if delivery.ended:
+                break
+            with self.worker.transaction() as connection:  # those whose contact changed while in hand
+                letters, read_at = read_letters(connection, chunk.id), engine.clock.now(connection)
+        self.misconfigured = delivery.misconfigured
+        self.attempted.update(delivery.counts)
+        release(self.worker, chunk)
+        return done + delivery.done
+
+    def _close_run(self, ended: str) -> None:
+        with self.worker.transaction() as connection:
+            now = self.engine.clock.now(connection)
+            connection.execute(
+                update(Run)
+                .where(col(Run.id) == self.run_id)
+                .values(
+                    ended_at=now, state=ended,
+                    summary={
+                        "enrolled": self.enrolled, "excluded": self.excluded, "planned": self.planned,
+                        "attempted": dict(self.attempted),
+                    },
+                )
+            )  # fmt: skip
+
+
+def _versions(connection: Connection, campaign_id: int) -> dict[int, Version]:
+    return {
+        row.id: Version.read(row)
+        for row in connection.execute(select(CampaignVersion).where(col(CampaignVersion.campaign_id) == campaign_id))
+    }
+
+
+def _not_live(state: State) -> str:
+    return f"the campaign is {state.state}" + (f" ({state.reason})" if state.reason else "")
+
+
+def _report(
+    connection: Connection, state: State, *, run_id: int | None = None, halted: str | None = None, enrolled: int = 0,
+    excluded: int = 0, planned: int = 0, attempted: dict[str, int] | None = None, more: bool = False,
+    dry_run: bool = False,
+) -> Report:  # fmt: skip
+    balance, reasons = balance_of(connection, state.id)
+    return Report(
+        state.name, run_id, state.state, balance, reasons, enrolled, excluded, planned, attempted or {}, halted, more,
+        dry_run,
+    )  # fmt: skip

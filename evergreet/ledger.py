@@ -1,0 +1,361 @@
+"""The ledger's moves: claim a chunk, write the intent, settle. Each is one transaction on the worker's connection.
+
+Every intent and settle says which epoch is theirs; another row count than expected means roll back and stop.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, bindparam, func, insert, literal, select, update
+from sqlmodel import col
+
+from evergreet.campaigns import State, halt, required
+from evergreet.contracts import Accepted, Outcome
+from evergreet.errors import Misconfigured, OwnershipLost, Permanent, Retryable
+from evergreet.gates import Decision, Defer, Go, Rules, Skip, Stale, decide_window
+from evergreet.settings import Settings
+from evergreet.store import insert_ignore
+from evergreet.worker import Worker
+from models import Attempt, CampaignRow, Chunk, Contact, Instant, Message, Suppression
+
+REASON_LENGTH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedChunk:
+    """A chunk this worker owns; `careful` when an earlier owner died with it: one message at a time."""
+
+    id: int
+    version_id: int
+    step_key: str
+    epoch: int
+    careful: bool
+
+
+@dataclass(slots=True)
+class Intent:
+    """What an intent transaction decided for a window."""
+
+    go: dict[int, int] = field(default_factory=dict)
+    """Message id → number of the attempt that was written."""
+    stale: list[int] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class NotLive(Exception):
+    """The campaign was paused or stopped, or hit its limit: the window is left as it was."""
+
+
+def claim(worker: Worker, state: State, limit_per_day: int | None) -> ClaimedChunk | None:
+    """Take the next free chunk of a live campaign; None when there is none.
+
+    With a limit per day, a chunk is claimed only where all its messages, those sent within 24 hours and
+    those other workers have claimed stay within it; else the campaign is paused and says why.
+    """
+    with worker.transaction() as connection:
+        now = worker.clock.now(connection)
+        row = connection.execute(
+            select(col(CampaignRow.state)).where(col(CampaignRow.id) == state.id).with_for_update()
+        ).one()
+        if row.state != "live":
+            return None
+        free = (
+            select(col(Chunk.id))
+            .where(col(Chunk.campaign_id) == state.id, col(Chunk.state) == "open", col(Chunk.owner_id).is_(None))
+            .order_by(col(Chunk.priority), col(Chunk.id))
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        found = connection.execute(free).scalar_one_or_none()
+        if found is None:
+            return None
+        if limit_per_day is not None and (reached := _reached(connection, state.id, found, now)) > limit_per_day:
+            halt(
+                connection, required(connection, state.name), now,
+                f"limit of {limit_per_day} messages in 24 hours: {reached} would have been sent",
+            )  # fmt: skip
+            return None
+        chunk = connection.execute(
+            update(Chunk)
+            .where(col(Chunk.id) == found)
+            .values(owner_id=worker.id, epoch=Chunk.epoch + 1)
+            .returning(col(Chunk.version_id), col(Chunk.step_key), col(Chunk.epoch), col(Chunk.deaths))
+        ).one()
+        return ClaimedChunk(found, chunk.version_id, chunk.step_key, chunk.epoch, chunk.deaths > 0)
+
+
+def _reached(connection: Connection, campaign_id: int, chunk: int, now: datetime) -> int:
+    """Messages sent within 24 hours, plus all that are planned in claimed chunks and in this one."""
+    sent = connection.execute(
+        select(func.count()).where(
+            col(Message.campaign_id) == campaign_id,
+            col(Message.state).in_(("sending", "accepted", "unknown")),
+            col(Message.sent_at) > now - timedelta(days=1),
+        )
+    ).scalar_one()
+    claimed = select(col(Chunk.id)).where(
+        col(Chunk.campaign_id) == campaign_id, col(Chunk.state) == "open", col(Chunk.owner_id).is_not(None)
+    )
+    planned = connection.execute(
+        select(func.count()).where(
+            col(Message.state) == "planned",
+            (col(Message.chunk_id) == chunk) | col(Message.chunk_id).in_(claimed),
+        )
+    ).scalar_one()
+    return sent + planned
+
+
+def release(worker: Worker, chunk: ClaimedChunk) -> None:
+    """Give a chunk back; it is done when nothing of it is left."""
+    with worker.transaction() as connection:
+        _own(connection, worker, chunk)
+        left = connection.execute(
+            select(func.count()).where(
+                col(Message.chunk_id) == chunk.id, col(Message.state).in_(("planned", "sending"))
+            )
+        ).scalar_one()
+        connection.execute(
+            update(Chunk)
+            .where(col(Chunk.id) == chunk.id)
+            .values(owner_id=None, in_hand=None, state="open" if left else "done")
+        )
+
+
+def take_in_hand(worker: Worker, chunk: ClaimedChunk, message: int) -> None:
+    """Note durably which single message is being worked on, so that a death points at it."""
+    with worker.transaction() as connection:
+        _own(connection, worker, chunk)
+        connection.execute(update(Chunk).where(col(Chunk.id) == chunk.id).values(in_hand=message))
+
+
+def _own(connection: Connection, worker: Worker, chunk: ClaimedChunk) -> None:
+    """Lock the chunk as its owner in this epoch, or stop."""
+    owned = connection.execute(
+        select(col(Chunk.id))
+        .where(col(Chunk.id) == chunk.id, col(Chunk.owner_id) == worker.id, col(Chunk.epoch) == chunk.epoch)
+        .with_for_update()
+    ).one_or_none()
+    if owned is None:
+        raise OwnershipLost(f"Worker {worker.id} no longer owns chunk {chunk.id} (epoch {chunk.epoch}): it stops.")
+
+
+def _expect(found: int, expected: int, what: str) -> None:
+    if found != expected:
+        raise OwnershipLost(
+            f"{what}: {found} rows instead of {expected}. Somebody else changed them; this worker stops."
+        )
+
+
+def write_intent(
+    worker: Worker,
+    chunk: ClaimedChunk,
+    rules: Rules,
+    changed: dict[int, datetime],
+    contacts: Sequence[int],
+    failures: dict[int, str],
+    run_id: int,
+    provider: str,
+) -> Intent:
+    """Decide a window under the locks of its contacts and write `sending` with the attempt number, durably.
+
+    `changed` maps message ids to the state of the contact that was rendered; `failures` are messages that
+    could not be rendered, with the reason.
+    """
+    with worker.transaction() as connection:
+        _own(connection, worker, chunk)
+        live = connection.execute(
+            select(col(CampaignRow.state))
+            .join(Chunk, col(Chunk.campaign_id) == col(CampaignRow.id))
+            .where(col(Chunk.id) == chunk.id)
+            .with_for_update(read=True, of=CampaignRow)
+        ).scalar_one()
+        if live != "live":
+            raise NotLive(live)
+        connection.execute(
+            select(col(Contact.id)).where(col(Contact.id).in_(contacts)).order_by(col(Contact.id)).with_for_update()
+        )
+        now = worker.clock.now(connection)
+        intent = Intent()
+        decisions = decide_window(connection, rules, list(changed), changed, now) if changed else {}
+        _write_failures(connection, chunk, failures, now, intent)
+        _write_decisions(connection, chunk, decisions, now, intent)
+        go = [message for message, decision in decisions.items() if isinstance(decision, Go)]
+        if go:
+            _write_sending(connection, worker, chunk, go, run_id, provider, now)
+            numbers = select(col(Message.id), col(Message.attempts)).where(col(Message.id).in_(go))
+            intent.go = dict(connection.execute(numbers).all())
+        return intent
+
+
+def _write_failures(
+    connection: Connection, chunk: ClaimedChunk, failures: dict[int, str], now: datetime, intent: Intent
+) -> None:
+    for message, reason in failures.items():
+        found = connection.execute(
+            update(Message)
+            .where(col(Message.id) == message, col(Message.state) == "planned", col(Message.chunk_id) == chunk.id)
+            .values(state="failed", reason=reason[:REASON_LENGTH], chunk_id=None, changed_at=now)
+        ).rowcount
+        _expect(found, 1, "Writing a rendering error")
+        intent.counts["failed"] += 1
+
+
+def _write_decisions(
+    connection: Connection, chunk: ClaimedChunk, decisions: dict[int, Decision], now: datetime, intent: Intent
+) -> None:
+    groups: defaultdict[Skip | Defer, list[int]] = defaultdict(list)
+    for message, decision in decisions.items():
+        if isinstance(decision, Stale):
+            intent.stale.append(message)
+        elif not isinstance(decision, Go):
+            groups[decision].append(message)
+    for decision, messages in groups.items():
+        state = "skipped" if isinstance(decision, Skip) else "deferred"
+        found = connection.execute(
+            update(Message)
+            .where(col(Message.id).in_(messages), col(Message.state) == "planned", col(Message.chunk_id) == chunk.id)
+            .values(
+                state=state, reason=decision.reason, chunk_id=None, changed_at=now,
+                not_before=decision.until if isinstance(decision, Defer) else None,
+            )
+        ).rowcount  # fmt: skip
+        _expect(found, len(messages), f"Writing {state}")
+        intent.counts[state] += len(messages)
+
+
+def _write_sending(
+    connection: Connection,
+    worker: Worker,
+    chunk: ClaimedChunk,
+    go: list[int],
+    run_id: int,
+    provider: str,
+    now: datetime,
+) -> None:
+    address = select(col(Contact.address)).where(col(Contact.id) == col(Message.contact_id)).scalar_subquery()
+    found = connection.execute(
+        update(Message)
+        .where(col(Message.id).in_(go), col(Message.state) == "planned", col(Message.chunk_id) == chunk.id)
+        .values(
+            state="sending", reason="", attempts=Message.attempts + 1, address=address, sent_at=now,
+            provider=provider, not_before=None, changed_at=now,
+        )
+    ).rowcount  # fmt: skip
+    _expect(found, len(go), "Writing an intent")
+    connection.execute(
+        insert(Attempt).from_select(
+            ["message_id", "number", "run_id", "worker_id", "epoch", "started_at", "outcome", "detail"],
+            select(
+                col(Message.id), col(Message.attempts), literal(run_id), literal(worker.id), literal(chunk.epoch),
+                literal(now, Instant()), literal(""), literal(""),
+            ).where(col(Message.id).in_(go)),
+        )
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a window: counts by state, and the sentence of a fault of ours."""
+
+    counts: Counter[str]
+    misconfigured: str | None = None
+
+
+def settle(
+    worker: Worker,
+    chunk: ClaimedChunk,
+    attempts: dict[int, int],
+    outcomes: dict[int, Outcome],
+    settings: Settings,
+) -> Settled:
+    """Write what became of a window, in one transaction: accepted, failed, planned again, or unknown."""
+    with worker.transaction() as connection:
+        _own(connection, worker, chunk)
+        now = worker.clock.now(connection)
+        messages, tries, invalid = [], [], []
+        counts: Counter[str] = Counter()
+        misconfigured = None
+        for message, outcome in outcomes.items():
+            state, result, reason, again, provider_id = _judge(outcome, attempts[message], settings, now)
+            counts[result if state == "planned" else state] += 1
+            if isinstance(outcome, Misconfigured):
+                misconfigured = outcome.reason
+            if isinstance(outcome, Permanent) and outcome.address_invalid:
+                invalid.append(message)
+            messages.append(
+                {"row": message, "attempt": attempts[message], "to": state, "why": reason[:REASON_LENGTH],
+                 "again": again, "name": provider_id}
+            )  # fmt: skip
+            tries.append(
+                {
+                    "row": message,
+                    "attempt": attempts[message],
+                    "result": result,
+                    "why": reason[:REASON_LENGTH],
+                }
+            )
+        _suppress_bounced(connection, invalid, now)
+        table = Message.__table__  # type: ignore[attr-defined]
+        found = connection.execute(
+            table.update()
+            .where(
+                table.c.id == bindparam("row"), table.c.state == "sending",
+                table.c.attempts == bindparam("attempt"), table.c.chunk_id == chunk.id,
+            )
+            .values(
+                state=bindparam("to"), reason=bindparam("why"), not_before=bindparam("again"),
+                provider_id=bindparam("name"), chunk_id=None, changed_at=now,
+            ),
+            messages,
+        ).rowcount  # fmt: skip
+        _expect(found, len(messages), "Settling a window")
+        table = Attempt.__table__  # type: ignore[attr-defined]
+        found = connection.execute(
+            table.update()
+            .where(
+                table.c.message_id == bindparam("row"),
+                table.c.number == bindparam("attempt"),
+                table.c.outcome == "",
+            )
+            .values(outcome=bindparam("result"), detail=bindparam("why"), settled_at=now),
+            tries,
+        ).rowcount
+        _expect(found, len(tries), "Settling the attempts of a window")
+        return Settled(counts, misconfigured)
+
+
+def _judge(
+    outcome: Outcome, attempt: int, settings: Settings, now: datetime
+) -> tuple[str, str, str, datetime | None, str | None]:
+    """Return the message's state, the attempt's outcome, the reason, when to try again, and the provider's id."""
+    if isinstance(outcome, Accepted):
+        return "accepted", "accepted", "", None, outcome.provider_id
+    if isinstance(outcome, Permanent):
+        return "failed", "failed", outcome.reason or "refused", None, None
+    if isinstance(outcome, Retryable) and outcome.accepted == "maybe":
+        return "unknown", "unknown", outcome.reason or "no answer", None, None
+    pause = timedelta(seconds=min(settings.retry_seconds * 2 ** min(attempt - 1, 20), settings.retry_max_seconds))
+    if isinstance(outcome, Retryable):
+        if attempt > settings.retries:
+            return "failed", "returned", f"gave up after {attempt} attempts: {outcome.reason}", None, None
+        pause = max(pause, outcome.retry_after or timedelta(0))
+    return "planned", "returned", outcome.reason, now + pause, None
+
+
+def _suppress_bounced(connection: Connection, messages: list[int], now: datetime) -> None:
+    """Suppress addresses that the provider says do not exist; contacts are locked before messages, as everywhere."""
+    if not messages:
+        return
+    bounced = connection.execute(
+        select(col(Message.address)).where(col(Message.id).in_(messages)).order_by(col(Message.address))
+    ).scalars()
+    addresses = sorted({address for address in bounced if address})
+    connection.execute(
+        select(col(Contact.id)).where(col(Contact.address).in_(addresses)).order_by(col(Contact.id)).with_for_update()
+    )
+    insert_ignore(
+        connection, Suppression,
+        [{"address": a, "scope": "all", "reason": "hard_bounce", "source": "send", "at": now} for a in addresses],
+    )  # fmt: skip

@@ -1,0 +1,155 @@
+"""Plan: message rows for what is due, cut into chunks; and chunks again for what waited."""
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, case, false, func, insert, literal, null, or_, select, update
+from sqlmodel import col
+
+from evergreet.audience import shift
+from evergreet.campaign import TRANSACTIONAL, Step
+from evergreet.campaigns import State, Version, required
+from evergreet.database import exclusive
+from evergreet.store import insert_select_ignore
+from models import CampaignRow, Chunk, Enrollment, Instant, Message
+
+MESSAGE_COLUMNS = (
+    "enrollment_id", "campaign_id", "version_id", "contact_id", "occurrence", "step_key", "channel", "purpose",
+    "due_at", "zone", "state", "reason", "chunk_id", "attempts", "deaths", "sent_at", "changed_at",
+)  # fmt: skip
+HELD = "held_after_restore"
+
+
+def plan_chunk(connection: Connection, state: State, versions: dict[int, Version], now: datetime, size: int) -> int:
+    """Plan up to `size` due messages of one step of one version as one chunk; return how many.
+
+    0 means that everything due up to `now` has its row, and the campaign says so (`planned_to`). Two
+    planners of a campaign wait for each other.
+    """
+    exclusive(connection, f"plan:{state.name}")
+    due = connection.execute(
+        select(col(Enrollment.version_id), col(Enrollment.next_step))
+        .where(
+            col(Enrollment.campaign_id) == state.id,
+            col(Enrollment.next_due_at) <= now,
+            col(Enrollment.state) == "active",
+        )
+        .order_by(col(Enrollment.next_due_at), col(Enrollment.id))
+        .limit(1)
+    ).one_or_none()
+    if due is None:
+        connection.execute(
+            update(CampaignRow)
+            .where(
+                col(CampaignRow.id) == state.id,
+                or_(col(CampaignRow.planned_to).is_(None), col(CampaignRow.planned_to) < now),
+            )
+            .values(planned_to=now)
+        )
+        return 0
+    version = versions[due.version_id]
+    step = version.campaign.step(due.next_step)
+    assert step is not None
+    chunk = new_chunk(connection, version, step, now)
+    state = required(connection, state.name)
+    held: ColumnElement[bool] = false()
+    if state.held_since is not None and state.held_until is not None:
+        held = col(Enrollment.next_due_at).between(state.held_since, state.held_until)
+    rows = (
+        select(
+            col(Enrollment.id), col(Enrollment.campaign_id), col(Enrollment.version_id), col(Enrollment.contact_id),
+            col(Enrollment.occurrence), literal(step.key), literal(step.kind), literal(str(step.purpose)),
+            col(Enrollment.next_due_at), col(Enrollment.zone),
+            case((held, "unknown"), else_="planned"), case((held, HELD), else_=""),
+            case((held, null()), else_=literal(chunk)), literal(0), literal(0),
+            case((held, col(Enrollment.next_due_at)), else_=null()), literal(now, Instant()),
+        )
+        .where(
+            col(Enrollment.campaign_id) == state.id,
+            col(Enrollment.next_due_at) <= now,
+            col(Enrollment.state) == "active",
+            col(Enrollment.version_id) == version.id,
+            col(Enrollment.next_step) == step.key,
+        )
+        .order_by(col(Enrollment.next_due_at), col(Enrollment.id))
+        .limit(size)
+    )  # fmt: skip
+    picked = [
+        row.id for row in connection.execute(rows.with_only_columns(col(Enrollment.id), maintain_column_froms=True))
+    ]
+    planned = insert_select_ignore(
+        connection,
+        Message,
+        MESSAGE_COLUMNS,
+        rows.where(col(Enrollment.id).in_(picked)).order_by(None).limit(None),
+    )
+    _advance(connection, version, step, picked)
+    return planned
+
+
+def new_chunk(connection: Connection, version: Version, step: Step, now: datetime) -> int:
+    """Open a chunk for messages of one step of one version; transactional ones are claimed first."""
+    return connection.execute(
+        insert(Chunk)
+        .values(
+            campaign_id=version.campaign_id, version_id=version.id, step_key=step.key,
+            priority=0 if step.purpose is TRANSACTIONAL else 1, created_at=now,
+        )
+        .returning(col(Chunk.id))
+    ).scalar_one()  # fmt: skip
+
+
+def _advance(connection: Connection, version: Version, step: Step, enrollments: list[int]) -> None:
+    """Move enrollments on to the step after, or to their end."""
+    following = version.campaign.after_step(step.key)
+    mine = update(Enrollment).where(col(Enrollment.id).in_(enrollments))
+    if following is None:
+        connection.execute(mine.values(next_step=None, next_due_at=None, zone=None, state="finished"))
+    elif following.at is None:
+        due = shift(Enrollment.__table__.c.caused_at, following.after.span)  # type: ignore[attr-defined]
+        connection.execute(mine.values(next_step=following.key, next_due_at=due, zone=None))
+    else:  # a local time: `schedule` computes it
+        connection.execute(mine.values(next_step=following.key, next_due_at=None, zone=None))
+
+
+def chunk_waiting(connection: Connection, state: State, versions: dict[int, Version], now: datetime, size: int) -> int:
+    """Put up to `size` deferred or backed-off messages whose time has come into a chunk; return how many."""
+    exclusive(connection, f"plan:{state.name}")
+    waiting = (
+        col(Message.campaign_id) == state.id,
+        col(Message.chunk_id).is_(None),
+        col(Message.state).in_(("planned", "deferred")),
+        col(Message.not_before) <= now,
+    )
+    first = connection.execute(
+        select(col(Message.version_id), col(Message.step_key))
+        .where(*waiting)
+        .order_by(col(Message.not_before), col(Message.id))
+        .limit(1)
+    ).one_or_none()
+    if first is None:
+        return 0
+    version = versions[first.version_id]
+    step = version.campaign.step(first.step_key)
+    assert step is not None
+    chunk = new_chunk(connection, version, step, now)
+    picked = (
+        select(col(Message.id))
+        .where(*waiting, col(Message.version_id) == version.id, col(Message.step_key) == step.key)
+        .order_by(col(Message.not_before), col(Message.id))
+        .limit(size)
+        .scalar_subquery()
+    )
+    return connection.execute(
+        update(Message)
+        .where(col(Message.id).in_(picked))
+        .values(state="planned", reason="", chunk_id=chunk, not_before=None, changed_at=now)
+    ).rowcount
+
+
+def pending(connection: Connection, campaign_id: int) -> int:
+    """Count planned and sending messages of a campaign."""
+    return connection.execute(
+        select(func.count()).where(
+            col(Message.campaign_id) == campaign_id, col(Message.state).in_(("planned", "sending"))
+        )
+    ).scalar_one()
