@@ -1,0 +1,1 @@
+"""What customers and monitors reach over HTTP: unsubscribe links and the health check."""

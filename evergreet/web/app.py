@@ -1,0 +1,72 @@
+"""The FastAPI application; `evergreet serve` runs it."""
+
+import logging
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from evergreet.clock import Clock, DatabaseClock
+from evergreet.database import Database
+from evergreet.errors import EvergreetError
+from evergreet.settings import Settings
+from evergreet.tokens import Tokens
+from evergreet.web import health, unsubscribe
+from evergreet.web.guard import WITHOUT_TOKENS, BodyLimit, Headers
+from evergreet.web.pages import Pages
+
+NOTHING_HERE = "This page does not exist, or the link to it is not whole. Nothing was changed."
+
+
+def create_app(database: Database, settings: Settings, clock: Clock | None = None) -> FastAPI:
+    """Build the application over an open database; links are read with the keys of the settings."""
+    app = FastAPI(title="Evergreet", docs_url=None, redoc_url=None, openapi_url=None)
+    pages = Pages(company=settings.company, site_url=settings.site_url)
+    app.include_router(health.router(database))
+    app.include_router(unsubscribe.router(database, Tokens(settings.signing_keys), clock or DatabaseClock(), pages))
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Headers, style_hash=pages.style_hash)
+    logging.getLogger("uvicorn.access").addFilter(WITHOUT_TOKENS)
+
+    @app.exception_handler(HTTPException)
+    async def _refused(_request: Request, error: HTTPException) -> Response:
+        if error.status_code == HTTPStatus.NOT_FOUND:
+            return pages.message("There is nothing here", NOTHING_HERE, HTTPStatus.NOT_FOUND)
+        sentence = error.detail if error.detail else HTTPStatus(error.status_code).phrase
+        answer = pages.message("That did not work", f"{sentence.rstrip('.')}. Nothing was changed.", error.status_code)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def _unreadable(_request: Request, _error: RequestValidationError) -> Response:
+        return pages.message("There is nothing here", NOTHING_HERE, HTTPStatus.NOT_FOUND)
+
+    @app.exception_handler(EvergreetError)
+    async def _unable(_request: Request, error: EvergreetError) -> Response:
+        logging.getLogger("evergreet.web").error("%s", error)
+        return _later(pages)
+
+    @app.exception_handler(SQLAlchemyError)
+    async def _refused_by_store(_request: Request, error: SQLAlchemyError) -> Response:
+        logging.getLogger("evergreet.web").error("The database answered with %s", type(error).__name__, exc_info=error)
+        return _later(pages)
+
+    @app.exception_handler(Exception)
+    async def _broken(_request: Request, _error: Exception) -> Response:
+        return _later(pages)
+
+    return app
+
+
+def _later(pages: Pages) -> Response:
+    answer = pages.message(
+        "Please try again in a moment",
+        "Something on our side did not work just now, and nothing was changed. Please use the link again in a few "
+        "minutes.",
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    )
+    answer.headers["Retry-After"] = "120"
+    return answer
