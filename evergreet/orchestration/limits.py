@@ -1,0 +1,49 @@
+"""A global rate over all workers: a Prefect global concurrency limit with the name of the connector."""
+
+from prefect.client.orchestration import get_client
+from prefect.concurrency.sync import rate_limit
+from prefect.exceptions import ObjectNotFound
+
+from evergreet.contracts import RateLimiter
+from evergreet.errors import ConfigurationError
+
+
+class Unlimited:
+    """Never waits."""
+
+    def acquire(self, count: int) -> None:
+        """Return at once."""
+
+
+class PrefectLimit:
+    """Takes slots of a Prefect limit, which come back at its rate; one Prefect server paces all workers."""
+
+    def __init__(self, name: str, slots: int) -> None:
+        self.name = name
+        self.slots = slots
+
+    def acquire(self, count: int) -> None:
+        """Block until `count` messages may be sent; more than the limit holds are taken in parts."""
+        while count > 0:
+            part = min(count, self.slots)
+            # strict: a limit that was deleted meanwhile is an error, not permission to send at any rate
+            rate_limit(self.name, occupy=part, strict=True)
+            count -= part
+
+
+async def limiter_of(connector: str) -> RateLimiter:
+    """Return the limiter for a connector: the Prefect limit of its name, or none where there is no such limit."""
+    async with get_client() as client:
+        try:
+            limit = await client.read_global_concurrency_limit_by_name(connector)
+        except ObjectNotFound:
+            return Unlimited()
+    if not limit.active:
+        return Unlimited()
+    if not limit.slot_decay_per_second or limit.limit < 1:
+        raise ConfigurationError(
+            f"The Prefect limit {connector!r} has {limit.limit} slots and gives back {limit.slot_decay_per_second} a "
+            f"second, so nothing could be sent. Set a rate: prefect gcl update {connector} --limit 100 "
+            "--slot-decay-per-second 10"
+        )
+    return PrefectLimit(connector, limit.limit)

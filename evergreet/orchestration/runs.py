@@ -1,0 +1,125 @@
+"""One run of a campaign as a Prefect flow run: what every campaign file calls."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from prefect import State
+from prefect.client.orchestration import get_client
+from prefect.exceptions import TerminationSignal
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+
+from evergreet import campaigns
+from evergreet.balance import Report
+from evergreet.campaign import Campaign, Options
+from evergreet.commands.opening import open_database
+from evergreet.engine import Engine
+from evergreet.errors import ConnectorError, EvergreetError
+from evergreet.orchestration.artifacts import campaign_page, failure_page, leave_page, one_line
+from evergreet.orchestration.deployments import mirror, mirror_cancellation
+from evergreet.orchestration.limits import limiter_of
+from evergreet.orchestration.opening import opened_sender
+from evergreet.orchestration.progress import Progress
+from evergreet.settings import settings
+
+STOP_SECONDS = 25.0
+"""How long a cancelled run waits for what is in hand to be settled; Prefect kills it after 30."""
+
+
+class RunFailed(Exception):
+    """A flow run failed; the message is its cause in one line."""
+
+
+def cause_of(state: State[Any]) -> str:
+    """Return the cause in one line of a run that did not complete, without Prefect's words around it."""
+    message = state.message or str(state.name)
+    return one_line(message.removeprefix(f"Flow run encountered an exception: {RunFailed.__name__}: "))
+
+
+def run_name() -> str:
+    """Name a run by its flow and the moment it was asked for: `thank-you 2026-03-10 12:00:07 UTC`."""
+    return f"{flow_run.flow_name} {flow_run.scheduled_start_time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+@asynccontextmanager
+async def failing_in_one_line(name: str) -> AsyncIterator[None]:
+    """Let the run fail with a cause in one line and leave a page that names it.
+
+    What a person can mend is a sentence already; of a fault of ours, the log keeps the traceback.
+    """
+    try:
+        yield
+    except Exception as error:
+        expected = isinstance(error, EvergreetError | ConnectorError)
+        cause = one_line(str(error) if expected else f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        await leave_page(name, failure_page(name, cause))
+        raise RunFailed(cause) from (None if expected else error)
+
+
+async def run_campaign(campaign: Campaign, options: Options, *, load: campaigns.LoadTemplate | None = None) -> Report:
+    """Run a campaign once, from inside a flow: enroll, plan and send what is due now.
+
+    Leaves a page with the balance and keeps a progress artifact while it works. A cancellation of the run, or
+    a paused deployment, pauses the campaign. Raises RunFailed, with the cause in one line, when something that
+    a person must mend kept it from sending. `load` finds templates elsewhere than the settings say.
+    """
+    async with failing_in_one_line(campaign.name):
+        report, fault = await _run(campaign, options, load)
+    await leave_page(campaign.name, campaign_page(report))
+    if fault:
+        raise RunFailed(fault)
+    get_run_logger().info("%s", summary(report))
+    return report
+
+
+def summary(report: Report) -> str:
+    """Say in a line what a run did."""
+    did = ", ".join(f"{count} {outcome}" for outcome, count in sorted(report.attempted.items())) or "nothing sent"
+    left = "; work is left" if report.more else ""
+    return f"{report.campaign}: {report.enrolled} enrolled, {report.planned} planned, {did}{left}"
+
+
+async def _run(campaign: Campaign, options: Options, load: campaigns.LoadTemplate | None) -> tuple[Report, str | None]:
+    """Return the report, and the fault for which the engine itself paused the campaign."""
+    budget = None if options.max_seconds is None else timedelta(seconds=options.max_seconds)
+    limiter = await limiter_of(settings().email)
+    progress = Progress()
+    with open_database() as database, opened_sender() as sender:
+        load = load or campaigns.template_loader(settings().templates)
+        engine = Engine(database, sender, settings(), load, limiter=limiter, reporter=progress)
+        await mirror(database, [campaign.name])
+
+        async def look() -> None:
+            if await _being_cancelled():
+                engine.request_stop()
+                await mirror_cancellation(campaign.name, str(flow_run.name))
+
+        async with progress.shown(f"{campaign.name}-progress", look):
+            report = await _in_thread(engine, partial(engine.run, campaign, options, budget=budget), look)
+        with database.read() as connection:
+            state = campaigns.state_of(connection, campaign.name)
+    paused_by_engine = state is not None and state.state == "paused" and state.by == "engine"
+    return report, one_line(f"halted: {report.halted}") if paused_by_engine else None
+
+
+async def _in_thread(engine: Engine, work: Callable[[], Report], look: Callable[[], Awaitable[None]]) -> Report:
+    """Run the engine beside the event loop; when the run is ended from outside, settle what is in hand first."""
+    running = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(running)
+    except (asyncio.CancelledError, TerminationSignal):
+        engine.request_stop()
+        await look()
+        await asyncio.wait({running}, timeout=STOP_SECONDS)
+        raise
+
+
+async def _being_cancelled() -> bool:
+    """Say whether somebody cancels this run; a process that is merely told to end is not being cancelled."""
+    async with get_client() as client:
+        run = await client.read_flow_run(flow_run.id)
+    return run.state is not None and (run.state.is_cancelling() or run.state.is_cancelled())
