@@ -1,0 +1,219 @@
+"""One SMTP connection: `smtplib` with every wait and every answer bounded, and the boundary of the dot exact.
+
+`smtplib` reads answers without an overall time limit and without a limit on their length, and `sendmail` hides at
+which step it failed. What may be done after a failure depends on nothing else: until the final dot was handed over,
+nothing was accepted; from then on, only the server's answer can tell.
+"""
+
+import re
+import smtplib
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from connectors.email.mime import Mime
+from connectors.email.smtp_answers import queue_id, refused, said
+from evergreet.contracts import Accepted, Outcome
+from evergreet.errors import Misconfigured, Permanent, Retryable
+
+LONGEST_ANSWER = 64 * 1024
+"""Octets of one answer; the longest, to EHLO, has some dozens of lines of at most 512 (RFC 5321 §4.5.3.1.5)."""
+
+_CODE = re.compile(rb"[2-5]\d\d(?=[ -]|$)")
+_QUIT_SECONDS = 5.0
+
+Clock = Callable[[], float]
+
+
+def elapsed() -> float:
+    """Seconds on a clock that goes on counting while the machine sleeps or the process is stopped."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class StaleConnection(Exception):
+    """The server had ended a connection that was used before; nothing of the next message was handed over."""
+
+
+class Session(smtplib.SMTP):
+    """A connection over which one message after another is handed over.
+
+    Until `opened` is called the time limit holds for all that opening takes, afterwards for each answer.
+    """
+
+    def __init__(self, connected: socket.socket, *, helo: str, timeout: float, clock: Clock) -> None:
+        super().__init__(local_hostname=helo, timeout=timeout)
+        self.sock = connected
+        self.carried = 0
+        self._seconds = timeout
+        self._clock = clock
+        self._opening_ends: float | None = clock() + timeout
+        self._unread = b""
+
+    @property
+    def usable(self) -> bool:
+        """Whether another message may be handed over."""
+        return self.sock is not None
+
+    def secure(self, context: ssl.SSLContext, host: str) -> None:
+        """Go over to TLS, verifying the server, and forget what it said before (RFC 3207 §4.2)."""
+        if self._unread or self.sock is None:
+            raise self._lost("it sent something ahead of TLS")
+        self.sock.settimeout(self._seconds)
+        self.sock = context.wrap_socket(self.sock, server_hostname=host)
+        self.ehlo_resp = self.helo_resp = None
+        self.esmtp_features = {}
+        self.does_esmtp = False
+
+    def opened(self) -> None:
+        """Say that the connection is ready for messages."""
+        self._opening_ends = None
+        self.user = self.password = ""  # smtplib keeps what it signed in with
+
+    def hand_over(self, mail: Mime, key: str) -> Outcome:
+        """Carry one message to its end, whatever it is.
+
+        Raises `StaleConnection` where the server had ended a connection that carried messages before: the
+        caller may open another, since nothing of this message was handed over.
+        """
+        unfit = self._unfit(mail)
+        if unfit is not None:
+            return unfit
+        reused, self.carried = self.carried > 0, self.carried + 1
+        self.command_encoding = "utf-8" if mail.international else "ascii"
+        step = "MAIL"
+        try:
+            for step, argument, wanted in (
+                ("MAIL", f"FROM:<{mail.sender}>{' SMTPUTF8' if mail.international else ''}", 2),
+                ("RCPT", f"TO:<{mail.recipient}>", 2),
+                ("DATA", "", 3),
+            ):
+                code, text = self.docmd(step, argument)
+                if code == 421 and step == "MAIL" and reused:
+                    raise self._lost("it closes the channel")
+                if code // 100 != wanted:
+                    return self._refused(step, code, text)
+            # Should this fail, the last octet of the dot's line has not left: the server cannot have seen the end.
+            self.send(mail.content.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+        except smtplib.SMTPServerDisconnected as lost:
+            if step == "MAIL" and reused:
+                raise StaleConnection from None
+            return Retryable(f"The server was lost at {step}, before it had the message: {lost}.", accepted="no")
+        try:
+            code, text = self.getreply()
+        except smtplib.SMTPServerDisconnected as lost:
+            return Retryable(
+                f"The server had the whole message, but did not say what became of it: {lost}.", accepted="maybe"
+            )
+        if 200 <= code <= 299:
+            return Accepted(queue_id(text) or key)
+        if code >= 400:
+            return self._refused("content", code, text)
+        self.close()
+        return Retryable(
+            f"The server had the whole message, but its answer is none: {said(code, text)}", accepted="maybe"
+        )
+
+    def end(self) -> None:
+        """Say goodbye; what the server answers changes nothing any more."""
+        self._seconds = min(self._seconds, _QUIT_SECONDS)
+        with suppress(smtplib.SMTPException, OSError):
+            self.quit()
+        self.close()
+
+    def _unfit(self, mail: Mime) -> Outcome | None:
+        """Say why this server will not take the message, from what it announced."""
+        if mail.international and not self.has_extn("smtputf8"):
+            if not mail.sender.isascii():
+                return Misconfigured(
+                    "The sender's address has letters beyond ASCII, which this server does not take (SMTPUTF8)."
+                )
+            return Permanent(
+                "The recipient's address has letters beyond ASCII, which this server does not take (SMTPUTF8)."
+            )
+        limit = self.esmtp_features.get("size", "")
+        if limit.isdecimal() and 0 < int(limit) < len(mail.content):
+            return Permanent(f"The message has {len(mail.content):,} octets; the server takes {int(limit):,}.")
+        return None
+
+    def _refused(self, step: str, code: int, text: bytes) -> Outcome:
+        """Leave the connection ready for the next message, or closed."""
+        if code == 421 or not 400 <= code <= 599:
+            self.close()
+        elif step != "content":
+            with suppress(smtplib.SMTPServerDisconnected):
+                if self.docmd("RSET")[0] != 250:
+                    self.close()
+        return refused(step, code, text)
+
+    def send(self, s: object) -> None:
+        """Send, unless an answer nobody asked for is waiting: it would be taken for the next one's."""
+        if self._unread:
+            raise self._lost("it answered out of turn")
+        if self.sock is None:
+            raise self._lost("it is not connected")
+        self.sock.settimeout(self._remaining(self._ends()))
+        try:
+            self.sock.sendall(s.encode(self.command_encoding) if isinstance(s, str) else s)  # type: ignore[arg-type]
+        except TimeoutError:
+            raise self._lost(f"it took nothing more for {self._seconds:g} seconds") from None
+        except OSError as error:
+            raise self._lost(_broken(error)) from None
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Read one answer; code -1 when it is none. Ends after the time limit and after `LONGEST_ANSWER`."""
+        ends = self._ends()
+        room = LONGEST_ANSWER
+        texts: list[bytes] = []
+        first: bytes | None = None
+        while True:
+            line = self._line(ends, room)
+            room -= len(line)
+            code = _CODE.match(line)
+            if code is None or (first is not None and code[0] != first):
+                return -1, line[:200]
+            first = code[0]
+            texts.append(line[4:].strip())
+            if line[3:4] != b"-":
+                return int(first), b"\n".join(texts)
+
+    def _line(self, ends: float, room: int) -> bytes:
+        while b"\n" not in self._unread[:room]:
+            if len(self._unread) > room:
+                raise self._lost(f"its answer is longer than {LONGEST_ANSWER // 1024} KiB")
+            if self.sock is None:
+                raise self._lost("it is not connected")
+            self.sock.settimeout(self._remaining(ends))
+            try:
+                octets = self.sock.recv(16384)
+            except TimeoutError:
+                raise self._late() from None
+            except OSError as error:
+                raise self._lost(_broken(error)) from None
+            if not octets:
+                raise self._lost("it closed the connection")
+            self._unread += octets
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line.rstrip(b"\r")
+
+    def _ends(self) -> float:
+        ends = self._clock() + self._seconds
+        return ends if self._opening_ends is None else min(ends, self._opening_ends)
+
+    def _remaining(self, ends: float) -> float:
+        remaining = ends - self._clock()
+        if remaining <= 0:
+            raise self._late()
+        return remaining
+
+    def _late(self) -> smtplib.SMTPServerDisconnected:
+        return self._lost(f"no answer within {self._seconds:g} seconds")
+
+    def _lost(self, why: str) -> smtplib.SMTPServerDisconnected:
+        self.close()
+        return smtplib.SMTPServerDisconnected(why)
+
+
+def _broken(error: OSError) -> str:
+    return f"the connection broke ({error.strerror or type(error).__name__})"
