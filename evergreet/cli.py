@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from evergreet.commands import campaigns, connectors, data, database, lifecycle, messages, operations
+from evergreet.commands import campaigns, connectors, data, database, lifecycle, messages, operations, web
 
 app = typer.Typer(
     name="evergreet",
@@ -14,7 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (data, lifecycle, campaigns, messages, operations, connectors, database):
+for module in (data, lifecycle, campaigns, messages, operations, connectors, database, web):
     app.add_typer(module.app)
 
 

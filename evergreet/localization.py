@@ -140,9 +140,9 @@ def _moment(value: Any) -> datetime | date:
 
 
 @pass_context
-def money(_context: Context, value: Any, currency: str | None = None) -> str:
-    """Write an amount with its currency (ISO 4217); without one, as a number with two decimals."""
-    locale, amount = _place.get().numbers, _amount(value)
+def money(_context: Context, value: Any, currency: str | None = None, times: Any = 1) -> str:
+    """Write an amount, `times` a quantity, with its currency (ISO 4217); without one, with two decimals."""
+    locale, amount = _place.get().numbers, _amount(value) * _amount(times)
     if currency is None or currency == "":
         return numbers.format_decimal(amount, format="#,##0.00", locale=locale)
     if not (isinstance(currency, str) and len(currency) == 3 and currency.isascii() and currency.isalpha()):

@@ -81,12 +81,19 @@ def template_root(root: str) -> Path:
 def template_names(root: str) -> list[str]:
     """Return the names of the messages below a root: folders with a subject or a body."""
     folder = template_root(root)
-    found = {
-        path.parent.relative_to(folder)
-        for file in ("subject.txt", "body.html")
-        for path in folder.rglob(file)
-    }
+    found = {path.parent.relative_to(folder) for file in ("subject.txt", "body.html") for path in folder.rglob(file)}
     return sorted(str(path.as_posix()) for path in found if not path.parts[0].startswith("_"))
+
+
+def check_exists(root: str, name: str) -> None:
+    """Answer a wrong name with the names there are."""
+    known = template_names(root)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        raise DefinitionError(
+            f"There is no template {name!r} in {template_root(root)}."
+            f"{f' Did you mean {near[0]!r}?' if near else ''} There are: {', '.join(known) or 'none'}."
+        )
 
 
 def load_template(root: str, name: str, *, purpose: Purpose | None = None) -> TemplateSource:
@@ -96,14 +103,8 @@ def load_template(root: str, name: str, *, purpose: Purpose | None = None) -> Te
     "thank_you/receipt". A marketing message (`purpose`) must show the unsubscribe link and the postal
     address. Raises DefinitionError with the file, the line and what to write.
     """
+    check_exists(root, name)
     folder = template_root(root)
-    known = template_names(root)
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        raise DefinitionError(
-            f"There is no template {name!r} in {folder}."
-            f"{f' Did you mean {near[0]!r}?' if near else ''} There are: {', '.join(known) or 'none'}."
-        )
     for file in ("subject.txt", "body.html"):
         if not (folder / name / file).is_file():
             raise DefinitionError(f"Template {name!r} has no {file}: create {folder / name / file}.")
@@ -115,9 +116,7 @@ def load_template(root: str, name: str, *, purpose: Purpose | None = None) -> Te
     if purpose is Purpose.MARKETING:
         checked.check_marketing(f"{name}/body.html")
     sources = dict(sorted((checked.sources | checked.translations()).items()))
-    return TemplateSource(
-        name, hashlib.sha256(orjson.dumps(sources, option=orjson.OPT_SORT_KEYS)).hexdigest(), sources
-    )
+    return TemplateSource(name, hashlib.sha256(orjson.dumps(sources, option=orjson.OPT_SORT_KEYS)).hexdigest(), sources)
 
 
 def _search_path(folder: Path) -> list[Path]:
@@ -156,9 +155,7 @@ class _Checked:
 
     def check_names(self) -> None:
         """Refuse a variable that no message has."""
-        shared = {
-            made for name, tree in self.trees.items() if name not in self.macro_files for made in _made(tree)
-        }
+        shared = {made for name, tree in self.trees.items() if name not in self.macro_files for made in _made(tree)}
         for name, tree in self.trees.items():
             is_macros = name in self.macro_files
             known = COMPANY_NAMES | (_made(tree) if is_macros else shared | MESSAGE_NAMES)
@@ -172,9 +169,7 @@ class _Checked:
     def check_marketing(self, body: str) -> None:
         """Refuse a marketing message without unsubscribe link or postal address."""
         used = {
-            variable
-            for file in self._reachable(body)
-            for variable in meta.find_undeclared_variables(self.trees[file])
+            variable for file in self._reachable(body) for variable in meta.find_undeclared_variables(self.trees[file])
         }
         for variable, what in (("unsubscribe_url", "unsubscribe link"), ("postal_address", "postal address")):
             if variable not in used:
@@ -203,9 +198,7 @@ class _Checked:
             path = (folder / name).resolve()
             if path.is_file() and path.is_relative_to(folder.resolve()):
                 return path
-        raise DefinitionError(
-            f"There is no file {name} in {' or '.join(str(folder) for folder in self.folders)}."
-        )
+        raise DefinitionError(f"There is no file {name} in {' or '.join(str(folder) for folder in self.folders)}.")
 
     def _follow(self, name: str, reference: nodes.Node) -> None:
         target = getattr(reference, "template", None)

@@ -1,0 +1,114 @@
+"""Looking at a message before anyone gets it: a sample or a real contact, on a page for the browser."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+from sqlalchemy import Connection, select
+from sqlmodel import col
+
+from evergreet.campaign import Purpose
+from evergreet.composing import contact_of, surroundings_of
+from evergreet.errors import DataError, DefinitionError
+from evergreet.rendering import MessageContext, Rendered, Renderer
+from evergreet.settings import Settings
+from evergreet.template_sources import load_template, template_root
+from models import Contact, Event
+
+KNOWN = {"contact", "event", "event_name", "options", "occurred_at", "purpose", "campaign", "step", "topic"}
+
+
+def read_sample(root: str, name: str, settings: Settings) -> tuple[MessageContext, str | None]:
+    """Read a template's preview.json: the sample context, and the name of the event it stands for.
+
+    Raises DefinitionError where it is missing or says what no message has.
+    """
+    path = template_root(root) / name / "preview.json"
+    try:
+        sample = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DefinitionError(
+            f"Template {name!r} has no sample: create {path} (docs/templates.md shows one)."
+        ) from None
+    except ValueError as error:
+        raise DefinitionError(f"{path}: this is not JSON: {error}.") from None
+    if not isinstance(sample, dict) or (unknown := sorted(set(sample) - KNOWN)):
+        what = f"it has {unknown[0]!r}" if isinstance(sample, dict) else "it is not an object"
+        raise DefinitionError(f"{path}: {what}; a sample has: {', '.join(sorted(KNOWN))}.")
+    try:
+        purpose, occurred_at = Purpose(sample["purpose"]), datetime.fromisoformat(sample["occurred_at"])
+        contact, event = dict(sample["contact"]), dict(sample.get("event", {}))
+    except (KeyError, ValueError, TypeError) as error:
+        raise DefinitionError(
+            f"{path}: a sample needs a purpose (transactional or marketing), occurred_at (ISO 8601) and a contact; "
+            f"this one has a fault at {error}."
+        ) from None
+    context = MessageContext(
+        contact=contact,
+        event=event,
+        occurred_at=occurred_at,
+        options=sample.get("options", {}),
+        locale=contact.get("locale") or settings.default_locale,
+        timezone=contact.get("timezone") or settings.default_timezone,
+        purpose=purpose,
+        campaign=sample.get("campaign", "preview"),
+        step=sample.get("step", name.rpartition("/")[2]),
+        topic=sample.get("topic"),
+        unsubscribe_url=f"{settings.public_url.rstrip('/')}/u/preview" if purpose is Purpose.MARKETING else None,
+    )
+    return context, sample.get("event_name")
+
+
+def for_contact(
+    connection: Connection, contact_id: int, sample: MessageContext, event_name: str | None, settings: Settings
+) -> MessageContext:
+    """Put a real contact and their newest event in the place of the sample's.
+
+    Of the events named `event_name` where there is one, else of all; without any the sample's time stays.
+    """
+    contact = connection.execute(
+        select(*Contact.__table__.columns).where(col(Contact.id) == contact_id)  # type: ignore[attr-defined]
+    ).one_or_none()
+    if contact is None:
+        raise DataError(f"There is no contact {contact_id}.")
+    event = connection.execute(
+        select(col(Event.properties), col(Event.occurred_at))
+        .where(col(Event.contact_id) == contact_id, ~col(Event.superseded))
+        .order_by((col(Event.name) == (event_name or "")).desc(), col(Event.occurred_at).desc())
+        .limit(1)
+    ).one_or_none()
+    return replace(
+        sample,
+        contact=contact_of(contact),
+        event=event.properties if event else {},
+        occurred_at=event.occurred_at if event else sample.occurred_at,
+        locale=contact.locale or settings.default_locale,
+        timezone=contact.timezone or settings.default_timezone,
+    )
+
+
+def render(settings: Settings, name: str, context: MessageContext) -> Rendered:
+    """Render a template from its folder."""
+    source = load_template(settings.templates, name, purpose=context.purpose)
+    return Renderer(source, surroundings_of(settings)).render(context)
+
+
+def write_preview(folder: Path, name: str, context: MessageContext, rendered: Rendered) -> Path:
+    """Write the message's parts, and a page with both widths; return the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "message.html").write_text(rendered.html, encoding="utf-8")
+    (folder / "message.txt").write_text(rendered.text, encoding="utf-8")
+    environment = Environment(loader=PackageLoader("evergreet", "web/pages"), autoescape=True)
+    page = folder / "preview.html"
+    values: Mapping[str, Any] = {
+        "name": name,
+        "rendered": rendered,
+        "context": context,
+        "kilobytes": len(rendered.html.encode()) / 1024,
+    }
+    page.write_text(environment.get_template("preview.html").render(values), encoding="utf-8")
+    return page
