@@ -82,11 +82,13 @@ def contact_of(row: Any) -> dict[str, Any]:
     }
 
 
-def message_key(letter: Letter, campaign: str) -> str:
-    """Name a ledger row for the outside world: the same for every attempt, different between databases."""
-    parts = (campaign, letter.step_key, letter.occurrence, letter.source)
-    digest = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=10).hexdigest()
-    return f"{letter.id}.{digest}"
+def message_key(campaign: str, step_key: str, occurrence: str, contact: str) -> str:
+    """Name a ledger row for the outside world: the same for every attempt, and also after a restore from backup.
+
+    `contact` is its source and source id: row ids may come out differently when rows are made again.
+    """
+    parts = "\x1f".join((campaign, step_key, occurrence, contact))
+    return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
 
 class Composer:
@@ -118,7 +120,7 @@ class Composer:
             )
         )  # fmt: skip
         return EmailMessage(
-            key=message_key(letter, self.version.campaign.name),
+            key=message_key(self.version.campaign.name, letter.step_key, letter.occurrence, letter.source),
             to=Mailbox(letter.address or "", display_name(letter.contact)),
             sender=self.sender, reply_to=self.reply_to, subject=rendered.subject, html=rendered.html,
             text=rendered.text, date=now, template=self.template, headers=self._headers(unsubscribe),

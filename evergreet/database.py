@@ -149,7 +149,7 @@ def explain_failure(database: Database, error: OperationalError) -> str | None:
     cause = str(error.orig)
     place = database.url.database if database.is_sqlite else database.url.render_as_string(hide_password=True)
     if "database is locked" in cause:
-        return f"The database {place} was locked by another process for {BUSY_SECONDS:.0f} s. Nothing was lost; run it again."
+        return f"The database {place} was locked by another process for {BUSY_SECONDS:.0f} s; run it again."
     if "full" in cause or "No space left" in cause:
         return f"The disk of the database {place} is full. Nothing is half-written; make room and run it again."
     if "readonly database" in cause or "unable to open" in cause:

@@ -129,8 +129,8 @@ def backfill(
             return count
         if confirm != count:
             raise EvergreetError(
-                f"{count} enrollments would be made since {since:%Y-%m-%d %H:%M} UTC, not {confirm}: nothing was stored. "
-                f"Look again and confirm with {count}."
+                f"{count} enrollments would be made since {since:%Y-%m-%d %H:%M} UTC, not {confirm}. "
+                f"Nothing is stored; look again and confirm with {count}."
             )
         savepoint.commit()
         if reach.low < reach.high:

@@ -60,7 +60,7 @@ def find_campaigns(package: str) -> dict[str, CampaignModule]:
     except ModuleNotFoundError as error:
         if error.name and package.startswith(error.name):
             raise ConfigurationError(
-                f"EVERGREET_CAMPAIGNS={package}: there is no such package; run from your project's folder or install it."
+                f"EVERGREET_CAMPAIGNS={package}: there is no such package; install it, or run in its folder."
             ) from None
         raise
     found: dict[str, CampaignModule] = {}
@@ -74,8 +74,9 @@ def find_campaigns(package: str) -> dict[str, CampaignModule]:
                 f"{module.__file__}: a campaign file has a variable `campaign = Campaign(…)`; this one has none."
             )
         if campaign.name in found:
+            taken = found[campaign.name].module.__file__
             raise DefinitionError(
-                f"{module.__file__}: the name {campaign.name!r} is taken by {found[campaign.name].module.__file__}; names are unique."
+                f"{module.__file__}: the name {campaign.name!r} is taken by {taken}; names are unique."
             )
         flow_name = campaign.name.replace("-", "_")
         flow = getattr(module, flow_name, None)

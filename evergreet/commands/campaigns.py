@@ -1,5 +1,275 @@
-"""Campaigns: list, launch, pause, run, preview who gets what."""
+"""Campaigns: list, launch, pause, resume, stop, run, and who gets what and why."""
+
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from evergreet.campaign import Options
+    from evergreet.registry import CampaignModule
+
 app = typer.Typer()
+
+Name = Annotated[str, typer.Argument(help="Name of the campaign, as `evergreet campaigns` lists it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="An option of the campaign: --set check_in_hour=9. May be repeated.")
+]
+
+
+@app.command("campaigns")
+def list_campaigns(json: Json = False) -> None:
+    """List the campaigns in the ledger: state, balance, and what has something due.
+
+    Example: evergreet campaigns
+    """
+    from rich.table import Table
+
+    from evergreet.balance import balance_of
+    from evergreet.campaigns import due_campaigns, states
+    from evergreet.clock import DatabaseClock
+    from evergreet.commands.opening import open_database
+    from evergreet.commands.printing import console, print_json
+
+    with open_database() as database, database.read() as connection:
+        due = set(due_campaigns(connection, DatabaseClock().now(connection)))
+        found = [(state, balance_of(connection, state.id)[0]) for state in states(connection)]
+    if json:
+        print_json(
+            [
+                {
+                    "name": state.name, "state": state.state, "reason": state.reason, "live_since": state.live_since,
+                    "due_now": state.name in due, "balance": balance.as_dict(),
+                }
+                for state, balance in found
+            ]
+        )  # fmt: skip
+        return
+    table = Table("campaign", "state", "live since", "due", "accepted", "skipped", "deferred", "pending", "failed",
+                  "unknown", "now")  # fmt: skip
+    for state, balance in found:
+        table.add_row(
+            state.name, state.state + (f": {state.reason}" if state.reason else ""),
+            f"{state.live_since:%Y-%m-%d %H:%M}" if state.live_since else "", str(balance.due), str(balance.accepted),
+            str(balance.skipped), str(balance.deferred), str(balance.pending), str(balance.failed),
+            str(balance.unknown), "has something due" if state.name in due else "",
+        )  # fmt: skip
+    console().print(table if found else "No campaign is in the ledger yet: run `evergreet launch NAME`.")
+
+
+@app.command()
+def launch(
+    name: Name,
+    options: Set = None,
+    backfill: Annotated[
+        str | None,
+        typer.Option(help="Take history in: a time such as 2026-01-31, or a span such as 30d. Counts until confirmed."),
+    ] = None,
+    confirm: Annotated[int | None, typer.Option(help="The count that --backfill printed.")] = None,
+) -> None:
+    """Make a campaign live: from now on it enrolls what happens, and nothing from before.
+
+    Example: evergreet launch thank-you --backfill 14d
+    """
+    from evergreet.campaigns import launch as go_live
+    from evergreet.campaigns import template_loader, version_of
+    from evergreet.clock import DatabaseClock
+    from evergreet.commands.opening import actor, open_database, parse_moment
+    from evergreet.enrollment import backfill as take_in
+    from evergreet.settings import settings
+
+    found, chosen = _chosen(name, options)
+    clock = DatabaseClock()
+    with open_database() as database:
+        state = go_live(
+            database, found.campaign, chosen, template_loader(settings().templates), clock=clock, actor=actor()
+        )
+        typer.echo(f"{name} is live since {state.live_since:%Y-%m-%d %H:%M:%S} UTC.")
+        if backfill is None:
+            return
+        with database.read() as connection:
+            since = parse_moment(backfill, clock.now(connection))
+            assert state.version_id is not None
+            version = version_of(connection, state.version_id)
+        count = take_in(database, version, since, clock=clock, actor=actor(), confirm=confirm)
+        if confirm is None:
+            typer.echo(
+                f"{count} enrollments would be made from history since {since:%Y-%m-%d %H:%M} UTC; nothing is stored. "
+                f"Confirm with: evergreet launch {name} --backfill {since:%Y-%m-%dT%H:%M:%SZ} --confirm {count}"
+            )
+        else:
+            typer.echo(f"{count} enrollments were made from history since {since:%Y-%m-%d %H:%M} UTC.")
+
+
+@app.command()
+def pause(name: Name, reason: Annotated[str, typer.Option(help="Why, for whoever looks next.")] = "") -> None:
+    """Stop enrolling and sending until resumed; windows already in hand are finished.
+
+    Example: evergreet pause thank-you --reason "wrong link in the receipt"
+    """
+    from evergreet.campaigns import pause as move
+    from evergreet.clock import DatabaseClock
+    from evergreet.commands.opening import actor, open_database
+
+    with open_database() as database:
+        move(database, name, clock=DatabaseClock(), actor=actor(), reason=reason)
+    typer.echo(f"{name} is paused. `evergreet resume {name}` goes on; what happens meanwhile is not missed.")
+
+
+@app.command()
+def resume(name: Name) -> None:
+    """Go on with a paused campaign; late steps are sent or skipped by their lateness.
+
+    Example: evergreet resume thank-you
+    """
+    from evergreet.campaigns import resume as move
+    from evergreet.clock import DatabaseClock
+    from evergreet.commands.opening import actor, open_database
+
+    with open_database() as database:
+        move(database, name, clock=DatabaseClock(), actor=actor())
+    typer.echo(f"{name} is live.")
+
+
+@app.command()
+def stop(name: Name) -> None:
+    """End a campaign: nobody is enrolled any more and nobody on the way gets anything more.
+
+    Example: evergreet stop thank-you
+    """
+    from evergreet.campaigns import stop as move
+    from evergreet.clock import DatabaseClock
+    from evergreet.commands.opening import actor, open_database
+
+    with open_database() as database:
+        move(database, name, clock=DatabaseClock(), actor=actor())
+    typer.echo(f"{name} is stopped; its planned messages are skipped (campaign_stopped).")
+
+
+@app.command()
+def run(
+    name: Name,
+    options: Set = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count who would get what; store nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Run a campaign now, without a Prefect server: enroll, plan and send what is due.
+
+    Example: evergreet run thank-you --dry-run
+    """
+    from evergreet.campaigns import template_loader
+    from evergreet.commands.opening import open_database, stop_on_signal
+    from evergreet.commands.printing import RichReporter, print_json, print_report
+    from evergreet.contracts import EmailSender
+    from evergreet.engine import Engine
+    from evergreet.errors import ConfigurationError
+    from evergreet.registry import open_connector
+    from evergreet.settings import settings
+
+    found, chosen = _chosen(name, options)
+    if dry_run:
+        chosen = chosen.model_copy(update={"dry_run": True})
+    sender = open_connector(settings().email)
+    if not isinstance(sender, EmailSender):
+        raise ConfigurationError(f"EVERGREET_EMAIL={settings().email}: this connector does not send email.")
+    try:
+        with open_database() as database, RichReporter() as reporter:
+            engine = Engine(database, sender, settings(), template_loader(settings().templates), reporter=reporter)
+            with stop_on_signal(engine.request_stop):
+                report = engine.run(found.campaign, chosen)
+    finally:
+        sender.close()
+    if json:
+        print_json(report.as_dict())
+    else:
+        print_report(report)
+    if report.halted and not dry_run:
+        raise typer.Exit(1)
+
+
+@app.command("send-test")
+def send_test(
+    name: Name,
+    to: Annotated[str, typer.Option(help="The address that gets the test; nothing is written to the ledger.")],
+    step: Annotated[str | None, typer.Option(help="Only this step.")] = None,
+    options: Set = None,
+) -> None:
+    """Send every step of a campaign, with its sample data, to an address of yours.
+
+    Example: evergreet send-test thank-you --to me@example.org
+    """
+    from evergreet.registry import open_connector
+    from evergreet.samples import send_samples
+    from evergreet.settings import settings
+
+    found, chosen = _chosen(name, options)
+    sender = open_connector(settings().email)
+    try:
+        for key, sentence in send_samples(sender, found.campaign, chosen, settings(), to=to, step=step):
+            typer.echo(f"{key}: {sentence}")
+    finally:
+        sender.close()
+
+
+@app.command()
+def explain(
+    name: Name,
+    contact: Annotated[str, typer.Argument(help="Address, id, or id in its source.")],
+    json: Json = False,
+) -> None:
+    """Say what a campaign did for a contact, and why they did not get something.
+
+    Example: evergreet explain thank-you ana@example.org
+    """
+    from rich.table import Table
+
+    from evergreet.campaigns import required
+    from evergreet.commands.opening import open_database
+    from evergreet.commands.printing import console, print_json
+    from evergreet.explain import explain as facts_about
+    from evergreet.explain import find_contacts
+
+    with open_database() as database, database.read() as connection:
+        state = required(connection, name)
+        found = [(row, facts_about(connection, state, row.id)) for row in find_contacts(connection, contact)]
+    if json:
+        print_json(
+            [
+                {
+                    "contact": row.id, "address": row.address,
+                    "lines": [{"at": line.at, "what": line.what, "detail": line.detail} for line in lines],
+                }
+                for row, lines in found
+            ]
+        )  # fmt: skip
+        return
+    for row, lines in found:
+        table = Table("when (UTC)", "what", "detail", title=f"contact {row.id} {row.address or '(no address)'}")
+        for line in lines:
+            table.add_row(f"{line.at:%Y-%m-%d %H:%M}" if line.at else "", line.what, line.detail)
+        console().print(table)
+
+
+def _chosen(name: str, options: list[str] | None) -> "tuple[CampaignModule, Options]":
+    """Find a campaign and its options; a wrong option is a sentence that names what there is."""
+    from pydantic import ValidationError
+
+    from evergreet.errors import ConfigurationError
+    from evergreet.registry import find_campaign
+    from evergreet.settings import settings
+
+    found = find_campaign(settings().campaigns, name)
+    values: dict[str, Any] = {}
+    for item in options or []:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise ConfigurationError(f"--set {item}: write name=value.")
+        values[key] = value
+    try:
+        return found, found.options(**values)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        known = ", ".join(found.options.model_fields)
+        raise ConfigurationError(
+            f"--set {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}. Options of {name}: {known}."
+        ) from None

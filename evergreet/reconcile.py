@@ -1,0 +1,240 @@
+"""Resolve what is unknown: ask the provider, repeat where the step asks for it, else hold it in sight.
+
+Resolutions are written on the row. A row comes back to `planned` only where the provider is certain that it
+has nothing, or where a step or a person asked for a repeat, and each repeat is an attempt of its own.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlmodel import col
+
+from evergreet.campaigns import Version, record, required
+from evergreet.clock import Clock
+from evergreet.composing import message_key
+from evergreet.contracts import EmailSender, Finder
+from evergreet.database import Database
+from evergreet.errors import EvergreetError
+from evergreet.settings import Settings
+from models import Attempt, CampaignRow, CampaignVersion, Contact, Message
+
+BATCH = 500
+ASSUMED = "assumed_sent"
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """How unknown rows were resolved, by resolution, and how many are still unknown."""
+
+    resolved: dict[str, int] = field(default_factory=dict)
+    unknown: int = 0
+
+
+def reconcile(database: Database, sender: EmailSender, settings: Settings, clock: Clock) -> Reconciled:
+    """Resolve what can be resolved for all campaigns: first by asking, then by the steps' own opt-in."""
+    resolved: Counter[str] = Counter()
+    after = 0
+    while rows := _in_doubt(database, sender.name, settings, clock, after):
+        after = rows[-1].id
+        if isinstance(sender, Finder):
+            answers = sender.find([_key(row) for row in rows])
+            with database.write() as connection:
+                now = clock.now(connection)
+                for row in rows:
+                    answer = answers.get(_key(row))
+                    if answer is None:
+                        continue
+                    if answer.accepted:
+                        resolved["found"] += _accept(connection, row, answer.provider_id, now)
+                    else:
+                        resolved["not_found"] += _give_back(
+                            connection, col(Message.id) == row.id, row.attempts, "not_found", now
+                        )
+    resolved["resend"] += _resend(database, clock)
+    with database.read() as connection:
+        unknown = connection.execute(
+            select(func.count()).where(
+                col(Message.state) == "unknown", col(Message.resolution).is_distinct_from(ASSUMED)
+            )
+        ).scalar_one()
+    return Reconciled({name: count for name, count in resolved.items() if count}, unknown)
+
+
+def _in_doubt(database: Database, provider: str, settings: Settings, clock: Clock, after: int) -> Sequence[Any]:
+    """Read unknown rows that this provider was given, once the hand-over's deadline is well past."""
+    with database.read() as connection:
+        settled = clock.now(connection) - timedelta(seconds=2 * settings.hand_over_seconds)
+        return connection.execute(
+            select(
+                col(Message.id), col(Message.contact_id), col(Message.occurrence), col(Message.step_key),
+                col(Message.attempts), col(CampaignRow.name).label("campaign"),
+                col(Contact.source), col(Contact.source_id),
+            )
+            .join(CampaignRow, col(CampaignRow.id) == col(Message.campaign_id))
+            .join(Contact, col(Contact.id) == col(Message.contact_id))
+            .where(
+                col(Message.state) == "unknown", col(Message.id) > after,
+                func.coalesce(col(Message.provider), provider) == provider,
+                col(Message.resolution).is_distinct_from(ASSUMED),
+                col(Message.sent_at) <= settled,
+            )
+            .order_by(col(Message.id))
+            .limit(BATCH)
+        ).all()  # fmt: skip
+
+
+def _key(row: Any) -> str:
+    return message_key(row.campaign, row.step_key, row.occurrence, f"{row.source}:{row.source_id}")
+
+
+def _accept(connection: Connection, row: Any, provider_id: str, now: datetime) -> int:
+    found = connection.execute(
+        update(Message)
+        .where(col(Message.id) == row.id, col(Message.state) == "unknown", col(Message.attempts) == row.attempts)
+        .values(state="accepted", reason="", provider_id=provider_id, resolution="found", changed_at=now)
+    ).rowcount
+    if found:
+        connection.execute(
+            update(Attempt)
+            .where(col(Attempt.message_id) == row.id, col(Attempt.number) == row.attempts)
+            .values(outcome="accepted", detail="found by asking the provider")
+        )
+    return found
+
+
+def _give_back(
+    connection: Connection, which: ColumnElement[bool], attempts: int | None, resolution: str, now: datetime
+) -> int:
+    """Plan unknown rows again; the attempt count says that they are still the ones that were judged."""
+    same = [] if attempts is None else [col(Message.attempts) == attempts]
+    given = list(
+        connection.execute(
+            update(Message)
+            .where(which, col(Message.state) == "unknown", *same)
+            .values(
+                state="planned", reason="", resolution=resolution, not_before=now, chunk_id=None, changed_at=now
+            )
+            .returning(col(Message.id))
+        ).scalars()
+    )  # fmt: skip
+    if given and resolution == "not_found":
+        connection.execute(
+            update(Attempt)
+            .where(col(Attempt.message_id).in_(given), col(Attempt.outcome) == "unknown")
+            .values(outcome="returned", detail="the provider does not have it")
+        )
+    return len(given)
+
+
+def _resend(database: Database, clock: Clock) -> int:
+    """Repeat unknown messages of steps that opted in with `resend_after`; once per message."""
+    count = 0
+    with database.write() as connection:
+        now = clock.now(connection)
+        for row in connection.execute(
+            select(CampaignVersion)
+            .join(CampaignRow, col(CampaignRow.id) == col(CampaignVersion.campaign_id))
+            .where(col(CampaignRow.state) == "live")
+        ).all():
+            version = Version.read(row)
+            for step in version.campaign.steps:
+                if step.resend_after is not None:
+                    which = (
+                        (col(Message.version_id) == version.id)
+                        & (col(Message.step_key) == step.key)
+                        & (col(Message.attempts) == 1)
+                        & (col(Message.sent_at) <= now - step.resend_after.span)
+                        & col(Message.resolution).is_distinct_from(ASSUMED)
+                    )
+                    count += _give_back(connection, which, 1, "resend", now)
+    return count
+
+
+def assume_sent(database: Database, name: str, *, clock: Clock, actor: str, confirm: int | None) -> int:
+    """Mark a campaign's unknown rows as assumed sent: they stay unknown and are never repeated.
+
+    Without `confirm` only counts; with it the count must be the same.
+    """
+    with database.write() as connection:
+        state = required(connection, name)
+        which = (
+            (col(Message.campaign_id) == state.id)
+            & (col(Message.state) == "unknown")
+            & col(Message.resolution).is_distinct_from(ASSUMED)
+        )
+        count = _count(connection, which)
+        if not confirmed(count, confirm, "unknown messages"):
+            return count
+        now = clock.now(connection)
+        connection.execute(update(Message).where(which).values(resolution=ASSUMED, changed_at=now))
+        record(connection, now, actor, "assume sent", name, messages=count)
+        return count
+
+
+def retry(database: Database, name: str, state_name: str, *, clock: Clock, actor: str, confirm: int | None) -> int:
+    """Plan a campaign's failed or unknown messages again, on a person's word; each repeat is an attempt more.
+
+    Without `confirm` only counts; with it the count must be the same.
+    """
+    if state_name not in {"failed", "unknown"}:
+        raise EvergreetError(f"--state {state_name}: only failed and unknown messages can be tried again.")
+    with database.write() as connection:
+        state = required(connection, name)
+        which = (col(Message.campaign_id) == state.id) & (col(Message.state) == state_name)
+        count = _count(connection, which)
+        if not confirmed(count, confirm, f"{state_name} messages"):
+            return count
+        now = clock.now(connection)
+        connection.execute(
+            update(Message)
+            .where(which)
+            .values(state="planned", reason="", resolution="retried", deaths=0, not_before=now, changed_at=now)
+        )
+        record(connection, now, actor, f"retry {state_name}", name, messages=count)
+        return count
+
+
+def hold(database: Database, since: datetime, *, clock: Clock, actor: str) -> int:
+    """After a restore: mark as unknown whatever was due from `since` until now and is not settled; return how many.
+
+    The backup does not know what was sent after it was made. Pending and deferred rows whose time has come
+    become unknown now; those that are planned later for a moment in the span are unknown from the start.
+    """
+    with database.write() as connection:
+        now = clock.now(connection)
+        if since >= now:
+            raise EvergreetError(f"--since {since:%Y-%m-%d %H:%M} UTC lies in the future; give the time of the backup.")
+        connection.execute(update(CampaignRow).values(held_since=since, held_until=now))
+        due = func.coalesce(col(Message.not_before), col(Message.due_at)) <= now
+        doubtful = connection.execute(
+            update(Message)
+            .where(col(Message.state).in_(("planned", "deferred", "sending")), due)
+            .values(
+                state="unknown", reason="held_after_restore", chunk_id=None, not_before=None, sent_at=now,
+                changed_at=now,
+            )
+        ).rowcount  # fmt: skip
+        connection.execute(
+            update(Attempt)
+            .where(col(Attempt.outcome) == "")
+            .values(outcome="unknown", detail="held after restore", settled_at=now)
+        )
+        record(connection, now, actor, "hold", "all campaigns", since=since.isoformat(), messages=doubtful)
+        return doubtful
+
+
+def _count(connection: Connection, which: ColumnElement[bool]) -> int:
+    return connection.execute(select(func.count()).select_from(Message).where(which)).scalar_one()
+
+
+def confirmed(count: int, confirm: int | None, what: str) -> bool:
+    """Whether a person confirmed this count; another count than they saw is refused."""
+    if confirm is None:
+        return False
+    if confirm != count:
+        raise EvergreetError(f"There are {count} {what}, not {confirm}: nothing was changed. Confirm with {count}.")
+    return True
