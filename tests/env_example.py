@@ -15,8 +15,8 @@ from evergreet.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """\
-# Settings of Evergreet and of its connectors, all with their defaults. Copy this file to `.env` and remove the
-# `# ` before what you change. A variable in the environment wins over the file; an empty one is not set.
+# Settings of Evergreet and of its connectors, all with their defaults. Copy this file to `.env` and take away
+# the `# ` before what you change. A variable in the environment wins over the file; an empty one is not set.
 """
 
 

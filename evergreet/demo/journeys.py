@@ -86,9 +86,7 @@ class History:
         if at <= self.until:
             self.rows.append((at, customer.id, event, properties))
 
-    def add_order(
-        self, at: datetime, customers: tuple[Customer, ...], items: list[dict[str, Any]]
-    ) -> dict[str, Any]:
+    def add_order(self, at: datetime, customers: tuple[Customer, ...], items: list[dict[str, Any]]) -> dict[str, Any]:
         """Add an order, reported for each of the customers; return what is known of it."""
         amount = round(sum(item["price"] * item["quantity"] for item in items), 2)
         currency = customers[0].person.country.currency

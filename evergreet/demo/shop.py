@@ -131,7 +131,7 @@ def _write_contacts(path: Path, people: list[Customer]) -> None:
 def _row(customer: Customer) -> dict[str, str]:
     person, joined = customer.person, customer.joined.isoformat(timespec="seconds")
     return {
-        "id": customer.id,
+        "source_id": customer.id,
         "email": customer.email,
         "first_name": person.first_name if customer.has_name else "",
         "last_name": person.last_name if customer.has_name else "",
@@ -139,10 +139,11 @@ def _row(customer: Customer) -> dict[str, str]:
         "locale": person.country.locale,
         "timezone": customer.timezone,
         "country": person.country.code,
-        "customer_since": joined[:10],
-        "consent_orders": customer.consent,
-        "consent_orders_at": joined if customer.consent else "",
-        "consent_orders_wording": CONSENT_WORDING if customer.consent else "",
+        "created_at": joined,
+        "consent.orders": customer.consent,
+        "consent_at": joined if customer.consent else "",
+        "consent_source": "checkout" if customer.consent else "",
+        "consent_wording": CONSENT_WORDING if customer.consent else "",
     }
 
 
@@ -163,10 +164,10 @@ def _write_events(path: Path, history: History) -> None:
     lines = b"".join(
         orjson.dumps(
             {
-                "id": f"E{number:06d}",
+                "source_id": f"E{number:06d}",
                 "contact": customer,
-                "event": event,
-                "time": at,
+                "name": event,
+                "occurred_at": at,
                 "properties": properties,
             },
             option=orjson.OPT_APPEND_NEWLINE,

@@ -19,9 +19,7 @@ def _mail(folder: Path, name: str, *, to: str, subject: str, html: str, date: st
 
 
 def _mails(page: Path) -> list[dict[str, Any]]:
-    found = re.search(
-        r'<script type="application/json" id="mails">(.*?)</script>', page.read_text("utf-8"), re.DOTALL
-    )
+    found = re.search(r'<script type="application/json" id="mails">(.*?)</script>', page.read_text("utf-8"), re.DOTALL)
     assert found
     mails: list[dict[str, Any]] = json.loads(found[1])
     return mails
@@ -48,9 +46,7 @@ def test_the_page_holds_every_mail_newest_first(tmp_path: Path) -> None:
 
 def test_a_mail_cannot_end_the_script_it_stands_in(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script>"
-    _mail(
-        tmp_path, "1.eml", to="a@example.com", subject=evil, html=evil, date="Mon, 09 Mar 2026 10:00:00 +0000"
-    )
+    _mail(tmp_path, "1.eml", to="a@example.com", subject=evil, html=evil, date="Mon, 09 Mar 2026 10:00:00 +0000")
     page = tmp_path / "mails.html"
     write_gallery(tmp_path, page, title="Mails")
     assert _mails(page)[0]["subject"] == evil
