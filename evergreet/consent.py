@@ -245,15 +245,14 @@ def _store_suppression(
     connection: Connection, address: str, scope: Scope, reason: str, source: str, at: datetime
 ) -> bool:
     new = insert_into(connection, Suppression).values(address=address, scope=scope, reason=reason, source=source, at=at)
-    return bool(
-        connection.execute(
-            new.on_conflict_do_update(
-                index_elements=["address"],
-                set_={name: new.excluded[name] for name in ("scope", "reason", "source", "at")},
-                where=and_(col(Suppression.scope) == "marketing", new.excluded.scope == "all"),
-            )
-        ).rowcount
+    stored = connection.execute(
+        new.on_conflict_do_update(
+            index_elements=["address"],
+            set_={name: new.excluded[name] for name in ("scope", "reason", "source", "at")},
+            where=and_(col(Suppression.scope) == "marketing", new.excluded.scope == "all"),
+        ).returning(col(Suppression.id))
     )
+    return stored.first() is not None
 
 
 def _forget_in_reasons(connection: Connection, contact_id: int, address: str) -> None:
