@@ -1,0 +1,244 @@
+"""Storing contacts: what a file says merged with what is known, in set-based statements per batch."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select
+from sqlalchemy.orm import aliased
+from sqlmodel import col
+
+from evergreet.consent import EVERYTHING
+from evergreet.database import exclusive, ingest_position
+from evergreet.importing.records import Record
+from evergreet.importing.storing import Entry, Outcome, Setting, suppress_all
+from evergreet.importing.values import digest
+from evergreet.store import insert_ignore, insert_into
+from models import Consent, Contact, Transition
+
+CONTENT = ("email", "address", "phone", "locale", "timezone", "attributes", "created_at")
+"""The columns that make a contact's content, and its `content_hash`."""
+
+Found: TypeAlias = Row[*tuple[Any, ...]]
+
+
+@dataclass(slots=True)
+class ContactRow:
+    """A row of the file, checked. `changes` has the columns that it gives; an attribute of None is removed."""
+
+    record: Record
+    source_id: str
+    changes: dict[str, Any]
+    attributes: dict[str, Any]
+    stage: str | None = None
+    stage_at: datetime | None = None
+    unsubscribed: bool = False
+    consents: dict[str, bool] = field(default_factory=dict)
+    consent_at: datetime | None = None
+    consent_source: str = ""
+    consent_wording: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def content(self) -> list[Any]:
+        """Everything the row says, to be compared with another row of the same id."""
+        return [
+            {name: str(value) for name, value in self.changes.items()}, self.attributes, self.stage,
+            str(self.stage_at), self.unsubscribed, self.consents, str(self.consent_at), self.consent_source,
+            self.consent_wording,
+        ]  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What is to be written for one contact."""
+
+    row: ContactRow
+    known: Found | None
+    values: dict[str, Any]
+    consents: list[dict[str, Any]]
+    moved_from: str | None = None
+    moved: bool = False
+
+
+class ContactStore:
+    """Stores batches of contacts of one source."""
+
+    def __init__(self, setting: Setting, topics: list[str]) -> None:
+        self._setting = setting
+        self._topics = topics
+
+    def store(self, connection: Connection, rows: Sequence[ContactRow]) -> Outcome:
+        """Store a batch; all contacts it touches are locked first, in the order of their ids, as windows do."""
+        outcome = Outcome()
+        exclusive(connection, f"import:{self._setting.source}")
+        now = self._setting.clock.now(connection)
+        position = ingest_position(connection)
+        known = self._locked(connection, rows)
+        consents, stages = self._history(connection, rows, [row.id for row in known.values()])
+        drafts: dict[str, _Draft] = {}
+        suppressions: dict[str, Entry] = {}
+        unchanged: set[str] = set()
+        for row in rows:
+            outcome.warnings.update(row.warnings)
+            before = known.get(row.source_id)
+            if row.source_id in drafts or row.source_id in unchanged:
+                outcome.duplicate += 1
+                continue
+            if before is not None and before.erased_at is not None:
+                outcome.warnings["contact was erased and stays so"] += 1
+                outcome.duplicate += 1
+                unchanged.add(row.source_id)
+                continue
+            draft = self._draft(row, before, consents, stages, now)
+            address = draft.values["address"]
+            if row.unsubscribed and address is not None:
+                suppressions[address] = Entry(address, "marketing", EVERYTHING, self._setting.source, now)
+            elif row.unsubscribed:
+                outcome.warnings["unsubscribed, but has no address to suppress"] += 1
+            drafts[row.source_id] = draft
+        suppressed = suppress_all(connection, suppressions, position, now)
+        written = []
+        for source_id, draft in drafts.items():
+            if draft.known is None:
+                outcome.stored += 1
+            elif draft.consents or draft.moved or _differs(draft.known, draft.values) or (
+                draft.row.unsubscribed and draft.values["address"] in suppressed
+            ):  # fmt: skip
+                outcome.corrected += 1
+            else:
+                outcome.duplicate += 1
+                continue
+            written.append((source_id, draft))
+        self._write(connection, dict(written), now, position)
+        return outcome
+
+    def _locked(self, connection: Connection, rows: Sequence[ContactRow]) -> dict[str, Found]:
+        ours = (col(Contact.source) == self._setting.source) & col(Contact.source_id).in_(
+            [row.source_id for row in rows]
+        )
+        wanted: list[ColumnElement[bool]] = [ours]
+        leaving = [row for row in rows if row.unsubscribed]
+        if leaving:
+            same = aliased(Contact)
+            wanted += [
+                col(Contact.address).in_([row.changes["address"] for row in leaving if row.changes.get("address")]),
+                col(Contact.address).in_(
+                    select(col(same.address)).where(
+                        col(same.source) == self._setting.source,
+                        col(same.source_id).in_([row.source_id for row in leaving]),
+                    )
+                ),
+            ]
+        found = connection.execute(
+            select(*Contact.__table__.columns)  # type: ignore[attr-defined]
+            .where(or_(*wanted))
+            .order_by(col(Contact.id))
+            .with_for_update(key_share=True)
+        )
+        return {row.source_id: row for row in found if row.source == self._setting.source}
+
+    def _history(
+        self, connection: Connection, rows: Sequence[ContactRow], ids: list[int]
+    ) -> tuple[dict[tuple[int, str], Found], dict[int, str]]:
+        """Return the newest consent per contact and topic, and the stage a file gave each contact last."""
+        consents: dict[tuple[int, str], Found] = {}
+        stages: dict[int, str] = {}
+        if ids and any(row.consents for row in rows):
+            found: Iterable[Found] = connection.execute(
+                select(col(Consent.contact_id), col(Consent.topic), col(Consent.granted), col(Consent.at))
+                .where(col(Consent.contact_id).in_(ids), col(Consent.topic).in_(self._topics))
+                .order_by(col(Consent.at), col(Consent.id))
+            )
+            consents = {(row.contact_id, row.topic): row for row in found}
+        if ids and any(row.stage for row in rows):
+            found = connection.execute(
+                select(col(Transition.contact_id), col(Transition.to_stage))
+                .where(col(Transition.contact_id).in_(ids), col(Transition.cause) == "import")
+                .order_by(col(Transition.id))
+            )
+            stages = {row.contact_id: row.to_stage for row in found}
+        return consents, stages
+
+    def _draft(
+        self, row: ContactRow, known: Found | None, consents: dict[tuple[int, str], Found],
+        stages: dict[int, str], now: datetime,
+    ) -> _Draft:  # fmt: skip
+        values = {name: None if known is None else getattr(known, name) for name in (*CONTENT, "stage", "stage_since")}
+        values["created_at"] = values["created_at"] or now
+        values.update(row.changes)
+        attributes = {**(values["attributes"] or {}), **row.attributes}
+        values["attributes"] = {name: value for name, value in attributes.items() if value is not None}
+        draft = _Draft(row, known, values, [])
+        if self._moves(row, known, stages):
+            draft.moved, draft.moved_from = True, values["stage"]
+            values["stage"], values["stage_since"] = row.stage, row.stage_at or now
+        for topic, granted in row.consents.items():
+            newest = None if known is None else consents.get((known.id, topic))
+            if _counts(granted, row.consent_at, newest):
+                draft.consents.append(
+                    {"topic": topic, "granted": granted, "at": row.consent_at or now,
+                     "source": row.consent_source or self._setting.source, "wording": row.consent_wording}
+                )  # fmt: skip
+        return draft
+
+    def _moves(self, row: ContactRow, known: Found | None, stages: dict[int, str]) -> bool:
+        """Whether the file moves the contact: not when it only repeats what a file said before."""
+        if row.stage is None or known is None or row.stage == known.stage:
+            return row.stage is not None and known is None
+        if row.stage_at is not None:
+            return known.stage_since is None or row.stage_at > known.stage_since
+        return stages.get(known.id) != row.stage
+
+    def _write(self, connection: Connection, drafts: dict[str, _Draft], now: datetime, position: int) -> None:
+        if not drafts:
+            return
+        statement = insert_into(connection, Contact)
+        ordered = sorted(
+            drafts.items(), key=lambda item: (item[1].known is None, item[1].known.id if item[1].known else item[0])
+        )
+        rows = [
+            {"source": self._setting.source, "source_id": source_id, **draft.values,
+             "content_hash": _hash(draft.values), "changed_at": now, "position": position}
+            for source_id, draft in ordered
+        ]  # fmt: skip
+        kept = {"source", "source_id"}
+        upsert = statement.on_conflict_do_update(
+            index_elements=["source", "source_id"],
+            set_={name: statement.excluded[name] for name in rows[0] if name not in kept},
+        ).returning(col(Contact.id), col(Contact.source_id))
+        ids = {source_id: number for number, source_id in connection.execute(upsert, rows).tuples()}
+        numbered = sorted((ids[source_id], draft) for source_id, draft in ordered)
+        moves = [
+            {"contact_id": number, "from_stage": draft.moved_from, "to_stage": draft.values["stage"],
+             "at": draft.values["stage_since"], "cause": "import", "recorded_at": now, "position": position}
+            for number, draft in numbered if draft.moved
+        ]  # fmt: skip
+        if moves:
+            connection.execute(insert(Transition), moves)
+        insert_ignore(
+            connection,
+            Consent,
+            [{"contact_id": number, **consent} for number, draft in numbered for consent in draft.consents],
+        )
+
+
+def _counts(granted: bool, at: datetime | None, newest: Found | None) -> bool:
+    """Whether a consent in a file changes what is known.
+
+    A statement with a time counts when it is newer than what is known. One without a time may take consent
+    back, but never gives it again to somebody who took it back: the file may be older than that.
+    """
+    if newest is None:
+        return True
+    if newest.granted == granted:
+        return False
+    return at > newest.at if at is not None else not granted
+
+
+def _differs(known: Found, values: dict[str, Any]) -> bool:
+    return _hash({name: getattr(known, name) for name in CONTENT}) != _hash(values)
+
+
+def _hash(values: dict[str, Any]) -> str:
+    return digest([values[name].isoformat() if name == "created_at" else values[name] for name in CONTENT])
