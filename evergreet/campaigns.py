@@ -126,25 +126,28 @@ def register(
         "templates": {name: source.hash for name, source in sources.items()},
     }
     content = hashlib.sha256(orjson.dumps(definition, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    exclusive(connection, f"register:{campaign.name}")
-    insert_ignore(connection, CampaignRow, [{"name": campaign.name, "created_at": now}])
-    campaign_id = required(connection, campaign.name).id
-    insert_ignore(
-        connection, TemplateVersion,
-        [{"name": s.name, "hash": s.hash, "sources": s.sources, "created_at": now} for s in sources.values()],
-    )  # fmt: skip
-    insert_ignore(
-        connection, CampaignVersion,
-        [{"campaign_id": campaign_id, "hash": content, "definition": definition, "created_at": now}],
-    )  # fmt: skip
-    row = connection.execute(
-        select(CampaignVersion).where(
-            col(CampaignVersion.campaign_id) == campaign_id, col(CampaignVersion.hash) == content
-        )
-    ).one()
+    known = (
+        select(CampaignVersion)
+        .join(CampaignRow, col(CampaignRow.id) == col(CampaignVersion.campaign_id))
+        .where(col(CampaignRow.name) == campaign.name, col(CampaignVersion.hash) == content)
+    )
+    row = connection.execute(known).one_or_none()
+    if row is None:
+        exclusive(connection, f"register:{campaign.name}")
+        insert_ignore(connection, CampaignRow, [{"name": campaign.name, "created_at": now}])
+        campaign_id = required(connection, campaign.name).id
+        insert_ignore(
+            connection, TemplateVersion,
+            [{"name": s.name, "hash": s.hash, "sources": s.sources, "created_at": now} for s in sources.values()],
+        )  # fmt: skip
+        insert_ignore(
+            connection, CampaignVersion,
+            [{"campaign_id": campaign_id, "hash": content, "definition": definition, "created_at": now}],
+        )  # fmt: skip
+        row = connection.execute(known).one()
     connection.execute(
         update(CampaignRow)
-        .where(col(CampaignRow.id) == campaign_id, col(CampaignRow.current_version_id).is_distinct_from(row.id))
+        .where(col(CampaignRow.id) == row.campaign_id, col(CampaignRow.current_version_id).is_distinct_from(row.id))
         .values(current_version_id=row.id)
     )
     return Version.read(row)

@@ -25,6 +25,5 @@ def insert_select_ignore(
     connection: Connection, table: type[SQLModel], columns: Sequence[str], query: Select[*tuple[Any, ...]]
 ) -> int:
     """Insert what a query yields, passing over what a unique rule knows already; return how many rows are new."""
-    return connection.execute(
-        insert_into(connection, table).from_select(list(columns), query).on_conflict_do_nothing()
-    ).rowcount
+    statement = insert_into(connection, table).from_select(list(columns), query).on_conflict_do_nothing()
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount

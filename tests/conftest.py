@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, text
 
 from evergreet.clock import FrozenClock
 from evergreet.database import Database, parse_url, upgrade
+from tests.story import Story
 
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 """The moment at which tests live, unless they say otherwise."""
@@ -97,6 +98,12 @@ def database(database_url: str) -> Iterator[Database]:
 def clock() -> FrozenClock:
     """A clock that stands at `NOW` until it is moved."""
     return FrozenClock(NOW)
+
+
+@pytest.fixture
+def story(database: Database, clock: FrozenClock) -> Story:
+    """A fresh database with short words to tell what happens; the test runs once on each store."""
+    return Story(database, clock)
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,28 @@
 """The engine on both stores: who gets what, once, and what the ledger says."""
 
+from datetime import timedelta
 
-import pytest
+from sqlalchemy import update
+from sqlmodel import col
 
-from tests.story import Story
+from evergreet.campaign import TRANSACTIONAL, Campaign, Email, Options, event
+from evergreet.campaigns import pause, resume, state_of, stop
+from evergreet.conditions import did
+from evergreet.durations import days
+from evergreet.errors import Misconfigured, Permanent, Retryable
+from evergreet.settings import Settings
+from models import Contact, Run, Suppression
+from tests.story import THANKS, Story
 
-
-@pytest.fixture
-def story(database, clock) -> Story:  # type: ignore[no-untyped-def]
-    return Story(database, clock)
+FOLLOW_UP = Campaign(
+    name="follow-up",
+    topic="orders",
+    trigger=event("order_placed", key="order_id"),
+    steps=(
+        Email("receipt", template="note", purpose=TRANSACTIONAL),
+        Email("check-in", template="note", after=days(7), unless=did("refund_requested")),
+    ),
+)
 
 
 def test_a_customer_who_orders_gets_one_receipt(story: Story) -> None:
@@ -29,3 +43,242 @@ def test_a_second_run_sends_nothing_twice(story: Story) -> None:
     assert story.run().attempted == {"accepted": 120}
     assert story.run().attempted == {}
     assert len(story.sender.sent) == len(set(story.sender.recipients)) == 120
+
+
+def test_a_campaign_that_is_not_live_does_nothing_and_says_so(story: Story) -> None:
+    story.happened("order_placed", story.contact("ana"))
+    assert story.run().halted == "the campaign is draft"
+    assert story.enrollments == []
+
+
+def test_only_what_happens_after_the_launch_is_enrolled(story: Story) -> None:
+    ana, ben = story.contact("ana"), story.contact("ben")
+    story.happened("order_placed", ana)
+    story.clock.advance(timedelta(minutes=1))
+    story.launch()
+    story.happened("order_placed", ana, at=story.now - timedelta(hours=1))  # arrives late, happened before
+    story.happened("order_placed", ben)
+    assert story.run().enrolled == 1
+    assert story.sender.recipients == ["ben@example.org"]
+
+
+def test_a_later_step_waits_as_a_row_and_is_sent_at_its_time(story: Story) -> None:
+    ana = story.contact("ana", consents=["orders"])
+    story.launch(FOLLOW_UP)
+    story.happened("order_placed", ana)
+    story.run(FOLLOW_UP)
+    assert [(row.next_step, row.next_due_at) for row in story.enrollments] == [
+        ("check-in", story.now + timedelta(days=7))
+    ]
+    story.clock.advance(timedelta(days=7) - timedelta(seconds=1))
+    assert story.run(FOLLOW_UP).planned == 0
+    story.clock.advance(timedelta(seconds=1))
+    assert story.run(FOLLOW_UP).attempted == {"accepted": 1}
+    assert [row.state for row in story.enrollments] == ["finished"]
+
+
+def test_a_refund_before_its_time_skips_the_check_in_with_the_reason(story: Story) -> None:
+    ana, ben = story.contact("ana", consents=["orders"]), story.contact("ben", consents=["orders"])
+    story.happened("refund_requested", ben, at=story.now - timedelta(days=30))  # of another order
+    story.launch(FOLLOW_UP)
+    story.happened("order_placed", ana, ben)
+    story.run(FOLLOW_UP)
+    story.clock.advance(timedelta(days=2))
+    story.happened("refund_requested", ana)
+    story.clock.advance(timedelta(days=5))
+    story.run(FOLLOW_UP)
+    assert story.states() == {"accepted": 3, "skipped: unless": 1}
+
+
+def test_a_permanent_refusal_fails_with_the_providers_reason(story: Story) -> None:
+    story.launch()
+    story.sender.answers["ana@example.org"] = Permanent("554 policy")
+    story.happened("order_placed", story.contact("ana"), story.contact("ben"))
+    story.run()
+    assert story.states() == {"accepted": 1, "failed: 554 policy": 1}
+    assert story.rows(Suppression) == []
+
+
+def test_an_address_that_does_not_exist_is_suppressed(story: Story) -> None:
+    story.launch()
+    story.sender.answers["ana@example.org"] = Permanent("550 5.1.1 no such user", address_invalid=True)
+    ana = story.contact("ana")
+    story.happened("order_placed", ana)
+    story.run()
+    story.happened("order_placed", ana)
+    story.run()
+    assert story.states() == {"failed: 550 5.1.1 no such user": 1, "skipped: suppressed": 1}
+    assert [(row.address, row.reason) for row in story.rows(Suppression)] == [("ana@example.org", "hard_bounce")]
+
+
+def test_what_was_not_accepted_is_tried_again_with_a_growing_pause_and_then_fails(story: Story) -> None:
+    story.settings = Settings(secret_keys=("k",), retries=2, retry_seconds=60)
+    story.launch()
+    story.sender.answers["ana@example.org"] = Retryable("421 busy")
+    story.happened("order_placed", story.contact("ana"))
+    pauses = []
+    for _ in range(3):
+        story.run()
+        row = story.messages[0]
+        if row.not_before is not None:
+            pauses.append((row.not_before - story.now).total_seconds())
+            assert story.run().attempted == {}, "before its time nothing is tried"
+            story.clock.advance(row.not_before - story.now)
+    assert pauses == [60, 120]
+    assert story.states() == {"failed: gave up after 3 attempts: 421 busy": 1}
+    assert [attempt.outcome for attempt in story.attempts] == ["returned"] * 3
+
+
+def test_the_pause_a_provider_asks_for_is_kept(story: Story) -> None:
+    story.launch()
+    story.sender.answers["ana@example.org"] = Retryable("429", retry_after=timedelta(hours=2))
+    story.happened("order_placed", story.contact("ana"))
+    story.run()
+    assert story.messages[0].not_before == story.now + timedelta(hours=2)
+
+
+def test_a_doubt_is_visible_and_never_sent_again_by_itself(story: Story) -> None:
+    story.launch()
+    story.sender.answers["ana@example.org"] = Retryable("no answer after the dot", accepted="maybe")
+    story.happened("order_placed", story.contact("ana"))
+    story.run()
+    story.sender.answers.clear()
+    story.clock.advance(timedelta(days=1))
+    assert story.run().attempted == {}
+    assert story.states() == {"unknown: no answer after the dot": 1}
+
+
+def test_a_connector_that_raises_anything_leaves_a_doubt(story: Story) -> None:
+    story.launch()
+    story.sender.answers["ana@example.org"] = RuntimeError("secret-token-in-message")
+    story.happened("order_placed", story.contact("ana"))
+    story.run()
+    assert story.states() == {"unknown: recorder: RuntimeError": 1}
+
+
+def test_a_fault_of_ours_halts_the_run_and_loses_nothing(story: Story) -> None:
+    story.settings = Settings(secret_keys=("k",), threads=1, retries=0)
+    story.launch()
+    people = story.contacts(5)
+    for index in range(5):
+        story.sender.answers[f"c{index}@example.org"] = Misconfigured("535 wrong password")
+    story.happened("order_placed", *people)
+    report = story.run()
+    assert report.halted == "535 wrong password"
+    assert len(story.attempts) <= 2, "the first refusal stops the run"
+    assert [row.state for row in story.rows(Run)] == ["halted"]
+    story.sender.answers.clear()
+    story.clock.advance(timedelta(hours=1))
+    story.run()
+    assert story.states() == {"accepted": 5}
+
+
+def test_a_template_that_fails_for_one_contact_leaves_the_others_alone(story: Story) -> None:
+    story.launch()
+    story.happened("order_placed", story.contact("ana", attributes={}), story.contact("ben"))
+    broken = story.contact("cleo")
+    with story.database.write() as connection:  # first_name is None there; take the word away altogether
+        connection.execute(
+            update(Contact).where(col(Contact.id) == broken).values(attributes={"first_name": {"nested": 1}})
+        )
+    story.run()
+    assert story.states() == {"accepted": 2}
+
+
+def test_a_paused_campaign_sends_nothing_and_misses_nothing(story: Story) -> None:
+    story.launch()
+    pause(story.database, "thanks", clock=story.clock, actor="test", reason="wrong link")
+    story.happened("order_placed", story.contact("ana"))
+    assert story.run().halted == "the campaign is paused (wrong link)"
+    assert story.sender.sent == []
+    resume(story.database, "thanks", clock=story.clock, actor="test")
+    story.run()
+    assert story.sender.recipients == ["ana@example.org"]
+
+
+def test_stopping_skips_what_is_planned_and_ends_who_is_on_the_way(story: Story) -> None:
+    story.settings = Settings(secret_keys=("k",), retry_seconds=600)
+    ana = story.contact("ana", consents=["orders"])
+    story.launch(FOLLOW_UP)
+    story.sender.answers["ana@example.org"] = Retryable("busy")
+    story.happened("order_placed", ana)
+    story.run(FOLLOW_UP)
+    stop(story.database, "follow-up", clock=story.clock, actor="test")
+    story.clock.advance(timedelta(days=30))
+    assert story.run(FOLLOW_UP).halted == "the campaign is stopped"
+    assert story.states() == {"skipped: campaign_stopped": 1}
+    assert [row.state for row in story.enrollments] == ["stopped"]
+    assert [row.state for row in story.rows(Run)] == ["completed"]
+
+
+def test_what_happened_while_stopped_is_passed_over_after_a_new_launch(story: Story) -> None:
+    ana, ben = story.contact("ana"), story.contact("ben")
+    story.launch()
+    stop(story.database, "thanks", clock=story.clock, actor="test")
+    story.happened("order_placed", ana)
+    story.clock.advance(timedelta(hours=1))
+    story.launch()
+    story.happened("order_placed", ben)
+    story.run()
+    assert story.sender.recipients == ["ben@example.org"]
+
+
+def test_more_than_the_limit_per_day_pauses_the_campaign_before_it_is_exceeded(story: Story) -> None:
+    limited = Campaign(name="limited", trigger=THANKS.trigger, steps=THANKS.steps, limit_per_day=10)
+    story.launch(limited)
+    story.happened("order_placed", *story.contacts(25))
+    report = story.run(limited, Options(batch_size=5))
+    assert len(story.sender.sent) == 10
+    assert report.state == "paused"
+    assert report.halted is not None
+    assert "limit of 10 messages in 24 hours" in report.halted
+    story.clock.advance(timedelta(days=1, seconds=1))
+    resume(story.database, "limited", clock=story.clock, actor="test")
+    story.run(limited, Options(batch_size=5))
+    assert len(story.sender.sent) == 20
+
+
+def test_a_dry_run_says_what_a_run_would_do_and_stores_nothing(story: Story) -> None:
+    story.launch(FOLLOW_UP)
+    story.happened("order_placed", *story.contacts(3), story.contact("nomail", address=None))
+    report = story.run(FOLLOW_UP, Options(dry_run=True))
+    assert (report.enrolled, report.planned, report.balance.planned) == (4, 4, 3)
+    assert report.reasons == {"skipped: no_address": 1}
+    assert story.enrollments == story.messages == story.sender.sent == []
+    with story.database.read() as connection:
+        state = state_of(connection, "follow-up")
+    assert state is not None
+    assert state.scanned_from == state.scanned_to, "the cursor has not moved"
+
+
+def test_a_changed_text_reaches_the_newly_enrolled_and_not_those_on_the_way(story: Story) -> None:
+    changed = Campaign(
+        name="follow-up",
+        topic="orders",
+        trigger=FOLLOW_UP.trigger,
+        steps=(FOLLOW_UP.steps[0], Email("check-in", template="note", after=days(3))),
+    )
+    ana, ben = story.contact("ana", consents=["orders"]), story.contact("ben", consents=["orders"])
+    story.launch(FOLLOW_UP)
+    story.happened("order_placed", ana)
+    story.run(FOLLOW_UP)
+    story.happened("order_placed", ben)
+    story.run(changed)
+    story.clock.advance(timedelta(days=3))
+    story.run(changed)
+    assert story.sender.recipients == ["ana@example.org", "ben@example.org", "ben@example.org"]
+    story.clock.advance(timedelta(days=4))
+    story.run(changed)
+    assert story.sender.recipients.count("ana@example.org") == 2
+
+
+def test_a_budget_ends_a_run_at_a_window_and_the_next_one_goes_on(story: Story) -> None:
+    story.settings = Settings(secret_keys=("k",), threads=1)
+    story.launch()
+    story.happened("order_placed", *story.contacts(20))
+    engine = story.engine()
+    engine.request_stop()
+    report = engine.run(THANKS, Options())
+    assert report.more
+    assert story.sender.sent == []
+    assert story.run().attempted == {"accepted": 20}
