@@ -34,3 +34,9 @@ def test_secrets_have_no_default_worth_stealing() -> None:
             default = field.get_default(call_default_factory=True)
             if isinstance(default, SecretStr) and variable(settings, name) != "EVERGREET_DATABASE_URL":
                 assert default.get_secret_value() == "", f"{variable(settings, name)} has a default"
+
+
+def test_every_settings_class_takes_an_empty_variable_as_not_set_and_hides_what_it_refuses() -> None:
+    for settings in settings_classes():
+        assert settings.model_config.get("env_ignore_empty"), settings.__name__
+        assert settings.model_config.get("hide_input_in_errors"), settings.__name__

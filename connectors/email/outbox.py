@@ -39,7 +39,14 @@ _PASSING = {
 class OutboxSettings(BaseSettings):
     """Where the mails go."""
 
-    model_config = SettingsConfigDict(env_prefix="EVERGREET_OUTBOX_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="EVERGREET_OUTBOX_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+    )
 
     dir: Path = Field(
         default=Path(".evergreet/outbox"), description="Folder (a Maildir) that the mails are written to."

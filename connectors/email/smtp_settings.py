@@ -13,7 +13,14 @@ _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 class SmtpSettings(BaseSettings):
     """Which server, how to sign in, and how long to wait for it."""
 
-    model_config = SettingsConfigDict(env_prefix="EVERGREET_SMTP_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="EVERGREET_SMTP_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+    )
 
     host: str = Field(pattern=r"^[^\s/@]+$", description="Name of the server; its certificate must be for this name.")
     port: int | None = Field(default=None, ge=1, le=65535, description="Empty: 587 (starttls), 465 (tls) or 25 (none).")

@@ -1,0 +1,164 @@
+"""No secret in any repr, error, log, page or machine-readable output: canaries in every secret setting."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings
+
+from evergreet.errors import ConfigurationError, Misconfigured
+from evergreet.settings import Settings, settings
+from tests.env_example import settings_classes, variable
+from tests.test_cli import COMMANDS
+
+CANARY = "canary-7f3a"
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(_is_secret(part) for part in getattr(annotation, "__args__", ()))
+
+
+SECRETS = [
+    (kind, name)
+    for kind in settings_classes()
+    for name, field in kind.model_fields.items()
+    if _is_secret(field.annotation)
+]
+
+
+def _value(kind: type[BaseSettings], name: str) -> str:
+    """A value that the field accepts, with the canary in it where it must not be seen."""
+    if variable(kind, name) == "EVERGREET_DATABASE_URL":
+        return f"postgresql://shop:{CANARY}@127.0.0.1:1/shop"
+    if name == "secret_keys":
+        return json.dumps([f"{CANARY}-old", f"{CANARY}-new"])
+    return f"{CANARY}-{name}"
+
+
+@pytest.fixture
+def canaries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for kind, name in SECRETS:
+        monkeypatch.setenv(variable(kind, name), _value(kind, name))
+    monkeypatch.setenv("EVERGREET_SMTP_HOST", "127.0.0.1")
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+def test_there_are_secrets_to_look_for() -> None:
+    names = {variable(kind, name) for kind, name in SECRETS}
+    assert {"EVERGREET_DATABASE_URL", "EVERGREET_SECRET_KEYS", "EVERGREET_SMTP_PASSWORD"} <= names
+
+
+def test_every_setting_that_sounds_secret_is_one() -> None:
+    telling = ("password", "secret", "token", "api_key", "_key", "credential")
+    for kind in settings_classes():
+        for name, field in kind.model_fields.items():
+            if any(word in name for word in telling):
+                assert _is_secret(field.annotation), f"{variable(kind, name)} is not a SecretStr"
+
+
+@pytest.mark.usefixtures("canaries")
+@pytest.mark.parametrize("kind", list(settings_classes()), ids=lambda kind: kind.__name__)
+def test_settings_show_no_secret(kind: type[BaseSettings], caplog: pytest.LogCaptureFixture) -> None:
+    found = kind()
+    with caplog.at_level(logging.DEBUG):
+        logging.getLogger(__name__).warning("%s %r", found, found)
+    shown = [repr(found), str(found), f"{found}", found.model_dump_json(), str(found.model_dump()), caplog.text]
+    assert not [text for text in shown if CANARY in text]
+
+
+@pytest.mark.parametrize(("kind", "name"), SECRETS, ids=lambda value: getattr(value, "__name__", value))
+def test_an_error_about_settings_shows_no_secret(
+    kind: type[BaseSettings], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A neighbour is wrong, so that reading fails with the secret at hand."""
+    monkeypatch.setenv(variable(kind, name), _value(kind, name))
+    wrong = next(other for other, field in kind.model_fields.items() if field.annotation in (int, float))
+    monkeypatch.setenv(variable(kind, wrong), "many")
+    with pytest.raises(ValidationError) as raw:
+        kind()
+    assert CANARY not in str(raw.value)
+    if kind is Settings:
+        with pytest.raises(ConfigurationError, match=variable(kind, wrong)) as told:
+            settings()
+        assert CANARY not in str(told.value)
+
+
+def test_a_secret_of_the_wrong_shape_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGREET_SECRET_KEYS", f"{CANARY}-not-a-list")
+    with pytest.raises(ConfigurationError, match="JSON list") as told:
+        settings()
+    assert CANARY not in str(told.value)
+
+
+def test_a_url_that_cannot_be_read_is_not_repeated() -> None:
+    from evergreet.database import parse_url
+
+    for url in (
+        f"{CANARY}://",
+        f"mysql://u:{CANARY}@h/d",
+        f"postgresql://u:{CANARY}@[::1/d",
+        f"sqlite://u:{CANARY}@h/",
+    ):
+        with pytest.raises(ConfigurationError) as told:
+            parse_url(url)
+        assert CANARY not in str(told.value)
+
+
+@pytest.mark.usefixtures("canaries")
+def test_a_failing_smtp_server_is_named_without_the_password(caplog: pytest.LogCaptureFixture) -> None:
+    from connectors.email.smtp import Smtp
+
+    with caplog.at_level(logging.DEBUG):
+        connector = Smtp.from_environment()
+        with pytest.raises(Exception, match=r"\S") as told:
+            connector.check()
+        connector.close()
+    assert CANARY not in f"{told.value!r} {told.value} {connector!r} {caplog.text}"
+
+
+def test_wrong_smtp_settings_are_named_without_their_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    from connectors.email.smtp import Smtp
+
+    monkeypatch.setenv("EVERGREET_SMTP_HOST", "mail.example.com")
+    monkeypatch.setenv("EVERGREET_SMTP_PASSWORD", CANARY)
+    with pytest.raises(Misconfigured) as told:
+        Smtp.from_environment()
+    assert CANARY not in str(told.value)
+
+
+def _reading() -> list[tuple[str, ...]]:
+    """Commands with --json that need no argument."""
+    return [
+        path for path, command in COMMANDS.items()
+        if any(parameter.name == "json" for parameter in command.params)
+        and not any(parameter.required for parameter in command.params)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [*_reading(), ("db", "check"), ("db", "upgrade")], ids=" ".join)
+@pytest.mark.parametrize("store", ["reachable", "unreachable"])
+def test_commands_print_no_secret(path: tuple[str, ...], store: str, sqlite_url: str) -> None:
+    canaries = {variable(kind, name): _value(kind, name) for kind, name in SECRETS}
+    canaries |= {"EVERGREET_SMTP_HOST": "127.0.0.1"}
+    if store == "reachable":
+        canaries["EVERGREET_DATABASE_URL"] = sqlite_url
+    flags = [] if path[0] == "db" else ["--json"]
+    done = subprocess.run(
+        [Path(sys.executable).parent / "evergreet", *path, *flags],
+        env={**os.environ, **canaries}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert CANARY not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    if store == "reachable":
+        assert done.returncode == 0, done.stderr
+        if flags:
+            json.loads(done.stdout)
