@@ -1,0 +1,213 @@
+"""Every message folder: rendered with its sample and with as little as possible, and linted."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from babel.messages.pofile import read_po
+
+import locales
+from evergreet.campaign import Purpose
+from evergreet.composing import surroundings_of
+from evergreet.preview import read_sample
+from evergreet.rendering import MessageContext, Rendered, Renderer, TemplateSource, load_template
+from evergreet.sandbox import environment
+from evergreet.settings import Settings
+from evergreet.template_sources import template_names, template_root
+
+SETTINGS = Settings()
+NAMES = template_names(SETTINGS.templates)
+LOCALES = ["en_GB", "en_US", "de_DE", "fr_CA", "ja_JP", "ar_EG", "xx_XX"]
+VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+HOSTILE = "<script>alert(1)</script>\" onload='x' {{ 7 * 7 }} \r\nBcc: x@example.com \u202e"
+
+
+def sample(name: str) -> MessageContext:
+    return read_sample(SETTINGS.templates, name, SETTINGS)[0]
+
+
+def rendered(name: str, context: MessageContext | None = None) -> Rendered:
+    context = context or sample(name)
+    source = load_template(SETTINGS.templates, name, purpose=context.purpose)
+    return Renderer(source, surroundings_of(SETTINGS)).render(context)
+
+
+class Page(HTMLParser):
+    """Notes elements, and tags that are closed in another order than they were opened."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.crossed: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.crossed.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if not {"style", "title"} & set(self.open):
+            self.words += data
+
+    def all(self, tag: str) -> Iterator[dict[str, str | None]]:
+        return (attributes for name, attributes in self.elements if name == tag)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_a_whole_message(name: str) -> None:
+    made = rendered(name)
+    assert 0 < len(made.subject) <= 78
+    assert len(made.html.encode()) < 102 * 1024
+    assert len(made.text.split()) > 20
+    for part in (made.subject, made.html, made.text):
+        assert "{{" not in part
+        assert "{%" not in part
+        assert "None" not in part
+        assert "Undefined" not in part
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_html_is_sound_and_accessible(name: str) -> None:
+    page = Page(rendered(name).html)
+    assert (page.open, page.crossed) == ([], [])
+    assert [attributes["lang"] for attributes in page.all("html")] == ["en-GB"]
+    assert {attributes.get("role") for attributes in page.all("table")} == {"presentation"}
+    assert all(attributes.get("alt") is not None for attributes in page.all("img"))
+    assert len(list(page.all("h1"))) == 1
+    assert {"color-scheme", "viewport"} <= {attributes.get("name") for attributes in page.all("meta")}
+    assert not {"script", "form", "link", "iframe", "video"} & {tag for tag, _ in page.elements}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_links_are_absolute_https(name: str) -> None:
+    made = rendered(name)
+    links = [str(attributes.get("href")) for attributes in Page(made.html).all("a")]
+    assert links
+    for link in [*links, *re.findall(r"\w+://\S+", made.text)]:
+        assert re.fullmatch(r"https://[a-z0-9.-]+(/[A-Za-z0-9./_%-]*)?", link)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_footer_says_who_writes_and_why_and_how_to_stop(name: str) -> None:
+    context, made = sample(name), rendered(name)
+    for part in (made.html, made.text):
+        assert SETTINGS.postal_address in part
+        assert "You get this email because" in part
+        wanted = context.purpose is Purpose.MARKETING
+        assert ("/u/preview" in part) is wanted
+        assert ("unsubscribe" in part.lower()) is wanted
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("locale", LOCALES)
+def test_it_renders_in_every_locale(name: str, locale: str) -> None:
+    made = rendered(name, replace(sample(name), locale=locale, timezone="Pacific/Kiritimati"))
+    assert Page(made.html).crossed == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "contact",
+    [
+        {},
+        {"id": 1, "first_name": None, "last_name": None, "email": None, "locale": None, "timezone": None},
+        {"first_name": ""},
+    ],
+)
+@pytest.mark.parametrize(
+    "event", [{}, {"order_id": None, "amount": None, "currency": None, "items": None}, {"items": 3}]
+)
+def test_it_survives_a_contact_and_an_event_that_say_nothing(
+    name: str, contact: dict[str, Any], event: dict[str, Any]
+) -> None:
+    made = rendered(name, replace(sample(name), contact=contact, event=event, locale="xx_XX"))
+    assert Page(made.html).crossed == []
+    for part in (made.subject, made.html, made.text):
+        assert "None" not in part
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hostile_values_stay_text(name: str) -> None:
+    event = {"order_id": HOSTILE, "amount": "9.5", "currency": "EUR",
+             "items": [{"name": HOSTILE, "quantity": "2", "price": "4.75"}, HOSTILE, {}]}  # fmt: skip
+    made = rendered(name, replace(sample(name), contact={"first_name": HOSTILE}, event=event))
+    page = Page(made.html)
+    assert (page.open, page.crossed) == ([], [])
+    assert not any(tag == "script" or "onload" in attributes for tag, attributes in page.elements)
+    assert "<script>alert(1)</script>" in page.words
+    assert len(made.subject.splitlines()) == 1
+    assert all("<" not in str(link["href"]) and " " not in str(link["href"]) for link in page.all("a"))
+
+
+def test_the_receipt_shows_the_order() -> None:
+    made = rendered("thank_you/receipt")
+    for part in (Page(made.html).words, made.text):
+        for said in ("FW-20417", "10 March 2026", "Waxed cotton day pack", "£58.00", "£24.00", "£86.50", "Maya"):
+            assert said in part
+
+
+def test_the_receipt_is_dated_in_the_contacts_zone_and_priced_in_their_locale() -> None:
+    made = rendered("thank_you/receipt", replace(sample("thank_you/receipt"), timezone="Asia/Tokyo", locale="de_DE"))
+    assert "11 March 2026" in made.text
+    assert "86,50 £" in made.text.replace("\u00a0", " ")
+
+
+def test_a_receipt_without_items_has_its_total_and_one_without_currency_a_plain_number() -> None:
+    event = {"order_id": "A-1", "amount": 12}
+    made = rendered("thank_you/receipt", replace(sample("thank_you/receipt"), event=event))
+    assert "Total: 12.00" in made.text
+    assert "12.00" in Page(made.html).words
+
+
+def test_the_check_in_helps_everyone_alike_and_offers_nothing_for_it() -> None:
+    made = rendered("thank_you/check_in")
+    links = {str(attributes["href"]) for attributes in Page(made.html).all("a")}
+    assert {"https://www.fernway.example/help", "https://www.fernway.example/returns"} <= links
+    said = re.sub(r"https://\S+", "", made.subject + made.text).lower()
+    for word in ("review", "rating", "star", "voucher", "discount", "coupon", "gift", "%", "happy?"):
+        assert word not in said
+
+
+def test_every_component_can_be_used() -> None:
+    base = template_root("templates") / "_base" / "components.html"
+    body = (
+        '{% from "_base/components.html" import button, coupon, facts, heading, link, order_lines, paragraph, '
+        "rating, section %}<div>"
+        "{{ heading('<Hi>') }}{% call section('Part') %}{% call paragraph() %}{{ link('x', 'https://a.example') }}"
+        "{% endcall %}{% endcall %}{{ button('Go', 'https://a.example/go') }}{{ coupon('SAVE-10', 'Until <May>') }}"
+        "{{ rating('How was it?', 'https://a.example/r?o=1') }}{{ facts([('A', 'b'), ('C', '')]) }}"
+        "{{ order_lines([{'name': 'Mug', 'quantity': 2, 'price': '1.50'}, 'Gift'], 3, 'EUR') }}</div>"
+    )
+    sources = {"m/subject.txt": "x", "m/body.html": body, "_base/components.html": base.read_text(encoding="utf-8")}
+    made = Renderer(TemplateSource("m", "", sources), surroundings_of(SETTINGS)).render(sample("thank_you/receipt"))
+    page = Page(made.html)
+    assert (page.open, page.crossed) == ([], [])
+    links = [str(attributes["href"]) for attributes in page.all("a")]
+    assert [link for link in links if "rating=" in link] == [f"https://a.example/r?o=1&rating={n}" for n in range(1, 6)]
+    for said in ("<Hi>", "SAVE-10", "Until <May>", "Mug", "2 × €1.50", "€3.00", "Gift"):
+        assert said in page.words
+    assert "C" not in page.words.split()
+
+
+def test_the_catalogue_template_lists_every_word_of_the_templates() -> None:
+    """`locales/babel.cfg` says how to write it anew."""
+    jinja, words = environment({}), set()
+    for path in template_root("templates").rglob("*"):
+        if path.suffix in {".html", ".txt"}:
+            for _line, _function, message in jinja.extract_translations(path.read_text(encoding="utf-8")):  # type: ignore[attr-defined]
+                words.add(message if isinstance(message, str) else message[0])
+    with (Path(locales.__file__).parent / "evergreet.pot").open("rb") as file:
+        listed = {message.id for message in read_po(file) if message.id}
+    assert listed == words
