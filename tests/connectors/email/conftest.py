@@ -1,0 +1,69 @@
+"""An authority that certificates in tests come from, and a server and settings that know it."""
+
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from connectors.email.smtp import Smtp
+from connectors.email.smtp_settings import SmtpSettings
+from tests.connectors.email.servers import RealServer, Script, ScriptedServer
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def server_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def connect_to() -> Iterator[Callable[..., Smtp]]:
+    """Make connectors that are closed when the test ends."""
+    made: list[Smtp] = []
+
+    def make(port: int, **options: Any) -> Smtp:
+        outside = {name: options.pop(name) for name in ("connect", "clock", "context") if name in options}
+        values = {"host": "127.0.0.1", "security": "none", "timeout": 5, **options}
+        made.append(Smtp(SmtpSettings(port=port, **values), **outside))
+        return made[-1]
+
+    yield make
+    for smtp in made:
+        smtp.close()
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[..., ScriptedServer]]:
+    with ExitStack() as running:
+
+        def start(*scripts: Script) -> ScriptedServer:
+            return running.enter_context(ScriptedServer(*scripts))
+
+        yield start
+
+
+@pytest.fixture
+def real(server_context: ssl.SSLContext) -> Iterator[Callable[..., RealServer]]:
+    with ExitStack() as running:
+
+        def start(**how: Any) -> RealServer:
+            return running.enter_context(RealServer(server_context, **how))
+
+        yield start
