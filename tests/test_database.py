@@ -48,6 +48,13 @@ def test_a_store_that_cannot_hold_the_ledger_is_refused(url: str) -> None:
         parse_url(url)
 
 
+def test_commits_are_durable_on_every_connection(database: Database) -> None:
+    question = "PRAGMA synchronous" if database.is_sqlite else "SHOW synchronous_commit"
+    for engine in (database.engine, database.single()):
+        with engine.connect() as connection:
+            assert connection.execute(text(question)).scalar_one() == (2 if database.is_sqlite else "on")
+
+
 def test_nothing_commits_below_the_settled_position(database: Database) -> None:
     """Two transactions that commit in reverse order: the later commit is not below the cursor yet."""
     if database.is_sqlite:
