@@ -162,3 +162,38 @@ def test_commands_print_no_secret(path: tuple[str, ...], store: str, sqlite_url:
         assert done.returncode == 0, done.stderr
         if flags:
             json.loads(done.stdout)
+
+
+STORY = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from evergreet.cli import app
+
+def run(command):
+    app(command.split(), standalone_mode=False)
+
+Path("contacts.csv").write_text("source_id,email\\n1,ana@example.org\\n")
+run("import contacts contacts.csv")
+run("launch thank-you")
+now = datetime.now(UTC).isoformat()
+Path("events.csv").write_text(f"source_id,contact,name,occurred_at,order_id\\n1,1,order_placed,{now},7\\n")
+run("import events events.csv")
+run("run thank-you --json")
+run("explain thank-you ana@example.org --json")
+run("audit --json")
+"""
+
+
+def test_a_campaign_leaves_no_secret_in_its_output_its_database_or_its_mails(tmp_path: Path) -> None:
+    canaries = {variable(kind, name): _value(kind, name) for kind, name in SECRETS}
+    canaries["EVERGREET_DATABASE_URL"] = f"sqlite:///{tmp_path}/evergreet.db"
+    done = subprocess.run(
+        [sys.executable, "-c", STORY],
+        env={**os.environ, **canaries}, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert CANARY not in done.stdout + done.stderr
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in left if path.suffix == ".eml"]
+    assert not [path for path in left if CANARY.encode() in path.read_bytes()]
