@@ -20,6 +20,7 @@ from evergreet import consent
 from evergreet.clock import Clock
 from evergreet.database import Database
 from evergreet.tokens import InvalidToken, Tokens, Unsubscribe
+from evergreet.web.guard import BODY_LIMIT
 from evergreet.web.pages import EVERYTHING_BUTTON, Pages, topic_button
 from models import Contact
 
@@ -36,7 +37,7 @@ class Choice:
 
 async def choice_of(request: Request) -> Choice:
     """Read the form, urlencoded or multipart; anything else is no choice."""
-    form = await request.form(max_files=0, max_fields=10, max_part_size=1024)
+    form = await request.form(max_files=0, max_fields=10, max_part_size=BODY_LIMIT)
     name, value = ONE_CLICK
     return Choice(one_click=form.get(name) == value, scope=str(form.get("scope", "")))
 
