@@ -241,7 +241,7 @@ def _rows(version: Version, query: Select[*tuple[Any, ...]], now: datetime) -> S
     campaign = version.campaign
     inside = compile_condition(campaign.audience, Scope(contact, literal(now, Instant())))
     first = campaign.steps[0]
-    due: ColumnElement[Any] = shift(met.c.caused_at, first.after.span) if first.at is None else null()
+    due: ColumnElement[Any] = shift(met.c.caused_at, first.after.span) if first.at is None else cast(null(), Instant())
     return (
         select(
             literal(version.campaign_id), literal(version.id), met.c.contact_id, met.c.occurrence,

@@ -1,0 +1,172 @@
+"""Doubts: asked about, repeated only where somebody asked for it, held in sight otherwise."""
+
+from datetime import timedelta
+
+import pytest
+
+from evergreet.audit import audit
+from evergreet.campaign import TRANSACTIONAL, Campaign, Email
+from evergreet.durations import hours
+from evergreet.errors import EvergreetError, Permanent, Retryable
+from evergreet.reconcile import Reconciled, assume_sent, hold, reconcile, retry
+from tests.story import THANKS, Story
+
+
+def doubt(story: Story, *, arrived: bool, campaign: Campaign = THANKS) -> None:
+    """One message whose fate is unknown; `arrived` says whether the provider has it all the same."""
+    story.launch(campaign)
+    story.sender.answers["ana@example.org"] = Retryable("cut off", accepted="maybe")
+    story.happened("order_placed", story.contact("ana"))
+    story.run(campaign)
+    story.sender.answers.clear()
+    if arrived:
+        with story.database.read() as connection:
+            from evergreet.campaigns import version_of
+            from evergreet.composing import Composer, read_letters
+
+            row = story.messages[0]
+            version = version_of(connection, row.version_id)
+            composer = Composer(connection, version, version.campaign.steps[0], story.settings, story.engine().tokens)
+        with story.database.write() as connection:
+            from sqlalchemy import text
+
+            connection.execute(text("UPDATE message SET state = 'planned', chunk_id = (SELECT MIN(id) FROM chunk)"))
+            letter = read_letters(connection, 1)[0]
+            connection.execute(text("UPDATE message SET state = 'unknown', chunk_id = NULL"))
+        story.sender.sent.append(composer.compose(letter, story.now))
+    story.clock.advance(timedelta(minutes=10))
+
+
+def resolve(story: Story) -> Reconciled:
+    return reconcile(story.database, story.sender, story.settings, story.clock)
+
+
+def clean(story: Story) -> bool:
+    return all(one.clean for one in audit(story.database, story.clock))
+
+
+def test_a_message_that_the_provider_has_becomes_accepted(story: Story) -> None:
+    doubt(story, arrived=True)
+    assert resolve(story) == Reconciled({"found": 1}, 0)
+    assert story.states() == {"accepted": 1}
+    assert story.messages[0].resolution == "found"
+    assert clean(story)
+
+
+def test_a_message_that_the_provider_certainly_lacks_is_sent(story: Story) -> None:
+    doubt(story, arrived=False)
+    assert resolve(story) == Reconciled({"not_found": 1}, 0)
+    story.run()
+    assert story.sender.recipients == ["ana@example.org"]
+    assert [attempt.outcome for attempt in story.attempts] == ["returned", "accepted"]
+    assert clean(story)
+
+
+def test_a_provider_that_cannot_say_leaves_it_unknown(story: Story) -> None:
+    doubt(story, arrived=False)
+    story.sender.knows = False
+    assert resolve(story) == Reconciled({}, 1)
+    assert story.states() == {"unknown: cut off": 1}
+
+
+def test_nothing_is_asked_while_a_hand_over_may_still_be_on_its_way(story: Story) -> None:
+    doubt(story, arrived=False)
+    story.clock.advance(-timedelta(minutes=9))
+    assert resolve(story) == Reconciled({}, 1)
+
+
+def test_a_step_that_opted_in_is_repeated_once_after_its_time(story: Story) -> None:
+    eager = Campaign(
+        name="eager",
+        trigger=THANKS.trigger,
+        steps=(Email("receipt", template="note", purpose=TRANSACTIONAL, resend_after=hours(1)),),
+    )
+    doubt(story, arrived=False, campaign=eager)
+    story.sender.knows = False
+    assert resolve(story).resolved == {}
+    story.clock.advance(timedelta(hours=1))
+    assert resolve(story).resolved == {"resend": 1}
+    story.sender.answers["ana@example.org"] = Retryable("cut off again", accepted="maybe")
+    story.run(eager)
+    story.clock.advance(timedelta(days=1))
+    assert resolve(story) == Reconciled({}, 1), "once"
+    assert [attempt.number for attempt in story.attempts] == [1, 2]
+    assert clean(story)
+
+
+def test_assumed_sent_stays_unknown_and_is_never_repeated(story: Story) -> None:
+    doubt(story, arrived=False)
+    assert assume_sent(story.database, "thanks", clock=story.clock, actor="test", confirm=None) == 1
+    assert story.messages[0].resolution is None
+    with pytest.raises(EvergreetError, match="There are 1 unknown messages, not 2"):
+        assume_sent(story.database, "thanks", clock=story.clock, actor="test", confirm=2)
+    assume_sent(story.database, "thanks", clock=story.clock, actor="test", confirm=1)
+    assert resolve(story) == Reconciled({}, 0)
+    assert story.states() == {"unknown: cut off": 1}
+
+
+def test_failed_messages_are_counted_and_then_tried_again(story: Story) -> None:
+    story.launch()
+    story.sender.answers["ana@example.org"] = Permanent("554 blocked by mistake")
+    story.happened("order_placed", story.contact("ana"))
+    story.run()
+    story.sender.answers.clear()
+    assert retry(story.database, "thanks", "failed", clock=story.clock, actor="test", confirm=None) == 1
+    assert story.run().attempted == {}
+    assert retry(story.database, "thanks", "failed", clock=story.clock, actor="test", confirm=1) == 1
+    assert story.run().attempted == {"accepted": 1}
+    assert [attempt.outcome for attempt in story.attempts] == ["failed", "accepted"]
+    assert clean(story)
+
+
+def test_accepted_messages_cannot_be_tried_again(story: Story) -> None:
+    with pytest.raises(EvergreetError, match="only failed and unknown"):
+        retry(story.database, "thanks", "accepted", clock=story.clock, actor="test", confirm=None)
+
+
+def test_after_a_restore_what_was_due_since_the_backup_is_unknown_and_not_sent(story: Story) -> None:
+    """The backup was made before these were sent; afterwards the events are imported again."""
+    story.launch()
+    backup = story.now
+    story.happened("order_placed", story.contact("ana"))
+    story.clock.advance(timedelta(hours=1))
+    assert hold(story.database, backup, clock=story.clock, actor="test") == 0, "nothing is planned yet"
+    story.run()
+    assert story.sender.sent == []
+    assert story.states() == {"unknown: held_after_restore": 1}
+    story.clock.advance(timedelta(minutes=1))
+    story.happened("order_placed", story.contact("ben"))
+    story.run()
+    assert story.sender.recipients == ["ben@example.org"], "what is due after the restore is sent"
+    assert clean(story)
+
+
+def test_rows_that_were_pending_in_the_backup_are_held_too(story: Story) -> None:
+    story.launch()
+    story.sender.answers["ana@example.org"] = Retryable("busy")
+    story.happened("order_placed", story.contact("ana"))
+    story.run()
+    story.clock.advance(timedelta(hours=1))
+    assert hold(story.database, story.now - timedelta(minutes=5), clock=story.clock, actor="test") == 1
+    assert story.states() == {"unknown: held_after_restore": 1}
+    assert clean(story)
+
+
+def test_a_held_message_is_found_by_its_key_although_the_row_is_new(story: Story) -> None:
+    story.launch()
+    story.happened("order_placed", story.contact("ana"), order_id="A-1")
+    story.run()
+    sent = list(story.sender.sent)
+    with story.database.write() as connection:
+        from sqlalchemy import text
+
+        for table in ("attempt", "message", "enrollment", "stretch"):
+            connection.execute(text(f"DELETE FROM {table}"))
+        connection.execute(text("UPDATE campaign SET scanned_to = scanned_from"))
+    story.clock.advance(timedelta(minutes=10))
+    hold(story.database, story.now - timedelta(hours=1), clock=story.clock, actor="test")
+    story.clock.advance(timedelta(minutes=10))
+    story.run()
+    assert story.states() == {"unknown: held_after_restore": 1}
+    assert resolve(story).resolved == {"found": 1}
+    assert story.sender.sent == sent
