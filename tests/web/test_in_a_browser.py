@@ -1,0 +1,45 @@
+"""The messages and the pages as Chromium lays them out: phone to desktop, light and dark."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evergreet.settings import Settings
+from evergreet.web.pages import Pages
+from tests.browser import measure
+from tests.templates.test_messages import NAMES, rendered, sample
+
+pytestmark = pytest.mark.browser
+WIDTHS = [320, 390, 420, 600, 1200]
+
+
+def looked_at() -> dict[str, str]:
+    """All pages: as they should be, and with words that are far too long."""
+    long = "Wolfeschlegelsteinhausenbergerdorff" * 3
+    event = {"order_id": long, "amount": 1234567.89, "currency": "EUR",
+             "items": [{"name": long, "quantity": 1200, "price": 99999.5}]}  # fmt: skip
+    pages = Pages(Settings().company, Settings().site_url)
+    shown = {name: rendered(name).html for name in NAMES}
+    for name in NAMES:
+        shown[f"{name}, long words"] = rendered(
+            name, replace(sample(name), contact={"first_name": long}, event=event)
+        ).html
+    shown["ask"] = bytes(pages.ask("orders", "m•••@example.com").body).decode()
+    shown["ask, long words"] = bytes(pages.ask(long, f"m•••@{long}.example").body).decode()
+    shown["done"] = bytes(pages.done("orders", "m•••@example.com", everything=False).body).decode()
+    shown["message"] = bytes(pages.message("There is nothing here", "Sorry.", 404).body).decode()
+    return shown
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_they_fit_every_width_and_can_be_read_and_pressed(tmp_path: Path, dark: bool) -> None:
+    seen = measure(tmp_path, looked_at(), WIDTHS, dark=dark)
+    for page in seen:
+        where = f"{page['name']} at {page['width']} px"
+        assert page["scrolls"] <= page["width"], (where, page["wide"])
+        assert page["wide"] == [], where
+        assert page["faint"] == [], where
+        assert page["small"] == [], where
+        assert page["text"].strip(), where
+    assert {page["background"] for page in seen} == {"18,25,22" if dark else "243,241,234"}
