@@ -16,7 +16,7 @@ from connectors.email.smtp_settings import SmtpSettings
 from evergreet.contracts import Accepted, Mailbox
 from evergreet.errors import Misconfigured, Permanent, Retryable
 from tests.connectors.email.letters import letter
-from tests.connectors.email.servers import CLOSE, RealServer, ScriptedServer, say
+from tests.connectors.email.servers import CLOSE, RealServer, ScriptedServer, say, until
 
 Connect = Callable[..., Smtp]
 Serve = Callable[..., ScriptedServer]
@@ -272,7 +272,7 @@ def test_a_batch_that_finds_no_free_connection_in_time_is_given_back(scripted: S
     smtp = connect_to(server.port, connections=1, batch_seconds=0.2, timeout=5)
     first = threading.Thread(target=smtp.send, args=([letter("1.a")],))
     first.start()
-    _until(lambda: bool(server.contents))
+    until(lambda: bool(server.contents))
     (outcome,) = smtp.send([letter("2.b")])
     assert isinstance(outcome, Retryable)
     assert outcome.accepted == "no"
@@ -297,9 +297,9 @@ def test_closing_says_goodbye_and_a_connection_in_use_ends_with_its_batch(script
     smtp.send([letter("1.a")])
     smtp.close()
     smtp.close()
-    _until(lambda: server.conversations[0].commands[-1].lower() == "quit")
+    until(lambda: server.conversations[0].commands[-1].lower() == "quit")
     smtp.send([letter("2.b")])
-    _until(lambda: server.conversations[1].commands[-1].lower() == "quit")
+    until(lambda: server.conversations[1].commands[-1].lower() == "quit")
 
 
 def test_the_settings_say_what_is_missing_or_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,12 +344,3 @@ def test_we_introduce_ourselves_by_the_name_of_the_settings(scripted: Serve, con
     server = scripted()
     connect_to(server.port, helo="mailer.fernway.example").send([letter()])
     assert server.conversations[0].commands[0] == "ehlo mailer.fernway.example"
-
-
-def _until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    waiting = threading.Event()
-    for _ in range(int(seconds / 0.01)):
-        if condition():
-            return
-        waiting.wait(0.01)
-    raise AssertionError("it did not come to pass in time")
