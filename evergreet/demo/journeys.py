@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 from evergreet.demo.people import Country, Person
 
-SALE = timedelta(days=10)
-"""The shop's birthday sale began so long before the end of the history."""
+SALE = timedelta(days=9)
+"""The shop's birthday sale began so long before the end of the history; most people come first or last."""
 
 PRODUCTS: tuple[tuple[str, str, float], ...] = (
     ("FW-KETTLE", "Enamel camp kettle", 38.0),
@@ -119,7 +119,7 @@ def live(chance: random.Random, customer: Customer, history: History) -> None:
             break
         at += timedelta(days=chance.expovariate(1 / habit.days_between) + 0.5)
     if customer.joined < history.until - SALE and chance.random() < habit.buys * 0.9:
-        start = _waking_hour(chance, history.until - SALE * chance.random(), zone)
+        start = _waking_hour(chance, history.until - SALE * chance.betavariate(0.4, 0.4), zone)
         _visit(chance, customer, start, 0.9, history, returning=bought)
 
 

@@ -46,9 +46,9 @@ class Person:
 @cache
 def countries() -> tuple[Country, ...]:
     """Read the countries."""
-    rows: list[dict[str, Any]] = tomllib.loads(
-        (files("evergreet.demo") / "countries.toml").read_text("utf-8")
-    )["country"]
+    rows: list[dict[str, Any]] = tomllib.loads((files("evergreet.demo") / "countries.toml").read_text("utf-8"))[
+        "country"
+    ]
     return tuple(
         Country(**{**row, "zones": tuple(row["zones"]), "given": tuple(row["given"].split()),
                    "family": tuple(row["family"].split())})

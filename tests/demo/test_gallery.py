@@ -2,9 +2,13 @@
 
 import json
 import re
+import shutil
+import subprocess
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from evergreet.demo.gallery import write_gallery
 
@@ -59,3 +63,29 @@ def test_the_page_fetches_nothing(tmp_path: Path) -> None:
     text = page.read_text("utf-8")
     assert "default-src 'none'" in text
     assert not re.search(r"(src|href)=[\"']|https?://|@import", text)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("searched", "subjects"), [("", ["Zweite", "Erste"]), ("#zo%C3%AB", ["Erste"]), ("#nobody", [])]
+)
+def test_a_browser_lists_what_was_searched_for_and_shows_the_first(
+    searched: str, subjects: list[str], shown: list[str], tmp_path: Path
+) -> None:
+    if (chromium := shutil.which("chromium")) is None:
+        pytest.skip("Chromium is not on this machine")
+    _mail(tmp_path, "1.eml", to="Zoë <zoe@example.com>", subject="Erste", html="<p>eins</p>",
+          date="Mon, 09 Mar 2026 10:00:00 +0000")  # fmt: skip
+    _mail(tmp_path, "2.eml", to="Ana <ana@example.com>", subject="Zweite", html="<p>zwei</p>",
+          date="Tue, 10 Mar 2026 10:00:00 +0000")  # fmt: skip
+    page = tmp_path / "mails.html"
+    write_gallery(tmp_path, page, title="Mails")
+    done = subprocess.run(
+        [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/browser", "--dump-dom",
+         page.as_uri() + searched],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    listed = re.findall(r"<li .*?</b><span>(.*?)</span>", done.stdout)
+    assert listed == subjects
+    frame = re.search(r'srcdoc="(.*?)"', done.stdout, re.DOTALL)
+    assert [word for word in ("eins", "zwei") if frame and word in frame[1]] == shown
