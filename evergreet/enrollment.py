@@ -36,6 +36,7 @@ from evergreet.errors import EvergreetError
 from evergreet.schedule import due_time, zone_of
 from evergreet.store import insert_select_ignore
 from models import CampaignRow, Contact, Enrollment, Event, Instant, Stretch, Transition
+from models.base import Id
 
 COLUMNS = (
     "campaign_id", "version_id", "contact_id", "occurrence", "cause_event_id", "cause_transition_id",
@@ -177,7 +178,7 @@ def _by_event(campaign: Campaign, trigger: EventTrigger, reach: Reach) -> Select
         col(Event.contact_id).label("contact_id"),
         _occurrence(campaign).label("occurrence"),
         col(Event.id).label("cause_event_id"),
-        cast(null(), Enrollment.__table__.c.cause_transition_id.type).label("cause_transition_id"),  # type: ignore[attr-defined]
+        cast(null(), Id).label("cause_transition_id"),
         col(Event.occurred_at).label("caused_at"),
         col(Event.position).label("position"),
         col(Event.id).label("row_id"),

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -55,8 +55,9 @@ class Worker:
                 yield worker
                 worker._sign_off()
             finally:
-                if database.is_sqlite:
-                    locks.release(slot)
+                if not connection.invalidated:  # a server lets go of a closed session only a moment later
+                    with suppress(DBAPIError):
+                        locks.release(slot)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

@@ -46,7 +46,7 @@ def test_29_february_counts_like_any_day() -> None:
 
 
 @given(
-    caused=st.datetimes(datetime(2000, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)),
+    caused=st.datetimes(datetime(2000, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - bounds are naive
     zone=st.sampled_from(
         ["Asia/Kathmandu", "Pacific/Chatham", "America/St_Johns", "Europe/Dublin", "Africa/Casablanca"]
     ),

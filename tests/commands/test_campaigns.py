@@ -1,0 +1,108 @@
+"""The campaign commands as a person types them, on the embedded default."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+from typer.testing import CliRunner, Result
+
+from evergreet.cli import app
+from evergreet.clock import FrozenClock
+from evergreet.commands.opening import parse_moment
+from evergreet.database import Database
+from evergreet.errors import DataError, EvergreetError
+from models import AuditLog, Consent
+from tests.story import Story
+
+
+@pytest.fixture
+def store(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Story:
+    """The database that the commands open, at the present time."""
+    monkeypatch.setenv("EVERGREET_DATABASE_URL", sqlite_url)
+    return Story(Database(sqlite_url), FrozenClock(datetime.now(UTC)))
+
+
+def evergreet(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+def said(*words: str) -> str:
+    result = evergreet(*words)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_campaign_from_launch_to_stop(store: Story, tmp_path: Path) -> None:
+    assert "thank-you is live since" in said("launch", "thank-you")
+    ana = store.contact("ana")
+    store.happened("order_placed", ana, order_id="A-1", amount=20, currency="EUR", at=datetime.now(UTC))
+    assert "Nothing was stored" in said("run", "thank-you", "--dry-run")
+    report = json.loads(said("run", "thank-you", "--json"))
+    assert report["attempted"] == {"accepted": 1}
+    assert report["balance"]["due"] == report["balance"]["accepted"] == 1
+    assert len(list((tmp_path / ".evergreet/outbox/new").glob("*.eml"))) == 1
+    assert "This run: nothing to send." in said("run", "thank-you")
+    assert "receipt: accepted" in said("explain", "thank-you", "ana@example.org")
+    (listed,) = json.loads(said("campaigns", "--json"))
+    assert (listed["name"], listed["state"], listed["due_now"]) == ("thank-you", "live", False)
+    said("pause", "thank-you", "--reason", "wrong link")
+    halted = evergreet("run", "thank-you")
+    assert halted.exit_code == 1
+    assert "the campaign is paused (wrong link)" in halted.output
+    said("resume", "thank-you")
+    said("stop", "thank-you")
+    assert [row.action for row in store.rows(AuditLog)] == [
+        "campaign live", "campaign paused", "campaign live", "campaign stopped",
+    ]  # fmt: skip
+
+
+def test_history_is_counted_and_confirmed_with_the_line_that_is_printed(store: Story) -> None:
+    store.happened("order_placed", *store.contacts(3), at=store.now - timedelta(days=3))
+    output = said("launch", "thank-you", "--backfill", "10d")
+    assert "3 enrollments would be made" in output
+    command = output.split("Confirm with: evergreet ")[1].split()
+    assert "3 enrollments were made" in said(*command)
+    with store.database.write() as connection:
+        connection.execute(
+            insert(Consent), [{"contact_id": 1, "topic": "orders", "granted": True, "at": store.now, "source": "t"}]
+        )
+    report = json.loads(said("run", "thank-you", "--json"))
+    assert report["reasons"] == {"skipped: too_late": 3}
+
+
+def test_options_are_set_by_name_and_checked(store: Story) -> None:
+    said("launch", "thank-you", "--set", "check_in_hour=9")
+    wrong = evergreet("launch", "thank-you", "--set", "check_in_hour=24")
+    assert isinstance(wrong.exception, EvergreetError)
+    assert "check_in_hour: Input should be less than or equal to 23" in str(wrong.exception)
+    unknown = evergreet("run", "thank-you", "--set", "discount=10")
+    assert "Options of thank-you: dry_run" in str(unknown.exception)
+
+
+def test_a_wrong_name_is_answered_with_the_names_there_are(store: Story) -> None:
+    assert "flows has: " in str(evergreet("run", "thank-yuo").exception)
+    assert "is not in the ledger yet" in str(evergreet("pause", "thank-you").exception)
+
+
+def test_a_test_send_reaches_the_address_and_not_the_ledger(store: Story, tmp_path: Path) -> None:
+    said("launch", "thank-you")
+    output = said("send-test", "thank-you", "--to", "me@example.org", "--step", "receipt")
+    assert output.startswith("receipt: accepted for me@example.org by outbox")
+    (mail,) = (tmp_path / ".evergreet/outbox/new").glob("*.eml")
+    assert b"To: me@example.org" in mail.read_bytes()
+    assert store.messages == []
+    assert "not an email address" in str(evergreet("send-test", "thank-you", "--to", "me").exception)
+    assert "has the steps receipt, check-in" in str(
+        evergreet("send-test", "thank-you", "--to", "me@example.org", "--step", "x").exception
+    )
+
+
+def test_times_are_read_as_people_write_them() -> None:
+    now = datetime(2026, 3, 10, 12, tzinfo=UTC)
+    assert parse_moment("30d", now) == now - timedelta(days=30)
+    assert parse_moment("2026-01-31", now) == datetime(2026, 1, 31, tzinfo=UTC)
+    assert parse_moment("2026-01-31T10:00:00+02:00", now) == datetime(2026, 1, 31, 8, tzinfo=UTC)
+    with pytest.raises(DataError, match="is not a time"):
+        parse_moment("yesterday", now)

@@ -1,0 +1,77 @@
+"""The operators' commands as a person types them, on the embedded default."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+from typer.testing import CliRunner, Result
+
+from evergreet.cli import app
+from evergreet.clock import FrozenClock
+from evergreet.database import Database
+from evergreet.errors import EvergreetError, Permanent, Retryable
+from evergreet.worker import Worker
+from tests.story import Story
+
+
+@pytest.fixture
+def store(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Story:
+    """A ledger with one accepted, one failed and one unknown message."""
+    monkeypatch.setenv("EVERGREET_DATABASE_URL", sqlite_url)
+    story = Story(Database(sqlite_url), FrozenClock(datetime.now(UTC) - timedelta(hours=1)))
+    story.launch()
+    story.sender.answers = {"c1@example.org": Permanent("554 no"), "c2@example.org": Retryable("?", accepted="maybe")}
+    story.happened("order_placed", *story.contacts(3))
+    story.run()
+    return story
+
+
+def evergreet(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+def test_a_clean_audit_exits_with_0_and_names_the_figures(store: Story) -> None:
+    result = evergreet("audit")
+    assert result.exit_code == 0
+    assert "thanks: clean. 3 enrollments, 3 messages due, 3 in the ledger." in result.output
+
+
+def test_a_ledger_that_lost_a_message_exits_with_1_and_names_it(store: Story) -> None:
+    with store.database.write() as connection:
+        connection.execute(text("DELETE FROM attempt WHERE message_id = 2"))
+        connection.execute(text("DELETE FROM message WHERE id = 2"))
+    result = evergreet("audit", "--json")
+    assert result.exit_code == 1
+    (found,) = json.loads(result.output)
+    assert found["clean"] is False
+    assert found["findings"] == ["due steps without a message (1): enrollment 2 receipt"]
+
+
+def test_failed_messages_are_retried_with_the_count_that_was_shown(store: Story) -> None:
+    assert "1 failed messages; nothing was changed" in evergreet("retry", "thanks").output
+    wrong = evergreet("retry", "thanks", "--confirm", "5")
+    assert isinstance(wrong.exception, EvergreetError)
+    assert "1 failed messages are planned again" in evergreet("retry", "thanks", "--confirm", "1").output
+    assert store.states() == {"accepted": 1, "planned": 1, "unknown: ?": 1}
+
+
+def test_unknown_messages_are_shown_and_may_be_taken_as_sent(store: Story) -> None:
+    assert "still unknown: 1" in evergreet("reconcile").output
+    assert "1 unknown messages; nothing was changed" in evergreet("reconcile", "--assume-sent", "thanks").output
+    assert "taken as sent" in evergreet("reconcile", "--assume-sent", "thanks", "--confirm", "1").output
+    assert json.loads(evergreet("reconcile", "--json").output) == {"resolved": {}, "unknown": 0}
+
+
+def test_workers_are_listed_with_what_they_hold(store: Story) -> None:
+    assert "No worker is at work." in evergreet("workers").output
+    with Worker.open(store.database, store.clock) as worker:
+        (listed,) = json.loads(evergreet("workers", "--json").output)
+    assert (listed["id"], listed["alive"], listed["chunks"]) == (worker.id, True, 0)
+
+
+def test_hold_says_how_many_are_unknown_now(store: Story) -> None:
+    store.happened("order_placed", *store.contacts(2))
+    assert "0 messages are unknown now" in evergreet("hold", "--since", "2h").output
+    future = evergreet("hold", "--since", "2999-01-01")
+    assert "lies in the future" in str(future.exception)
