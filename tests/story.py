@@ -96,7 +96,7 @@ class Story:
     database: Database
     clock: FrozenClock
     sender: Recorder = field(default_factory=Recorder)
-    settings: Settings = field(default_factory=lambda: Settings(secret_keys=("test-key",)))  
+    settings: Settings = field(default_factory=lambda: Settings(secret_keys=("test-key",)))
     counter: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     @property

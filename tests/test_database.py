@@ -5,7 +5,8 @@ import threading
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, select, text
+from sqlalchemy import Connection, insert, select, text
+from sqlmodel import col
 
 from evergreet.database import (
     Database,
@@ -90,10 +91,10 @@ def test_positions_rise_with_every_transaction(database: Database) -> None:
             _contact(connection, seen[-1])
     assert seen == sorted(set(seen))
     with database.read() as connection:
-        assert list(connection.execute(select(Contact.position).order_by(Contact.id)).scalars()) == seen  # type: ignore[arg-type]
+        assert list(connection.execute(select(col(Contact.position)).order_by(col(Contact.id))).scalars()) == seen
 
 
-def _contact(connection: object, position: int) -> None:
-    connection.execute(  # type: ignore[attr-defined]
+def _contact(connection: Connection, position: int) -> None:
+    connection.execute(
         insert(Contact).values(source="t", source_id=str(position), created_at=NOW, changed_at=NOW, position=position)
     )

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import insert, update
 from sqlmodel import col
 
-from evergreet.campaign import TRANSACTIONAL, Campaign, Email, event
+from evergreet.campaign import TRANSACTIONAL, Campaign, Email, Options, event
 from evergreet.conditions import did
 from evergreet.consent import pause_contact
 from evergreet.database import Database
@@ -238,7 +238,7 @@ def test_a_contact_that_changes_between_rendering_and_intent_is_rendered_again(s
     story.launch(NEWS)
     story.happened("order_placed", ana)
     engine = story.engine()
-    changed = []
+    changed: list[int] = []
 
     class Meddling:
         def acquire(self, count: int) -> None:
@@ -250,7 +250,5 @@ def test_a_contact_that_changes_between_rendering_and_intent_is_rendered_again(s
                 )  # fmt: skip
 
     engine.limiter = Meddling()
-    from evergreet.campaign import Options
-
     engine.run(NEWS, Options())
     assert [(mail.to.address, mail.subject) for mail in story.sender.sent] == [("new@example.org", "Hello Neu")]
