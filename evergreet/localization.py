@@ -5,6 +5,7 @@ the contact is (`Place`) is set around a rendering and not handed through the te
 it too.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,6 +30,8 @@ WRITTEN_IN = "en"
 
 LARGEST = Decimal(10) ** 15
 """A larger amount is a mistake in the data, not a price."""
+
+_CURRENCY = re.compile("([A-Za-z]{3})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +139,28 @@ def _moment(value: Any) -> datetime | date:
     raise ValueError(f"{str(value)[:40]!r} is not a date")
 
 
+@lru_cache(maxsize=8192)
+def _money(amount: Decimal, currency: str | None, locale: Locale) -> str:
+    if not currency:
+        return numbers.format_decimal(amount, format="#,##0.00", locale=locale)
+    return numbers.format_currency(amount, currency.upper(), locale=locale)
+
+
+@lru_cache(maxsize=8192)
+def _date(day: date, style: Any, locale: Locale) -> str:
+    return dates.format_date(day, style, locale=locale)
+
+
 # The filters take the context only so that Jinja does not work out a constant once, at compile time.
 
 
 @pass_context
 def money(_context: Context, value: Any, currency: str | None = None, times: Any = 1) -> str:
     """Write an amount, `times` a quantity, with its currency (ISO 4217); without one, with two decimals."""
-    locale, amount = _place.get().numbers, _amount(value) * _amount(times)
-    if currency is None or currency == "":
-        return numbers.format_decimal(amount, format="#,##0.00", locale=locale)
-    if not (isinstance(currency, str) and len(currency) == 3 and currency.isascii() and currency.isalpha()):
+    amount = _amount(value) * _amount(times) + 0  # no negative zero: it would equal 0 and read otherwise
+    if not (currency is None or (isinstance(currency, str) and _CURRENCY.fullmatch(currency))):
         raise ValueError(f"{str(currency)[:40]!r} is not a currency such as EUR")
-    return numbers.format_currency(amount, currency.upper(), locale=locale)
+    return _money(amount, currency, _place.get().numbers)
 
 
 @pass_context
@@ -161,8 +174,8 @@ def day(_context: Context, value: Any, style: str = "long") -> str:
     """Write the date of a moment, in the contact's zone."""
     place, moment = _place.get(), _moment(value)
     if isinstance(moment, datetime):
-        moment = moment.astimezone(place.zone)
-    return dates.format_date(moment, _style(style), locale=place.dates)
+        moment = moment.astimezone(place.zone).date()
+    return _date(moment, _style(style), place.dates)
 
 
 @pass_context
@@ -172,7 +185,7 @@ def moment(_context: Context, value: Any, style: str = "long") -> str:
     if not isinstance(when, datetime):
         raise ValueError(f"{value!r} has no time of day; use the filter date")
     local = when.astimezone(place.zone)
-    written = dates.format_date(local, _style(style), locale=place.dates)
+    written = _date(local.date(), _style(style), place.dates)
     return f"{written}, {dates.format_time(local, 'short', locale=place.dates)}"
 
 
@@ -187,6 +200,7 @@ def install(environment: Environment) -> None:
     environment.filters.update(money=money, number=number, date=day, datetime=moment)
     environment.policies["ext.i18n.trimmed"] = True
     environment.install_gettext_translations(_WordsHere(), newstyle=True)  # type: ignore[attr-defined]
+    environment.globals["_"] = environment.globals["gettext"]  # Jinja's alias looks it up anew, at twice the cost
 
 
 class _WordsHere:

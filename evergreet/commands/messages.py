@@ -100,7 +100,7 @@ def suppress(
     if not 0 < len(reason) <= 100:
         raise DataError("--reason: write 1 to 100 characters.")
     with open_database() as database, database.write() as connection:
-        address = _address_of(connection, int(who)) if who.isdecimal() else read_address(who).normalised
+        address = _address_of(connection, int(who)) if who.isdecimal() else read_address(who.strip()).normalised
         if address is None:
             raise DataError(f"Contact {who} has no address: there is nothing to suppress.")
         changed = consent.suppress(
@@ -140,7 +140,7 @@ def erase(
     with open_database() as database, database.write() as connection:
         contacts = _contacts(connection, who)
         address = _address_of(connection, contacts[0])
-        given = read_address(confirm).normalised if confirm and "@" in confirm else confirm
+        given = read_address(confirm.strip()).normalised if confirm and "@" in confirm else confirm
         if given != (address or str(contacts[0])):
             raise DataError(
                 f"This erases {_named(contacts)} for good, and nothing was erased yet. To do it, repeat the command "
@@ -169,7 +169,7 @@ def _contacts(connection: "Connection", who: str) -> list[int]:
 
     if who.isdecimal():
         return [int(who)]
-    address = read_address(who).normalised
+    address = read_address(who.strip()).normalised
     if found := contacts_of(connection, address):
         return found
     raise DataError(f"No contact has the address {address}. To never write to it: evergreet suppress {address}")

@@ -1,0 +1,187 @@
+"""preview, unsubscribe, suppress and erase as a person calls them."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select
+from sqlmodel import col
+from typer.testing import CliRunner, Result
+
+from evergreet.cli import app
+from evergreet.database import Database, ingest_position
+from evergreet.errors import DataError, DefinitionError, EvergreetError
+from evergreet.settings import settings
+from evergreet.tokens import Tokens
+from models import AuditLog, Consent, Contact, Event, Suppression
+from tests.conftest import NOW
+from tests.contacts import add_consent, add_contact
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command and return what it says; what a person can mend is raised."""
+    monkeypatch.setenv("EVERGREET_DATABASE_URL", database_url)
+    monkeypatch.setenv("EVERGREET_SECRET_KEYS", '["a key"]')
+    settings.cache_clear()
+
+    def call(*arguments: object) -> str:
+        answer: Result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if isinstance(answer.exception, EvergreetError):
+            raise answer.exception
+        assert answer.exit_code == 0, answer.output
+        return answer.output
+
+    return call
+
+
+@pytest.fixture
+def maya(database: Database) -> int:
+    with database.write() as connection:
+        contact = add_contact(connection, locale="de_DE", timezone="Asia/Tokyo", attributes={"first_name": "Maya"})
+        add_consent(connection, contact)
+    return contact
+
+
+def test_a_preview_shows_the_sample_on_a_page_with_both_widths(run: Run, tmp_path: Path) -> None:
+    subject, page = run("preview", "thank_you/receipt", "--out", tmp_path / "out").splitlines()
+    assert subject == "Thank you for your order FW-20417"
+    shown = Path(page).read_text(encoding="utf-8")
+    assert shown.count("<iframe") == 2
+    assert "£86.50" in shown
+    assert "£86.50" in (tmp_path / "out" / "message.html").read_text(encoding="utf-8")
+    assert "£86.50" in (tmp_path / "out" / "message.txt").read_text(encoding="utf-8")
+
+
+def test_a_preview_of_a_contact_shows_their_newest_order(
+    run: Run, database: Database, maya: int, tmp_path: Path
+) -> None:
+    with database.write() as connection:
+        position = ingest_position(connection)
+        for number, name in enumerate(["order_placed", "order_placed", "page_viewed"]):
+            connection.execute(
+                insert(Event).values(
+                    contact_id=maya,
+                    name=name,
+                    occurred_at=NOW + timedelta(days=number),
+                    source="shop",
+                    source_id=str(number),
+                    ingested_at=NOW,
+                    position=position,
+                    properties={"order_id": f"A-{number}", "amount": 5 + number, "currency": "EUR"},
+                )
+            )
+    run("preview", "thank_you/receipt", "--contact", maya, "--out", tmp_path)
+    text = (tmp_path / "message.txt").read_text(encoding="utf-8")
+    assert "Thank you, Maya" in text
+    assert "A-1" in text
+    assert "6,00 €" in text.replace("\u00a0", " ")
+    assert "11 March 2026" in text
+
+
+def test_a_preview_of_a_contact_without_events_is_still_a_message(run: Run, maya: int, tmp_path: Path) -> None:
+    assert run("preview", "thank_you/check_in", "--contact", maya, "--out", tmp_path).startswith("Maya, how is")
+
+
+def test_a_preview_of_what_is_not_there_says_what_there_is(run: Run) -> None:
+    with pytest.raises(DefinitionError, match="Did you mean 'thank_you/receipt'"):
+        run("preview", "thank_you/recept")
+    with pytest.raises(DataError, match="no contact 404"):
+        run("preview", "thank_you/receipt", "--contact", 404)
+
+
+@pytest.mark.parametrize(
+    ("sample", "says"),
+    [
+        (None, "has no sample: create "),
+        ("{", "this is not JSON"),
+        ("[]", "it is not an object"),
+        ('{"contakt": {}}', "it has 'contakt'; a sample has: "),
+        ('{"purpose": "fun", "occurred_at": "2026-03-10", "contact": {}}', "needs a purpose"),
+        ('{"purpose": "transactional", "occurred_at": "soon", "contact": {}}', "needs a purpose"),
+        ('{"purpose": "transactional", "occurred_at": "2026-03-10"}', "needs a purpose"),
+    ],
+)
+def test_a_sample_that_cannot_be_used_is_a_sentence(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: str | None, says: str
+) -> None:
+    folder = tmp_path / "acme" / "note"
+    folder.mkdir(parents=True)
+    (folder / "subject.txt").write_text("Note", encoding="utf-8")
+    (folder / "body.html").write_text("<p>Note</p>", encoding="utf-8")
+    if sample is not None:
+        (folder / "preview.json").write_text(sample, encoding="utf-8")
+    monkeypatch.setenv("EVERGREET_TEMPLATES", str(tmp_path / "acme"))
+    settings.cache_clear()
+    with pytest.raises(DefinitionError) as error:
+        run("preview", "note")
+    assert str(folder / "preview.json") in str(error.value)
+    assert says in str(error.value)
+
+
+def test_unsubscribing_by_address_and_by_id(run: Run, database: Database, maya: int) -> None:
+    assert run("unsubscribe", " Maya@EXAMPLE.com ", "--topic", "orders") == (
+        f"Unsubscribed contact {maya} from topic orders.\n"
+    )
+    assert run("unsubscribe", maya, "--topic", "orders") == "Nothing to do: off topic orders already.\n"
+    said = json.loads(run("unsubscribe", maya, "--everything", "--json"))
+    assert said == {"contacts": [maya], "topic": None, "changed": True}
+    with database.read() as connection:
+        newest = connection.execute(select(Consent).order_by(col(Consent.id).desc())).first()
+        assert newest is not None
+        assert (newest.granted, newest.source) == (False, "command line")
+        assert [row.scope for row in connection.execute(select(Suppression))] == ["marketing"]
+
+
+@pytest.mark.parametrize("choice", [[], ["--topic", "orders", "--everything"]])
+def test_unsubscribing_says_from_what(run: Run, maya: int, choice: list[str]) -> None:
+    with pytest.raises(DataError, match="Say which"):
+        run("unsubscribe", maya, *choice)
+
+
+def test_nobody_and_nonsense_are_sentences(run: Run) -> None:
+    with pytest.raises(DataError, match=r"evergreet suppress who@example\.com"):
+        run("unsubscribe", "who@example.com", "--everything")
+    with pytest.raises(DataError, match="not an email address"):
+        run("suppress", "who is this")
+    with pytest.raises(DataError, match="no contact 404"):
+        run("suppress", "404")
+    with pytest.raises(DataError, match="no contact 404"):
+        run("erase", "404", "--confirm", "404")
+
+
+def test_suppressing_an_address_and_a_contact(run: Run, database: Database, maya: int) -> None:
+    assert run("suppress", "Who@example.com", "--reason", "asked by phone") == "Suppressed who@example.com (all).\n"
+    assert run("suppress", maya, "--scope", "marketing") == "Suppressed maya@example.com (marketing).\n"
+    assert run("suppress", maya, "--scope", "marketing").startswith("Nothing to do")
+    with database.read() as connection:
+        rows = {row.address: (row.scope, row.reason) for row in connection.execute(select(Suppression))}
+    assert rows == {"who@example.com": ("all", "asked by phone"), "maya@example.com": ("marketing", "asked")}
+
+
+@pytest.mark.parametrize("confirm", [[], ["--confirm", "noor@example.com"], ["--confirm", "yes"]])
+def test_erasing_needs_the_address_once_more(run: Run, database: Database, maya: int, confirm: list[str]) -> None:
+    with pytest.raises(DataError, match="nothing was erased yet"):
+        run("erase", maya, *confirm)
+    with database.read() as connection:
+        assert connection.execute(select(Contact)).one().erased_at is None
+
+
+def test_erasing_by_address_takes_all_who_have_it_and_says_what_was_done(
+    run: Run, database: Database, maya: int
+) -> None:
+    with database.write() as connection:
+        twin = add_contact(connection)
+    said = run("erase", "maya@example.com", "--confirm", "MAYA@example.com")
+    assert said == f"Erased contacts {maya}, {twin}; 0 ledger rows keep a keyed hash in place of the address.\n"
+    with database.read() as connection:
+        assert [row.email for row in connection.execute(select(Contact))] == [None, None]
+        assert [row.address for row in connection.execute(select(Suppression))] == (
+            Tokens(["a key"]).address_hashes("maya@example.com")
+        )
+        assert {row.action for row in connection.execute(select(AuditLog))} == {"erase"}
+    assert run("erase", maya, "--confirm", maya) == f"Nothing to do: contact {maya} had been erased already.\n"
