@@ -4,9 +4,7 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -54,11 +52,11 @@ def tell(folder: Path, console: Console) -> Report:
     folder = folder.resolve()
     _choose_settings(folder)
     narrator = Narrator(console)
-    with _server_in_background() as starting, open_database() as database:
+    with temporary_server() as answered, open_database() as database:
         shop = _shop(narrator, folder / "data")
         _import(narrator, database, shop)
         rules = _evaluate(narrator, database)
-        _connect(narrator, starting, folder / "prefect")
+        _connect(narrator, answered, folder / "prefect")
         module = _launch(narrator, database)
         report = _run(narrator, database, module)
         _show_balance(console, report)
@@ -81,23 +79,6 @@ def _choose_settings(folder: Path) -> None:
         EVERGREET_LIFECYCLE="experience",
     )
     settings.cache_clear()
-
-
-@contextmanager
-def _server_in_background() -> Iterator[Future[str]]:
-    """Start a Prefect server of our own while other things go on; it is stopped at the end of the block.
-
-    The thread that starts it lives as long as it does: the server ends when the thread that started it ends.
-    """
-    server = temporary_server()
-    with ThreadPoolExecutor(1, thread_name_prefix="prefect-server") as pool:
-        starting = pool.submit(server.__enter__)
-        try:
-            yield starting
-        finally:
-            with suppress(Exception):  # it never started: there is nothing to stop
-                starting.result()
-                server.__exit__(None, None, None)
 
 
 def _shop(narrator: Narrator, folder: Path) -> Shop:
@@ -150,10 +131,10 @@ def _evaluate(narrator: Narrator, database: Database) -> Lifecycle:
         return rules
 
 
-def _connect(narrator: Narrator, starting: Future[str], home: Path) -> None:
+def _connect(narrator: Narrator, answered: Callable[[], str], home: Path) -> None:
     """Wait for the server, and let Prefect use it alone; Prefect reads these when it is first imported."""
     with narrator.step("A Prefect server of its own") as step:
-        url = starting.result()
+        url = answered()
         for name in [name for name in os.environ if name.startswith("PREFECT_")]:
             del os.environ[name]
         os.environ.update(

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +117,15 @@ class Child:
 
 @contextmanager
 def running_server(home: Path, port: int, *, services: bool = True) -> Iterator[Child]:
-    """Run a Prefect server until the end of the block; it has answered when the block begins.
+    """Run a Prefect server until the end of the block; it has answered when the block begins."""
+    with starting_server(home, port, services=services) as server:
+        _await_answer(server, port)
+        yield server
+
+
+@contextmanager
+def starting_server(home: Path, port: int, *, services: bool = True) -> Iterator[Child]:
+    """Start a Prefect server that runs until the end of the block, without waiting for it to answer.
 
     Without `services` it has no scheduler and no triggers: enough to record runs that are started by hand.
     """
@@ -129,11 +137,11 @@ def running_server(home: Path, port: int, *, services: bool = True) -> Iterator[
     with Child.start(
         "Prefect server", command, prefect_environment(home, port), home / "logs" / "server.log", home
     ) as server:
-        _await_answer(server, f"http://{HOST}:{port}/api/health")
         yield server
 
 
-def _await_answer(server: Child, url: str) -> None:
+def _await_answer(server: Child, port: int) -> None:
+    url = f"http://{HOST}:{port}/api/health"
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if server.ended:
@@ -150,13 +158,19 @@ def _await_answer(server: Child, url: str) -> None:
 
 
 @contextmanager
-def temporary_server() -> Iterator[str]:
-    """Run a Prefect server with an empty home of its own and yield its API URL; nothing of it remains.
+def temporary_server() -> Iterator[Callable[[], str]]:
+    """Start a Prefect server with an empty home of its own; nothing of it remains after the block.
 
-    Runs record themselves there when `PREFECT_API_URL` says so (`prefect.settings.temporary_settings` in
-    this process, the environment in another). It schedules nothing and evaluates no triggers.
+    Yields at once, while the server starts, a function that waits for it and returns its API URL. Runs record
+    themselves there when `PREFECT_API_URL` says so (`prefect.settings.temporary_settings` in this process, the
+    environment in another). It schedules nothing and evaluates no triggers.
     """
     with tempfile.TemporaryDirectory(prefix="evergreet-prefect-", ignore_cleanup_errors=True) as home:
         port = free_port()
-        with running_server(Path(home), port, services=False):
-            yield f"http://{HOST}:{port}/api"
+        with starting_server(Path(home), port, services=False) as server:
+
+            def answered() -> str:
+                _await_answer(server, port)
+                return f"http://{HOST}:{port}/api"
+
+            yield answered

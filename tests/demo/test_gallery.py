@@ -67,7 +67,8 @@ def test_the_page_fetches_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.browser
 @pytest.mark.parametrize(
-    ("searched", "subjects"), [("", ["Zweite", "Erste"]), ("#zo%C3%AB", ["Erste"]), ("#nobody", [])]
+    ("searched", "subjects", "shown"),
+    [("", ["Zweite", "Erste"], ["zwei"]), ("#zo%C3%AB", ["Erste"], ["eins"]), ("#nobody", [], [])],
 )
 def test_a_browser_lists_what_was_searched_for_and_shows_the_first(
     searched: str, subjects: list[str], shown: list[str], tmp_path: Path
