@@ -1,5 +1,116 @@
 """Connectors: list and check."""
 
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
+if TYPE_CHECKING:
+    from evergreet.contracts import Capabilities
+
 app = typer.Typer()
+connectors = typer.Typer(invoke_without_command=True)
+app.add_typer(connectors, name="connectors")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@connectors.callback()
+def list_connectors(context: typer.Context, json: Json = False) -> None:
+    """List the connectors that are installed, or check one.
+
+    Example: evergreet connectors
+
+    Example: evergreet connectors check smtp
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    from evergreet.commands.printing import console, print_json
+
+    rows = _installed()
+    if json:
+        print_json(rows)
+        return
+    table = Table("connector", "what it can do", "from")
+    for row in rows:
+        does = escape(row["does"]) if row["error"] is None else f"[red]{escape(row['error'])}[/red]"
+        table.add_row(row["name"] + (" (sends email now)" if row["in_use"] else ""), does, row["package"])
+    console().print(table)
+
+
+@connectors.command()
+def check(name: Annotated[str, typer.Argument(help="As in `evergreet connectors`.")], json: Json = False) -> None:
+    """Make a harmless live call with a connector's own settings; exit code 1 and a sentence when something is wrong.
+
+    Example: evergreet connectors check smtp
+    """
+    from contextlib import closing
+
+    from evergreet.commands.printing import print_json
+    from evergreet.errors import ConfigurationError, ConnectorError
+    from evergreet.registry import open_connector
+
+    try:
+        with closing(open_connector(name)) as connector:
+            found = connector.check()
+    except (ConfigurationError, ConnectorError) as error:
+        if not json:
+            raise
+        print_json({"name": name, "ok": False, "found": str(error)})
+        raise typer.Exit(1) from None
+    if json:
+        print_json({"name": name, "ok": True, "found": found})
+    else:
+        typer.echo(found)
+
+
+def _installed() -> list[dict[str, Any]]:
+    """Describe what is installed; a connector that cannot be imported is listed with the reason."""
+    from dataclasses import asdict
+
+    from evergreet.errors import ConfigurationError
+    from evergreet.registry import connector_class, connector_entries
+    from evergreet.settings import settings
+
+    in_use = settings().email
+    rows = []
+    for name, entry in connector_entries().items():
+        row = {
+            "name": name,
+            "in_use": name == in_use,
+            "does": "",
+            "capabilities": None,
+            "package": f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown",
+            "class": entry.value,
+            "error": None,
+        }
+        try:
+            capabilities = connector_class(name).capabilities
+            row["does"], row["capabilities"] = _in_words(capabilities), asdict(capabilities)
+        except ConfigurationError as error:
+            row["error"] = str(error)
+        rows.append(row)
+    return rows
+
+
+def _in_words(capabilities: "Capabilities") -> str:
+    words = [
+        f"sends {capabilities.channel}",
+        f"up to {capabilities.batch_limit} a batch",
+        f"windows of {capabilities.window}",
+        f"{capabilities.connections} connections",
+    ]
+    if capabilities.idempotency is not None:
+        words.append(f"repeats are safe for {capabilities.idempotency}")
+    words += [
+        said
+        for able, said in (
+            (capabilities.find, "can be asked for unknown messages"),
+            (capabilities.webhooks, "reports deliveries"),
+            (capabilities.sandbox, "has a sandbox"),
+        )
+        if able
+    ]
+    return ", ".join(words)
