@@ -14,14 +14,10 @@ from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from gettext import NullTranslations
-from io import BytesIO, StringIO
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError, dates, numbers
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
-from babel.support import Translations
 from jinja2 import Environment, pass_context
 from jinja2.runtime import Context
 
@@ -86,14 +82,6 @@ def place_of(locale: str, timezone: str, catalogues: Mapping[str, NullTranslatio
             words = mine
     spoken = mine if mine.language == words.language else _locale(f"{words.language}_{mine.territory}")
     return Place(mine, spoken, words, _zone(timezone), translations)
-
-
-def catalogue(language: str, po: str) -> NullTranslations:
-    """Build translations from the text of a .po file."""
-    binary = BytesIO()
-    write_mo(binary, read_po(StringIO(po), locale=language))
-    binary.seek(0)
-    return Translations(fp=binary)
 
 
 @lru_cache(maxsize=1024)

@@ -15,10 +15,11 @@ from inscriptis.model.config import ParserConfig
 from markupsafe import escape
 
 from evergreet.campaign import Purpose
+from evergreet.catalogues import catalogue, catalogue_language
 from evergreet.errors import EvergreetError
-from evergreet.localization import catalogue, place_of, reading_in
+from evergreet.localization import place_of, reading_in
 from evergreet.sandbox import environment, place_of_error, sentence
-from evergreet.template_sources import TemplateSource, catalogue_language, load_template
+from evergreet.template_sources import TemplateSource, load_template
 
 __all__ = [
     "MessageContext",
@@ -120,9 +121,7 @@ class Renderer:
 
     def _check_unsubscribe(self, url: str | None, html: str, text: str) -> None:
         if not url:
-            raise RenderError(
-                f"{self.source.name}: a marketing email needs an unsubscribe link; none was given"
-            )
+            raise RenderError(f"{self.source.name}: a marketing email needs an unsubscribe link; none was given")
         for part, present in (("body.html", str(escape(url)) in html), ("body.txt", url in text)):
             if not present:
                 raise RenderError(
@@ -132,9 +131,7 @@ class Renderer:
 
     def _told(self, error: Exception) -> RenderError:
         where = place_of_error(error, self.source.sources)
-        return RenderError(
-            f"{f'{where[0]}, line {where[1]}' if where else self.source.name}: {sentence(error)}"
-        )
+        return RenderError(f"{f'{where[0]}, line {where[1]}' if where else self.source.name}: {sentence(error)}")
 
 
 def _single_line(text: str) -> str:

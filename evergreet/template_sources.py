@@ -5,16 +5,13 @@ import hashlib
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 
 import orjson
-from babel.messages.catalog import Catalog
-from babel.messages.pofile import read_po, write_po
 from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 
 from evergreet.campaign import Purpose
+from evergreet.catalogues import translations
 from evergreet.errors import ConfigurationError, DefinitionError
 from evergreet.sandbox import environment
 
@@ -55,15 +52,9 @@ class TemplateSource:
     sources: dict[str, str]
 
 
-def catalogue_language(source_name: str) -> str | None:
-    """Return the language of a source that is a catalogue; None for a template."""
-    folder, _, file = source_name.partition("/")
-    return file.removesuffix(".po") if folder == "locales" and file.endswith(".po") else None
-
-
 def template_root(root: str) -> Path:
     """Return the folder of a template root: an importable package, or a path to a folder."""
-    if root.isidentifier() or all(part.isidentifier() for part in root.split(".")):
+    if all(part.isidentifier() for part in root.split(".")):
         try:
             package = importlib.util.find_spec(root)
         except ModuleNotFoundError:
@@ -115,7 +106,7 @@ def load_template(root: str, name: str, *, purpose: Purpose | None = None) -> Te
     checked.check_names()
     if purpose is Purpose.MARKETING:
         checked.check_marketing(f"{name}/body.html")
-    sources = dict(sorted((checked.sources | checked.translations()).items()))
+    sources = dict(sorted((checked.sources | translations(checked.trees.values(), checked.folders[0])).items()))
     return TemplateSource(name, hashlib.sha256(orjson.dumps(sources, option=orjson.OPT_SORT_KEYS)).hexdigest(), sources)
 
 
@@ -178,21 +169,6 @@ class _Checked:
                     f"_base/layout.html, whose footer has it, or print {{{{ {variable} }}}} yourself."
                 )
 
-    def translations(self) -> dict[str, str]:
-        """Return what the catalogues have for the words of these files, as .po text by source name."""
-        messages = {
-            message for tree in self.trees.values()
-            for _line, function, message in self.environment.extract_translations(tree)  # type: ignore[attr-defined]
-            for message in [_message_key(function, message)] if message
-        }  # fmt: skip
-        found: dict[str, str] = {}
-        for folder in self._catalogue_folders():
-            for path in sorted(folder.glob("*/LC_MESSAGES/evergreet.po")):
-                language = path.parts[-3]
-                if text := _excerpt(path, language, messages):
-                    found.setdefault(f"locales/{language}.po", text)
-        return found
-
     def _find(self, name: str) -> Path:
         for folder in self.folders:
             path = (folder / name).resolve()
@@ -234,11 +210,6 @@ class _Checked:
                     "contacts. Move it into a macro."
                 )
 
-    def _catalogue_folders(self) -> list[Path]:
-        own = importlib.util.find_spec("locales")
-        places = [self.folders[0] / "locales", *(map(Path, (own and own.submodule_search_locations) or ()))]
-        return [folder for folder in places if folder.is_dir()]
-
 
 def _made(tree: nodes.Template) -> set[str]:
     """Return the names a file makes at its top level: its blocks, and the files it extends, see them."""
@@ -271,27 +242,3 @@ def _advice(unknown: str, is_macros: bool) -> str:
         f"there is no variable {unknown!r}.{f' Did you mean {near[0]!r}?' if near else ''} "
         f"A template knows: {', '.join(sorted(MESSAGE_NAMES | COMPANY_NAMES))}."
     )
-
-
-def _message_key(function: str, message: str | tuple[str | None, ...]) -> tuple[str | None, str] | None:
-    """Return context and id of an extracted message; None where it is not a constant."""
-    parts = [message] if isinstance(message, str) else list(message)
-    context = parts.pop(0) if function in {"pgettext", "npgettext"} and len(parts) > 1 else None
-    return (context, parts[0]) if parts and parts[0] is not None else None
-
-
-def _excerpt(path: Path, language: str, messages: set[tuple[str | None, str]]) -> str:
-    """Return the part of a catalogue that a message uses; the same text for the same words, always."""
-    with path.open("rb") as file:
-        whole = read_po(file, locale=language)
-    fixed = datetime(2000, 1, 1, tzinfo=UTC)
-    part = Catalog(locale=language, creation_date=fixed, revision_date=fixed)
-    for context, text in sorted(messages, key=str):
-        entry = whole.get(text, context)
-        if entry is not None and entry.string and not entry.fuzzy:
-            part.add(entry.id, entry.string, context=context)
-    if not len(part):
-        return ""
-    written = BytesIO()
-    write_po(written, part, omit_header=True, no_location=True, sort_output=True)
-    return written.getvalue().decode()

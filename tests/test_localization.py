@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from evergreet.localization import catalogue, place_of, reading_in
+from evergreet.catalogues import catalogue
+from evergreet.localization import place_of, reading_in
 from evergreet.sandbox import environment
 
 EVENING = datetime(2026, 3, 10, 23, 30, tzinfo=UTC)

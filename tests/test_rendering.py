@@ -3,7 +3,7 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from evergreet.rendering import (
     TemplateSource,
     load_template,
 )
+from evergreet.template_sources import COMPANY_NAMES, MESSAGE_NAMES
 
 SURROUNDINGS = Surroundings("Fernway & Co", "14 Mill Lane, Bristol", "https://www.fernway.example")
 CONTEXT = MessageContext(
@@ -40,6 +41,11 @@ CONTEXT = MessageContext(
 def renderer(body: str = "<p>Hello</p>", subject: str = "Hello", **more: str) -> Renderer:
     files = {"m/subject.txt": subject, "m/body.html": body, **more}
     return Renderer(TemplateSource("m", "hash", files), SURROUNDINGS)
+
+
+def test_the_names_a_template_is_checked_against_are_those_it_gets() -> None:
+    assert {field.name for field in fields(MessageContext)} | {"language", "direction"} == MESSAGE_NAMES
+    assert {field.name for field in fields(Surroundings)} == COMPANY_NAMES
 
 
 def test_values_are_escaped_in_html_and_plain_in_subject_and_text() -> None:

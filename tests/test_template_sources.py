@@ -183,3 +183,20 @@ def test_translations_of_its_own_words_belong_to_a_template(root: Path, write: W
     assert "Anderes" not in kept
     assert "?" not in kept
     assert load_template(str(root), "spring/offer").hash == first.hash
+
+
+def test_a_companys_own_catalogue_comes_before_ours_and_ours_fills_in(
+    root: Path, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = tmp_path / "ours"
+    (ours / "de" / "LC_MESSAGES").mkdir(parents=True)
+    (ours / "de" / "LC_MESSAGES" / "evergreet.po").write_text(
+        'msgid "Unsubscribe"\nmsgstr "Abmelden"\n\nmsgid "Rather not get these?"\nmsgstr "Lieber nicht?"\n',
+        encoding="utf-8",
+    )
+    monkeypatch.setattr("evergreet.catalogues._folders", lambda folder: [folder / "locales", ours])
+    write("locales/de/LC_MESSAGES/evergreet.po", 'msgid "Unsubscribe"\nmsgstr "Abbestellen"\n')
+    kept = load_template(str(root), "spring/offer").sources["locales/de.po"]
+    assert "Abbestellen" in kept
+    assert "Abmelden" not in kept
+    assert "Lieber nicht?" in kept

@@ -1,0 +1,80 @@
+"""gettext catalogues of templates: found when a template is loaded, and kept with its sources.
+
+A stored template version carries the translations of its own words, so that it renders the same without
+files and a new translation makes a new version.
+"""
+
+import importlib.util
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from gettext import NullTranslations
+from io import BytesIO, StringIO
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+from babel.support import Translations
+from jinja2 import nodes
+from jinja2.ext import extract_from_ast
+
+
+def translations(trees: Iterable[nodes.Template], root: Path) -> dict[str, str]:
+    """Return what the catalogues have for the words of these templates: .po text by source name.
+
+    A template root's own catalogues (`<root>/locales/<language>/LC_MESSAGES/evergreet.po`) come before ours.
+    """
+    messages = {
+        key for tree in trees for _line, function, message in extract_from_ast(tree)
+        for key in [_message_key(function, message)] if key
+    }  # fmt: skip
+    paths: dict[str, list[Path]] = {}
+    for folder in _folders(root):
+        for path in sorted(folder.glob("*/LC_MESSAGES/evergreet.po")):
+            paths.setdefault(path.parts[-3], []).append(path)
+    excerpts = {language: _excerpt(found, language, messages) for language, found in sorted(paths.items())}
+    return {f"locales/{language}.po": text for language, text in excerpts.items() if text}
+
+
+def catalogue_language(source_name: str) -> str | None:
+    """Return the language of a source that is a catalogue; None for a template."""
+    folder, _, file = source_name.partition("/")
+    return file.removesuffix(".po") if folder == "locales" and file.endswith(".po") else None
+
+
+def catalogue(language: str, po: str) -> NullTranslations:
+    """Build translations from the text of a .po file."""
+    binary = BytesIO()
+    write_mo(binary, read_po(StringIO(po), locale=language))
+    binary.seek(0)
+    return Translations(fp=binary)
+
+
+def _folders(root: Path) -> list[Path]:
+    own = importlib.util.find_spec("locales")
+    places = [root / "locales", *(map(Path, (own and own.submodule_search_locations) or ()))]
+    return [folder for folder in places if folder.is_dir()]
+
+
+def _message_key(function: str, message: str | tuple[str | None, ...] | None) -> tuple[str | None, str] | None:
+    """Return context and id of an extracted message; None where it is not a constant."""
+    parts = list(message) if isinstance(message, tuple) else [message]
+    context = parts.pop(0) if function in {"pgettext", "npgettext"} and len(parts) > 1 else None
+    return (context, parts[0]) if parts[0] is not None else None
+
+
+def _excerpt(paths: list[Path], language: str, messages: set[tuple[str | None, str]]) -> str:
+    """Return the translations of these messages, of the first catalogue that has one; always the same text."""
+    whole = [read_po(BytesIO(path.read_bytes()), locale=language) for path in paths]
+    fixed = datetime(2000, 1, 1, tzinfo=UTC)
+    part = Catalog(locale=language, creation_date=fixed, revision_date=fixed)
+    for context, text in sorted(messages, key=str):
+        entries = (each.get(text, context) for each in whole)
+        entry = next((found for found in entries if found and found.string and not found.fuzzy), None)
+        if entry is not None:
+            part.add(entry.id, entry.string, context=context)
+    if not len(part):
+        return ""
+    written = BytesIO()
+    write_po(written, part, omit_header=True, no_location=True, sort_output=True)
+    return written.getvalue().decode()
