@@ -250,7 +250,9 @@ def _move(database: Database, name: str, to: str, allowed: set[str], clock: Cloc
 
 
 def _locked(connection: Connection, name: str) -> State:
-    row = connection.execute(select(CampaignRow).where(col(CampaignRow.name) == name).with_for_update()).one_or_none()
+    row = connection.execute(
+        select(CampaignRow).where(col(CampaignRow.name) == name).with_for_update(key_share=True)
+    ).one_or_none()
     if row is None:
         return required(connection, name)
     return _state(row)

@@ -177,7 +177,7 @@ def _lock(connection: Connection, which: ColumnElement[bool]) -> list[Any]:
             )
             .where(which)
             .order_by(col(Contact.id))
-            .with_for_update()
+            .with_for_update(key_share=True)
         )
     )  # fmt: skip
 

@@ -1,6 +1,8 @@
 """The ledger's moves: claim a chunk, write the intent, settle. Each is one transaction on the worker's connection.
 
 Every intent and settle says which epoch is theirs; another row count than expected means roll back and stop.
+Locks are taken in one order everywhere: chunk, campaign, contacts by id, messages. They are of the kind that lets
+others refer to the row (`FOR NO KEY UPDATE`), so that an import does not wait for a window, nor a window for it.
 """
 
 from collections import Counter, defaultdict
@@ -57,7 +59,7 @@ def claim(worker: Worker, state: State, limit_per_day: int | None) -> ClaimedChu
     with worker.transaction() as connection:
         now = worker.clock.now(connection)
         row = connection.execute(
-            select(col(CampaignRow.state)).where(col(CampaignRow.id) == state.id).with_for_update()
+            select(col(CampaignRow.state)).where(col(CampaignRow.id) == state.id).with_for_update(key_share=True)
         ).one()
         if row.state != "live":
             return None
@@ -66,7 +68,7 @@ def claim(worker: Worker, state: State, limit_per_day: int | None) -> ClaimedChu
             .where(col(Chunk.campaign_id) == state.id, col(Chunk.state) == "open", col(Chunk.owner_id).is_(None))
             .order_by(col(Chunk.priority), col(Chunk.id))
             .limit(1)
-            .with_for_update(skip_locked=True)
+            .with_for_update(skip_locked=True, key_share=True)
         )
         found = connection.execute(free).scalar_one_or_none()
         if found is None:
@@ -135,7 +137,7 @@ def _own(connection: Connection, worker: Worker, chunk: ClaimedChunk) -> None:
     owned = connection.execute(
         select(col(Chunk.id))
         .where(col(Chunk.id) == chunk.id, col(Chunk.owner_id) == worker.id, col(Chunk.epoch) == chunk.epoch)
-        .with_for_update()
+        .with_for_update(key_share=True)
     ).one_or_none()
     if owned is None:
         raise OwnershipLost(f"Worker {worker.id} no longer owns chunk {chunk.id} (epoch {chunk.epoch}): it stops.")
@@ -174,7 +176,10 @@ def write_intent(
         if live != "live":
             raise NotLive(live)
         connection.execute(
-            select(col(Contact.id)).where(col(Contact.id).in_(contacts)).order_by(col(Contact.id)).with_for_update()
+            select(col(Contact.id))
+            .where(col(Contact.id).in_(contacts))
+            .order_by(col(Contact.id))
+            .with_for_update(key_share=True)
         )
         now = worker.clock.now(connection)
         intent = Intent()
@@ -353,7 +358,10 @@ def _suppress_bounced(connection: Connection, messages: list[int], now: datetime
     ).scalars()
     addresses = sorted({address for address in bounced if address})
     connection.execute(
-        select(col(Contact.id)).where(col(Contact.address).in_(addresses)).order_by(col(Contact.id)).with_for_update()
+        select(col(Contact.id))
+        .where(col(Contact.address).in_(addresses))
+        .order_by(col(Contact.id))
+        .with_for_update(key_share=True)
     )
     insert_ignore(
         connection, Suppression,

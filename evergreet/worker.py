@@ -139,7 +139,7 @@ class Worker:
                 select(col(Chunk.id), col(Chunk.in_hand))
                 .where(col(Chunk.owner_id) == dead.id, col(Chunk.state) == "open")
                 .order_by(col(Chunk.id))
-                .with_for_update()
+                .with_for_update(key_share=True)
             ).all()
             if chunks:
                 free_chunks(connection, [chunk.id for chunk in chunks], now)
