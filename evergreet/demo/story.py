@@ -138,7 +138,11 @@ def _connect(narrator: Narrator, answered: Callable[[], str], home: Path) -> Non
         for name in [name for name in os.environ if name.startswith("PREFECT_")]:
             del os.environ[name]
         os.environ.update(
-            PREFECT_API_URL=url, PREFECT_HOME=str(home), PREFECT_LOGGING_LEVEL="WARNING", DO_NOT_TRACK="1"
+            PREFECT_API_URL=url,
+            PREFECT_HOME=str(home),
+            PREFECT_LOGGING_LEVEL="CRITICAL",
+            PREFECT_LOGGING_TO_API_ENABLED="false",
+            DO_NOT_TRACK="1",
         )
         step.done(f"{url.removesuffix('/api')}, until the demo ends")
 
@@ -165,12 +169,16 @@ def _launch(narrator: Narrator, database: Database) -> CampaignModule:
 
 def _run(narrator: Narrator, database: Database, module: CampaignModule) -> Report:
     """Run the campaign's own flow once, as its deployment would."""
+    from evergreet.orchestration.runs import RunFailed  # noqa: PLC0415 - Prefect reads `_connect`'s settings first
+
     with narrator.step("Running the flow through Prefect") as step:
         finished = threading.Event()
         watching = threading.Thread(target=_watch, args=(database, step, finished), daemon=True)
         watching.start()
         try:
             report: Report = asyncio.run(module.flow(module.options()))
+        except RunFailed as error:
+            raise EvergreetError(str(error)) from None
         finally:
             finished.set()
             watching.join()
@@ -202,7 +210,7 @@ def _audit(narrator: Narrator, database: Database) -> None:
         step.done(f"{found.due:,} messages were due by the events, {found.in_ledger:,} are in the ledger")
 
 
-def _show_funnel(console: Console, database: Database, lifecycle: Lifecycle) -> None:
+def _show_funnel(console: Console, database: Database, rules: Lifecycle) -> None:
     """Show how many customers are in each stage now."""
     stage = col(Contact.stage)
     with database.read() as connection:
@@ -210,9 +218,9 @@ def _show_funnel(console: Console, database: Database, lifecycle: Lifecycle) -> 
     most = max(counts.values(), default=1)
     table = Table("stage", "customers", "", title="The lifecycle funnel", title_justify="left", box=None)
     table.columns[1].justify = "right"
-    for name in (one.name for one in lifecycle.stages):
-        count = counts.get(name, 0)
-        table.add_row(name, f"{count:,}", f"[green]{'█' * round(40 * count / most)}[/]")
+    for one in rules.stages:
+        count = counts.get(one.name, 0)
+        table.add_row(one.title, f"{count:,}", f"[green]{'█' * round(40 * count / most)}[/]")
     console.print()
     console.print(table)
 

@@ -1,0 +1,121 @@
+"""Running the code blocks of a document, in order, in a working folder of their own.
+
+How each kind is run (a block of any other kind fails the test that runs the document):
+
+- `bash`: by `bash -euo pipefail` in the working folder, with the commands of this environment on the path. The folder
+  has the files that the documents speak of: `contacts.csv`, `events.jsonl.gz` and `suppressions.csv` of a small sample
+  shop. `make` is a stand-in that runs what the target stands for here (`MAKE`): the target's own Python module
+  where that is quick, and never this test suite from within itself.
+- `python`: as a file of its own, `block_N.py`, by the Python of this environment.
+- `dotenv`: as the `.env` of the working folder; the engine's settings must accept it, and it stays in force.
+- `sql`: by SQLite on the database that the blocks before it filled; each statement must be accepted.
+"""
+
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from evergreet.demo.shop import make_shop
+
+ROOT = Path(__file__).resolve().parent.parent
+DATABASE = ".evergreet/evergreet.db"
+SECONDS = 240
+
+MAKE = {
+    "help": ("make", "-s", "-C", str(ROOT), "help"),
+    "setup": (sys.executable, "-c", "import evergreet, prefect, pytest"),
+    "demo": (sys.executable, "-m", "evergreet.demo"),
+    "up": (sys.executable, "-c", "import evergreet.orchestration.up"),
+    "test": (sys.executable, "-m", "pytest", "--version"),
+    "check": (sys.executable, "-m", "ruff", "--version"),
+    "wheel": (sys.executable, "-m", "py_compile", str(ROOT / "tests" / "wheel.py")),
+}
+"""What `make TARGET` means in a document under test. `test`, `check` and `wheel` would run this very test."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced code block: where it begins, what it says it is, and what it holds."""
+
+    line: int
+    kind: str
+    text: str
+
+
+def blocks(document: Path) -> Iterator[Block]:
+    """Yield the fenced code blocks of a Markdown file."""
+    text = document.read_text("utf-8")
+    for found in re.finditer(r"^( *)```(\S*)[^\n]*\n(.*?)^\1```[ ]*$", text, re.MULTILINE | re.DOTALL):
+        indent = len(found[1])
+        lines = [line[indent:] for line in found[3].splitlines()]
+        yield Block(text.count("\n", 0, found.start()) + 1, found[2], "\n".join(lines) + "\n")
+
+
+class Workplace:
+    """A folder in which the blocks of one document are run, one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._tools = folder / "tools"
+        self._tools.mkdir(parents=True)
+        (self._tools / "make").write_text(
+            f'#!/bin/sh\ncd "{folder}" && exec "{sys.executable}" -m tests.documents "$@"\n'
+        )
+        (self._tools / "make").chmod(0o755)
+        shop = make_shop(folder / "demo" / "data", until=datetime.now(UTC).replace(microsecond=0), customers=150)
+        for file in (shop.contacts, shop.events, shop.suppressions):
+            (folder / file.name).symlink_to(file)
+
+    def run(self, block: Block) -> None:
+        """Run one block; raises AssertionError with what it said when it fails."""
+        match block.kind:
+            case "bash":
+                self._process(["bash", "-euo", "pipefail", "-c", block.text], block)
+            case "python":
+                file = self.folder / f"block_{block.line}.py"
+                file.write_text(block.text, "utf-8")
+                self._process([sys.executable, str(file)], block)
+            case "dotenv":
+                (self.folder / ".env").write_text(block.text, "utf-8")
+                self._process([sys.executable, "-c", "from evergreet.settings import settings; settings()"], block)
+            case "sql":
+                self._sql(block)
+            case other:
+                raise AssertionError(
+                    f"line {block.line}: nothing runs a block of kind {other!r}; see tests/documents.py"
+                )
+
+    def _process(self, command: list[str], block: Block) -> None:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("EVERGREET_")},
+            "PATH": os.pathsep.join([str(self._tools), str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PYTHONPATH": str(ROOT),
+            "PREFECT_HOME": str(self.folder / "prefect"),
+        }
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=SECONDS, check=False,
+        )  # fmt: skip
+        said = f"line {block.line}:\n{block.text}\nended with {done.returncode}\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, said
+        assert "Traceback" not in done.stderr, said
+
+    def _sql(self, block: Block) -> None:
+        with sqlite3.connect(self.folder / DATABASE) as connection:
+            for statement in filter(str.strip, block.text.split(";")):
+                connection.execute(statement).fetchall()
+
+
+def make(targets: list[str]) -> int:
+    """Stand in for `make`: run what each target means here."""
+    return next((code for target in targets if (code := subprocess.run(MAKE[target], check=False).returncode)), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(make(sys.argv[1:]))

@@ -1,0 +1,59 @@
+"""The README and what it leads to: every block runs, every link leads somewhere, the promise is the promise."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.documents import MAKE, ROOT, Block, Workplace, blocks
+
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/quickstart.md", "docs/operations.md", "docs/reliability.md")
+PROMISE = (
+    "At most one accepted send per ledger row, or a visible unknown row; a repeat only where you asked for it, and "
+    "recorded; nobody who was due is missing from the ledger; every non-send has a reason."
+)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.timeout(600)
+def test_every_code_block_runs(name: str, tmp_path: Path) -> None:
+    found = list(blocks(ROOT / name))
+    fences = re.findall(r"^ *```", (ROOT / name).read_text("utf-8"), re.MULTILINE)
+    assert len(fences) == 2 * len(found), "a fence is not closed"
+    workplace = Workplace(tmp_path)
+    for block in found:
+        workplace.run(block)
+
+
+def test_a_block_that_nothing_runs_fails(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="nothing runs a block of kind 'yaml'"):
+        Workplace(tmp_path).run(Block(1, "yaml", "a: 1\n"))
+
+
+def test_a_block_that_goes_wrong_fails(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="ended with 3"):
+        Workplace(tmp_path).run(Block(1, "bash", "exit 3\ntrue\n"))
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/reliability.md"])
+def test_the_promise_stands_there_word_for_word(name: str) -> None:
+    words = re.sub(r"\s+", " ", (ROOT / name).read_text("utf-8").replace("\n> ", "\n"))
+    assert PROMISE in words
+
+
+@pytest.mark.parametrize("path", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]), ids=lambda path: path.name)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", path.read_text("utf-8")):
+        if "://" not in target:
+            assert (path.parent / target).exists(), f"{path.name} leads to {target}, which is not there"
+
+
+def test_the_stand_ins_for_make_cover_its_targets() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^\.PHONY: (\S+)", makefile, re.MULTILINE))
+    assert set(MAKE) <= targets
+    for target, module in (("demo", "evergreet.demo"), ("up", "evergreet.orchestration.up")):
+        recipe = subprocess.check_output(["make", "-n", "-o", ".venv/.installed", target], cwd=ROOT, text=True)
+        assert f"-m {module}" in recipe
+        assert module in " ".join(MAKE[target])
