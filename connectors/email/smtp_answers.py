@@ -25,10 +25,13 @@ def said(code: int, text: bytes) -> str:
 def refused(step: str, code: int, text: bytes) -> Outcome:
     """Say what a refusal at `MAIL`, `RCPT`, `DATA` or `the content` means; until the dot nothing was accepted.
 
-    An answer that is none (code -1) leaves no doubt either before the dot; after it, it is for the caller.
+    Nor does an answer that is none (code -1), or none to this step, leave a doubt before the dot; after it, it is
+    for the caller.
     """
+    if not 400 <= code <= 599:
+        return Retryable(f"The server's answer to {step} makes no sense: {said(code, text)}", accepted="no")
     reason = f"The server refused {_STEPS[step]}: {said(code, text)}"
-    if not 500 <= code <= 599:
+    if code < 500:
         return Retryable(reason, accepted="no")
     status = _STATUS.match(text.decode("ascii", "replace"))
     if step == "MAIL" and (_TOO_LARGE.match(status[0] if status else "") or (code == 552 and status is None)):

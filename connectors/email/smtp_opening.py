@@ -16,13 +16,14 @@ Connect = Callable[..., socket.socket]
 
 
 def open_session(settings: SmtpSettings, context: ssl.SSLContext | None, connect: Connect, clock: Clock) -> Session:
-    """Connect, introduce ourselves, go over to TLS and sign in, within one time limit.
+    """Connect, introduce ourselves, go over to TLS and sign in, all within the time limit.
 
     Raises `Retryable` (nothing was accepted) for what passes: refused, no answer, 4xx; `Misconfigured` for what
     a person must mend: unknown host, certificate, credentials, 5xx.
     """
     host, port = settings.server
     where = f"{host}:{port}"
+    ends = clock() + settings.timeout
     try:
         connected = connect((host, port), timeout=settings.timeout)
     except (socket.gaierror, UnicodeError) as error:
@@ -32,41 +33,43 @@ def open_session(settings: SmtpSettings, context: ssl.SSLContext | None, connect
     except OSError as error:
         said_so = error.strerror or "no answer in time"
         raise Retryable(f"No connection to {where}: {said_so}.", accepted="no") from None
-    session = Session(connected, helo=settings.helo or _our_name(connected), timeout=settings.timeout, clock=clock)
+    helo = settings.helo or _our_name(connected)
+    session = Session(connected, helo=helo, timeout=settings.timeout, opening_ends=ends, clock=clock)
     try:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _open(session, settings, context)
-    except ssl.SSLCertVerificationError as error:
+    except OSError as error:  # smtplib's errors are such, too
         session.close()
-        raise Misconfigured(
-            f"The certificate of {where} cannot be trusted: {error.verify_message}. Correct EVERGREET_SMTP_HOST, "
-            "or name the authority that issued it in EVERGREET_SMTP_CA_FILE."
-        ) from None
-    except smtplib.SMTPResponseException as error:
-        session.close()
-        answer = said(
-            error.smtp_code, error.smtp_error if isinstance(error.smtp_error, bytes) else error.smtp_error.encode()
-        )
-        reason = _without_secrets(f"{where} does not let us in: {answer}", settings)
-        if 500 <= error.smtp_code <= 599:
-            raise Misconfigured(reason) from None
-        raise Retryable(reason, accepted="no") from None
-    except smtplib.SMTPServerDisconnected as error:
-        session.close()
-        raise Retryable(f"{where} was lost while the connection was opened: {error}.", accepted="no") from None
-    except smtplib.SMTPException as error:
-        session.close()
-        raise Misconfigured(_without_secrets(f"{where} cannot be used: {error}", settings)) from None
-    except OSError as error:
-        session.close()
-        if getattr(error, "reason", "") == "WRONG_VERSION_NUMBER":
-            raise Misconfigured(
-                f"{where} does not speak TLS from the start: set EVERGREET_SMTP_SECURITY to starttls, or another port."
-            ) from None
-        said_so = error.strerror or type(error).__name__
-        raise Retryable(f"{where} was lost while the connection was opened: {said_so}.", accepted="no") from None
+        raise _typed(error, where, settings) from None
     session.opened()
     return session
+
+
+def _typed(error: OSError, where: str, settings: SmtpSettings) -> Retryable | Misconfigured:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return Misconfigured(
+                f"The certificate of {where} cannot be trusted: {error.verify_message}. Correct "
+                "EVERGREET_SMTP_HOST, or name the authority that issued it in EVERGREET_SMTP_CA_FILE."
+            )
+        case smtplib.SMTPResponseException(smtp_code=code, smtp_error=text):
+            words = _without_secrets(text.decode("utf-8", "replace") if isinstance(text, bytes) else text, settings)
+            reason = f"{where} does not let us in: {said(code, words.encode())}"
+            return Misconfigured(reason) if 500 <= code <= 599 else Retryable(reason, accepted="no")
+        case smtplib.SMTPServerDisconnected():
+            return Retryable(f"{where} was lost while the connection was opened: {error}.", accepted="no")
+        case smtplib.SMTPException():
+            return Misconfigured(_without_secrets(f"{where} cannot be used: {error}", settings))
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
+            return Retryable(f"{where} was lost while TLS was begun.", accepted="no")
+        case ssl.SSLError():
+            return Misconfigured(
+                f"{where} and we do not come to terms on TLS ({error.reason or 'no reason given'}): is "
+                "EVERGREET_SMTP_SECURITY right for this port?"
+            )
+        case _:
+            why = error.strerror or type(error).__name__
+            return Retryable(f"{where} was lost while the connection was opened: {why}.", accepted="no")
 
 
 def _open(session: Session, settings: SmtpSettings, context: ssl.SSLContext | None) -> None:
@@ -100,7 +103,7 @@ def _expect(answer: tuple[int, bytes], code: int) -> None:
 def _our_name(connected: socket.socket) -> str:
     """Our name if it is a full one, else our address (RFC 5321 §4.1.4); without asking the name service."""
     name = socket.gethostname()
-    if "." in name.strip("."):
+    if "." in name.strip(".") and name.isascii():
         return name
     address = ipaddress.ip_address(connected.getsockname()[0].partition("%")[0])
     return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"

@@ -39,16 +39,18 @@ class StaleConnection(Exception):
 class Session(smtplib.SMTP):
     """A connection over which one message after another is handed over.
 
-    Until `opened` is called the time limit holds for all that opening takes, afterwards for each answer.
+    `timeout` is for each answer, in seconds; until `opened` is called, all has to be over at `opening_ends`.
     """
 
-    def __init__(self, connected: socket.socket, *, helo: str, timeout: float, clock: Clock) -> None:
+    def __init__(
+        self, connected: socket.socket, *, helo: str, timeout: float, opening_ends: float, clock: Clock
+    ) -> None:
         super().__init__(local_hostname=helo, timeout=timeout)
         self.sock = connected
         self.carried = 0
         self._seconds = timeout
         self._clock = clock
-        self._opening_ends: float | None = clock() + timeout
+        self._opening_ends: float | None = opening_ends
         self._unread = b""
 
     @property
@@ -60,7 +62,7 @@ class Session(smtplib.SMTP):
         """Go over to TLS, verifying the server, and forget what it said before (RFC 3207 §4.2)."""
         if self._unread or self.sock is None:
             raise self._lost("it sent something ahead of TLS")
-        self.sock.settimeout(self._seconds)
+        self.sock.settimeout(self._remaining(self._ends()))
         self.sock = context.wrap_socket(self.sock, server_hostname=host)
         self.ehlo_resp = self.helo_resp = None
         self.esmtp_features = {}

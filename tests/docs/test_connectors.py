@@ -1,6 +1,7 @@
 """The page on connectors names each connector with its settings and what it can do."""
 
 import importlib
+import pkgutil
 import re
 import tomllib
 from pathlib import Path
@@ -68,3 +69,14 @@ def test_a_connector_has_a_test_class_that_passes_the_contract(name: str) -> Non
     assert re.search(rf"\(EmailConnectorContract\):\n    entry_point = \"{name}\"", tests), (
         f"no contract test of {name}"
     )
+
+
+def test_a_connector_class_that_is_written_is_also_an_entry_point() -> None:
+    import connectors
+
+    written = set()
+    for info in pkgutil.walk_packages(connectors.__path__, "connectors."):
+        for value in vars(importlib.import_module(info.name)).values():
+            if isinstance(value, type) and value.__module__ == info.name and hasattr(value, "from_environment"):
+                written.add(f"{info.name}:{value.__name__}")
+    assert written == {connector_entries()[name].value for name in OURS}

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from connectors.email.mime import LONGEST_LINE, compose
+from connectors.email.mime import LONGEST_LINE, _skeleton, compose
 from evergreet.contracts import EmailMessage, Mailbox
 from evergreet.errors import Misconfigured, Permanent
 from tests.connectors.email.letters import SENDER, letter
@@ -280,3 +280,11 @@ def test_half_a_character_is_refused_wherever_it_stands() -> None:
 def test_messages_of_one_sender_differ_only_in_what_was_filled_in() -> None:
     first, second = compose(letter()).content, compose(replace(letter(), subject="Another")).content
     assert first.replace(b"Subject: Thank you for your order", b"Subject: Another") == second
+
+
+def test_the_skeleton_of_a_sender_is_built_once() -> None:
+    sender = Mailbox("once@fernway.example", "Fernway")
+    before = _skeleton.cache_info().misses
+    for n in range(5):
+        compose(letter(f"{n}.a", sender=sender, headers={"X-N": str(n)}))
+    assert _skeleton.cache_info().misses == before + 1

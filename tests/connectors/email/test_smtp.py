@@ -1,7 +1,9 @@
 """SMTP against a real server: what arrives, how it is secured, and how connections are used."""
 
+import socket
 import ssl
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,8 +12,10 @@ from typing import Any
 import pytest
 import trustme
 
-from connectors.email.mime import compose
+from connectors.email.mime import Mime, compose
 from connectors.email.smtp import Smtp
+from connectors.email.smtp_opening import open_session
+from connectors.email.smtp_session import elapsed
 from connectors.email.smtp_settings import SmtpSettings
 from evergreet.contracts import Accepted, Mailbox
 from evergreet.errors import Misconfigured, Permanent, Retryable
@@ -22,6 +26,7 @@ Connect = Callable[..., Smtp]
 Serve = Callable[..., ScriptedServer]
 Real = Callable[..., RealServer]
 CANARY = "canary-d0nt-tell"
+_WITH_AUTH = say(b"250-scripted.test\r\n250 AUTH PLAIN\r\n")
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")  # it has TLS from the start
@@ -116,6 +121,22 @@ def test_speaking_tls_to_a_server_that_does_not_is_named(scripted: Serve, connec
     assert "EVERGREET_SMTP_SECURITY" in outcome.reason
 
 
+def test_a_server_that_refuses_our_tls_is_our_fault(scripted: Serve, connect_to: Connect) -> None:
+    alert = bytes([0x15, 3, 3, 0, 2, 2, 70])  # fatal: protocol_version (RFC 8446 §6.2)
+    (outcome,) = connect_to(scripted({"connect": say(alert)}).port, security="tls").send([letter()])
+    assert isinstance(outcome, Misconfigured)
+    assert "ALERT_PROTOCOL_VERSION" in outcome.reason
+
+
+def test_a_secret_that_a_server_quotes_at_the_end_of_a_long_answer_is_not_told_in_part(
+    scripted: Serve, connect_to: Connect
+) -> None:
+    for padding in range(280, 300):
+        server = scripted({"EHLO": _WITH_AUTH, "AUTH": say(b"535 " + b"x" * padding + f" {CANARY}\r\n".encode())})
+        (outcome,) = connect_to(server.port, username="shop", password=CANARY).send([letter()])
+        assert CANARY[:4] not in str(outcome)
+
+
 def test_a_wrong_password_is_our_fault_and_is_not_told(real: Real, connect_to: Connect, ca_file: Path) -> None:
     server = real(security="starttls", user="shop", password="right")
     smtp = connect_to(
@@ -126,9 +147,6 @@ def test_a_wrong_password_is_our_fault_and_is_not_told(real: Real, connect_to: C
     assert "535" in str(outcomes[0])
     assert CANARY not in repr(outcomes) + str(outcomes[0]) + repr(smtp) + repr(vars(smtp)["_settings"])
     assert not server.arrivals
-
-
-_WITH_AUTH = say(b"250-scripted.test\r\n250 AUTH PLAIN\r\n")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +164,8 @@ _WITH_AUTH = say(b"250-scripted.test\r\n250 AUTH PLAIN\r\n")
     ],
 )
 def test_signing_in_fails(scripted: Serve, connect_to: Connect, answer: Any, kind: type[Exception]) -> None:
-    server = scripted({"EHLO": _WITH_AUTH, "AUTH": answer, **({"AHNOB3AAY2FUYXJ5LWQWBNQTDGVSBA==": answer})})
+    credentials = b64encode(f"\0shop\0{CANARY}".encode()).decode()
+    server = scripted({"EHLO": _WITH_AUTH, "AUTH": answer, credentials.upper(): answer})  # a challenge is answered
     (outcome,) = connect_to(server.port, username="shop", password=CANARY).send([letter()])
     assert isinstance(outcome, kind), outcome
     assert CANARY not in str(outcome)
@@ -176,13 +195,23 @@ def test_a_ca_file_that_is_not_there_is_named(connect_to: Connect, tmp_path: Pat
         smtp.check()
 
 
-def test_what_is_on_the_wire_is_dot_stuffed_crlf_and_ends_with_one_dot(scripted: Serve, connect_to: Connect) -> None:
+def test_what_is_on_the_wire_is_the_envelope_and_the_message(scripted: Serve, connect_to: Connect) -> None:
     server = scripted()
     message = letter(subject="...", text=".\n..\r.", headers={"X-Data": "."})
     connect_to(server.port).send([message])
-    assert server.contents == [compose(message).content]  # base64 leaves no line that begins with a dot
+    assert server.contents == [compose(message).content]
     commands = server.conversations[0].commands
     assert commands[1:] == ["MAIL FROM:<hello@fernway.example>", "RCPT TO:<anna@customer.example>", "DATA"]
+
+
+def test_a_line_that_begins_with_a_dot_does_not_end_the_message(scripted: Serve) -> None:
+    server = scripted()
+    settings = SmtpSettings(host="127.0.0.1", port=server.port, security="none")
+    session = open_session(settings, None, socket.create_connection, elapsed)
+    content = b"X: 1\r\n\r\n.\r\n..\r\nRCPT TO:<evil@d.co>\r\n"
+    assert session.hand_over(Mime("a@b.co", "c@d.co", content, False), "1.a") == Accepted("4XYZ12")
+    session.end()
+    assert server.contents == [b"X: 1\r\n\r\n..\r\n...\r\nRCPT TO:<evil@d.co>\r\n"]
 
 
 def test_an_address_that_carries_a_command_reaches_nobody(scripted: Serve, connect_to: Connect) -> None:
