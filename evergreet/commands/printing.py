@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 import typer
@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from evergreet.balance import Balance, Report
+if TYPE_CHECKING:  # the engine takes a second to import, and most commands that print do without it
+    from evergreet.balance import Balance, Report
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -24,7 +25,7 @@ def print_json(value: Any) -> None:
     typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode())
 
 
-def balance_table(balance: Balance, reasons: dict[str, int], title: str) -> Table:
+def balance_table(balance: "Balance", reasons: dict[str, int], title: str) -> Table:
     """The balance as a sum, with the reasons below each state."""
     table = Table(title, "messages")
     table.columns[1].justify = "right"
@@ -38,7 +39,7 @@ def balance_table(balance: Balance, reasons: dict[str, int], title: str) -> Tabl
     return table
 
 
-def print_report(report: Report) -> None:
+def print_report(report: "Report") -> None:
     """Print what a run did."""
     out = console()
     done = ", ".join(f"{count} {outcome}" for outcome, count in sorted(report.attempted.items())) or "nothing to send"
