@@ -24,11 +24,10 @@ def read_address(written: str) -> Address:
     special-use domains are refused, except names below `.test`, which nobody can own (RFC 2606): sample
     data lives there.
     """
-    stripped = written.strip()
     try:
-        found = validate_email(stripped, check_deliverability=False, test_environment=True, strict=True)
+        found = validate_email(written, check_deliverability=False, test_environment=True, strict=True)
     except EmailNotValidError as error:
-        raise DataError(f"{stripped[:60]!r} is not an email address: {error}") from None
+        raise DataError(f"{written[:60]!r} is not an email address: {error}") from None
     if "." not in found.ascii_domain:
-        raise DataError(f"{stripped[:60]!r} is not an email address: its domain has no dot.")
-    return Address(stripped, f"{found.local_part}@{found.ascii_domain}".lower())
+        raise DataError(f"{written[:60]!r} is not an email address: its domain has no dot.")
+    return Address(written, f"{found.local_part}@{found.ascii_domain}".lower())

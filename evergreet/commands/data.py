@@ -71,12 +71,12 @@ def contacts(
 
     Example: evergreet import contacts people.csv --source shop --map source_id=id
     """
-    from functools import partial
+    from functools import cache, partial
 
     from evergreet.importing import contacts as kind
     from evergreet.importing.people import known_region
 
-    build = partial(kind.ContactImport, stages=_stages, region=known_region(region) if region else None)
+    build = partial(kind.ContactImport, stages=cache(_stages), region=known_region(region) if region else None)
     advice = "Say which column identifies a contact: --map source_id=COLUMN (or --map source_id={email})."
     job = _job(
         file, _mapping(mapping), source=source, map_=map_, set_=set_, timezone=timezone, encoding=encoding,

@@ -207,7 +207,7 @@ class ContactStore:
             index_elements=["source", "source_id"],
             set_={name: statement.excluded[name] for name in rows[0] if name not in kept},
         ).returning(col(Contact.id), col(Contact.source_id))
-        ids = {source_id: number for number, source_id in connection.execute(upsert, rows).tuples()}
+        ids = {source_id: number for number, source_id in connection.execute(upsert, rows)}
         numbered = sorted((ids[source_id], draft) for source_id, draft in ordered)
         moves = [
             {"contact_id": number, "from_stage": draft.moved_from, "to_stage": draft.values["stage"],

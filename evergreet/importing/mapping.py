@@ -152,18 +152,19 @@ class Plan:
         found: dict[str, Any] = {}
         for name, value in record.items():
             if name not in self._skip:
-                found[name] = self._kept(value)
+                found[name] = self._kept(value, guess=self._guess)
         for target, getter in self.extras.items():
             if not getter.columns or any(column in record for column in getter.columns):
                 value = getter.get(record)
                 as_written = getter.kind or getter.pattern or not getter.columns
-                found[target] = value if as_written else self._kept(value)
+                found[target] = self._kept(value, guess=self._guess and not as_written)
         return found
 
-    def _kept(self, value: Any) -> Any:
+    @staticmethod
+    def _kept(value: Any, *, guess: bool) -> Any:
         if value == "":
             return None
-        return recognised(value) if self._guess else value
+        return recognised(value) if guess else value
 
 
 def _is_field(target: str, fields: Iterable[str]) -> bool:

@@ -77,6 +77,9 @@ def in_batches(records: Iterable[Record], rows: int) -> Iterator[list[Record]]:
 
 def _read_csv(lines: Lines, delimiter: str | None) -> Records:
     path = lines.file.path
+    delimiter = "\t" if delimiter in {"tab", "\\t"} else delimiter
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+        raise DataError(f"--delimiter {delimiter!r}: write one character, such as ; or tab.")
     first = ""
     try:
         while not first.strip():

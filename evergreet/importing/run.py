@@ -1,5 +1,6 @@
 """One import from beginning to end: reads in batches, stores each in one transaction, counts, lists rejects."""
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -145,6 +146,11 @@ def run_import(
                         reporter.progress("import", records.lines.position, file.size)
                 if job.strict and rejects.count:
                     raise _Withheld
+    except sqlite3.Error as error:  # the row memory: the store's own errors come wrapped by SQLAlchemy
+        raise EvergreetError(
+            f"The temporary folder cannot hold what the import remembers ({error}); make room there, or point "
+            f"SQLITE_TMPDIR at another folder, and run the same command again."
+        ) from None
     except _Withheld:
         summary.withheld = summary.stored + summary.duplicate + summary.corrected
         summary.stored = summary.duplicate = summary.corrected = summary.contacts_created = 0

@@ -64,12 +64,12 @@ def suppress_all(connection: Connection, entries: dict[str, Entry], position: in
     A suppression only grows: `marketing` does not replace `all`. The contacts with these addresses must be
     locked, in the order of their ids, as in `evergreet.consent`.
     """
+    if not entries:
+        return {}
     known = dict(
         connection.execute(
             select(col(Suppression.address), col(Suppression.scope)).where(col(Suppression.address).in_(list(entries)))
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     changed = {
         address: "corrected" if address in known else "stored"

@@ -10,7 +10,8 @@ from evergreet.errors import DataError
 from evergreet.importing.rejects import Rejected, shown
 from models.base import EPOCH
 
-_COUNT = re.compile(r"-?\d+(\.\d+)?")
+_COUNT = re.compile(r"-?[0-9]{9,}(\.[0-9]+)?")
+"""A count since 1970; fewer digits would be a year or a date (20260310), and seconds before 1973."""
 _MILLISECONDS_FROM = 100_000_000_000
 """A count from here on is milliseconds: as seconds it would be the year 5138."""
 
@@ -32,8 +33,8 @@ def open_zone(name: str) -> ZoneInfo:
 def as_time(value: Any, field: str, zone: ZoneInfo | None, now: datetime) -> datetime | None:
     """Read a time; None when there is nothing in the cell.
 
-    Text is ISO 8601, or a plain count of seconds (from 100,000,000,000 on: milliseconds) since 1970; eight
-    digits are a date. A time without offset is local time in `zone`: one that occurs twice when clocks go
+    Text is ISO 8601, or a count of at least nine digits: seconds (from 100,000,000,000 on: milliseconds)
+    since 1970. A time without offset is local time in `zone`: one that occurs twice when clocks go
     back is the first of the two, one that is skipped when they go forward is read with the offset before
     the change (so 02:30 is 03:30). Refused are times before 1970 and more than a day after `now`.
 
@@ -45,9 +46,7 @@ def as_time(value: Any, field: str, zone: ZoneInfo | None, now: datetime) -> dat
         raise Rejected("unreadable time", f"{field} is {shown(value)}")
     text = str(value).strip()
     try:
-        moment = (
-            _counted(text) if _COUNT.fullmatch(text) and len(text) != len("20240313") else _written(text, field, zone)
-        )
+        moment = _counted(text) if _COUNT.fullmatch(text) else _written(text, field, zone)
     except (ValueError, OverflowError, ArithmeticError):
         raise Rejected(
             "unreadable time",

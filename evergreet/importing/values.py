@@ -60,9 +60,9 @@ def as_number(value: Any, field: str) -> int | float | None:
 
 def as_object(value: Any, field: str) -> dict[str, Any]:
     """Return a JSON object, also from its text; empty when there is none."""
-    if isinstance(value, str) and value.strip():
-        value = read_object(value)
-    if not value:
+    if isinstance(value, str):
+        value = read_object(value) if value.strip() else None
+    if value is None:
         return {}
     if not isinstance(value, dict):
         raise Rejected("wrong type", f"{field} is {shown(value)}, not an object")
