@@ -4,7 +4,7 @@ What each condition means stands in `evergreet.conditions`. Every compiled condi
 NULL, so that `~` is exact.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import singledispatch
@@ -58,7 +58,7 @@ from evergreet.conditions import (
 )
 from models import Instant, Table
 
-__all__ = ["Scope", "compile_condition", "count_audience", "current_events", "shift"]
+__all__ = ["Scope", "compile_condition", "count_audience", "shift"]
 
 COLUMNS = ("email", "phone", "locale", "timezone", "stage")
 """Attributes of a contact that are columns; all others are in the document `attributes`."""
@@ -94,29 +94,30 @@ def count_audience(connection: Connection, condition: Condition, now: datetime) 
     return connection.execute(counted).scalar_one()
 
 
-def current_events(names: Sequence[str], scope: Scope) -> tuple[FromClause, Select[Any]]:
-    """Return the contact's events of these names up to now that no correction supersedes, to be narrowed."""
+def _table(name: str) -> FromClause:
+    # A fresh alias each time: the statement around may use the same table, and so may a nested condition.
+    return Table.metadata.tables[name].alias()
+
+
+def _events(name: str, scope: Scope) -> tuple[FromClause, Select[Any]]:
+    # Up to now, as they are known now; each condition narrows it further.
     event = _table("event")
-    named = event.c.name == names[0] if len(names) == 1 else event.c.name.in_(names)
     found = select(literal(1)).where(
-        event.c.contact_id == scope.contact.c.id, named, not_(event.c.superseded), event.c.occurred_at <= scope.now
+        event.c.contact_id == scope.contact.c.id,
+        event.c.name == name,
+        not_(event.c.superseded),
+        event.c.occurred_at <= scope.now,
     )
     return event, found.correlate_except(event)
 
 
-def after_since(event: FromClause, scope: Scope) -> ColumnElement[bool]:
-    """Say that the event is later than `since`, or is the current one and not earlier."""
+def _after_since(event: FromClause, scope: Scope) -> ColumnElement[bool]:
     if scope.since is None:
         return true()
     later = event.c.occurred_at > scope.since
     if scope.current_event is None:
         return later
     return or_(later, and_(event.c.id == scope.current_event, event.c.occurred_at == scope.since))
-
-
-def _table(name: str) -> FromClause:
-    # A fresh alias each time: the statement around may use the same table, and so may a nested condition.
-    return Table.metadata.tables[name].alias()
 
 
 @singledispatch
@@ -126,9 +127,9 @@ def _compile(condition: Any, scope: Scope) -> ColumnElement[bool]:
 
 @_compile.register
 def _did(condition: Did, scope: Scope) -> ColumnElement[bool]:
-    event, found = current_events([condition.event], scope)
+    event, found = _events(condition.event, scope)
     if condition.within is None:
-        found = found.where(after_since(event, scope))
+        found = found.where(_after_since(event, scope))
     elif scope.window_from_since:
         if scope.since is None:
             raise ValueError("a window from `since` needs a `since`")
@@ -147,7 +148,7 @@ def _did(condition: Did, scope: Scope) -> ColumnElement[bool]:
 
 @_compile.register
 def _nth(condition: Nth, scope: Scope) -> ColumnElement[bool]:
-    event, found = current_events([condition.event], scope)
+    event, found = _events(condition.event, scope)
     pick = func.min if condition.which == "first" else func.max
     moment = found.with_only_columns(pick(event.c.occurred_at)).scalar_subquery()
     turning = shift(scope.now, -condition.ago.span)

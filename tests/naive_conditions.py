@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import ge, gt, le, lt
 from typing import Any
 
@@ -88,7 +88,7 @@ def holds(condition: Condition, one: History, view: View) -> bool:  # noqa: PLR0
         case Got(campaign, step, within):
             return any(
                 (campaign, step, "accepted") == message[:3]
-                and (within is None or (message[3] is not None and message[3] <= view.now <= message[3] + within.span))
+                and (within is None or (message[3] is not None and view.now - within.span <= message[3] <= view.now))
                 for message in one.messages
             )
         case Consented(topic):
@@ -104,9 +104,9 @@ def _counts(did: Did, event: Happened, one: History, view: View) -> bool:
         return False
     if did.before is not None and event.at >= did.before:
         return False
-    since = one.stage_since
+    since = None if one.stage_since is None else one.stage_since.astimezone(UTC)  # sums are in wall time
     if did.within is not None and not view.window_from_since:
-        if event.at + did.within.span < view.now:
+        if event.at < view.now - did.within.span:
             return False
     elif did.within is not None:
         if since is None or not since < event.at <= since + did.within.span:

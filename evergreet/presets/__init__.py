@@ -1,0 +1,1 @@
+"""Lifecycles that come along; a company writes its own the same way."""

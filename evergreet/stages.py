@@ -1,0 +1,432 @@
+"""Evaluating a lifecycle: events and the passing of time move contacts between stages.
+
+An evaluation reads the stretch of ingest positions that no evaluation has read yet. For each contact its new
+events are looked at in the order of their times; the first one at which a rule holds moves the contact, and
+so on from there. All contacts are handled together: a round is a handful of statements and finds each
+contact's next move, so there are as many rounds as the busiest contact has moves. Then a sweep asks the rules
+that depend on time alone.
+
+- A *late* event (older than the present stage) and a correction never rewrite. They let the rules that
+  mention the event be asked once more, as of now, when everything in order has been handled; such a rule
+  needs an event of its `on` after the contact came into its stage, which the late event itself is not.
+  The move is dated now. A move caused by a correction names the original event as its cause.
+- A change of a contact's own data asks the rules that mention such data once more in the same way.
+- An event of the future is looked at when its time has come.
+
+A long stretch (a first import) is handled in several transactions, by ranges of contact ids; how far it got is
+stored with them, so that an evaluation that was ended goes on where it was. Two evaluations at once take turns.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    String,
+    Table,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    text,
+    true,
+    union,
+    union_all,
+    update,
+)
+
+from evergreet.audience import Scope, compile_condition
+from evergreet.clock import Clock
+from evergreet.conditions import AnyOf, did
+from evergreet.contracts import Reporter
+from evergreet.database import Database, exclusive, settled_position
+from evergreet.lifecycle import Lifecycle, Rule
+from evergreet.moves import CONTACT, MOVE, TEMPORARY, Moves
+from models import Cursor, Instant
+from models import Table as Models
+from models.base import Id
+
+EVENT = Models.metadata.tables["event"]
+CURSOR = Models.metadata.tables["cursor"]
+
+TOUCHED = Table("stage_contact", TEMPORARY, Column("contact_id", Id, primary_key=True), prefixes=["TEMPORARY"])
+"""The contacts that a transaction looks at."""
+
+WORK = Table(
+    "stage_event",
+    TEMPORARY,
+    Column("contact_id", Id, primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    Column("again", Integer, nullable=False),
+    Column("name", String(100)),
+    Column("moment", Instant(), nullable=False),
+    Column("event_id", Id),
+    Column("cause_id", Id),
+    prefixes=["TEMPORARY"],
+)
+"""What the rules are asked about, per contact in this order: first its new events, then (`again`) as of now."""
+
+READ, UNTIL, CONTACTS, AHEAD = "stages", "stages:until", "stages:contacts", "stages:ahead"
+"""Cursors: positions below it were read · the end of the stretch at hand and its now · the contacts of it that
+are done, by id · the time of the latest event of the future."""
+
+ROWS_PER_CONTACT = 20
+"""A stretch of at most `batch` times as many rows is handled in one transaction."""
+
+
+@dataclass
+class StageReport:
+    """What an evaluation did: contacts looked at, moves made, and how many entered each stage."""
+
+    entered: dict[str, int] = field(default_factory=dict)
+    moved: int = 0
+    evaluated: int = 0
+    cursor: int = 0
+
+    def add(self, moves: Moves) -> None:
+        """Count the moves of one transaction."""
+        self.entered = dict(Counter(self.entered) + moves.entered)
+        self.moved += moves.moved
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """The positions low ≤ p < high, as of now; `ids` bounds the contacts (exclusive, inclusive)."""
+
+    low: int
+    high: int
+    now: datetime
+    previous: datetime | None
+    came_due: bool
+    ids: tuple[int, int] | None = None
+
+
+def evaluate_stages(
+    database: Database, lifecycle: Lifecycle, clock: Clock, *, batch: int = 2000, reporter: Reporter | None = None
+) -> StageReport:
+    """Move the contacts that new events, changed data or the passing of time move; return what was done."""
+    report = StageReport()
+    done = False
+    while not done:
+        with database.write() as connection:
+            exclusive(connection, READ)
+            done = _read_on(connection, lifecycle, clock, batch, report)
+        if reporter:
+            reporter.progress("stages", report.evaluated, None)
+    if lifecycle.time_rules:
+        _sweep(database, lifecycle, clock, batch, report)
+    return report
+
+
+def _read_on(connection: Connection, lifecycle: Lifecycle, clock: Clock, batch: int, report: StageReport) -> bool:
+    """Handle the next part of the stretch in this transaction; say whether the stretch is done."""
+    cursors = {row.name: row for row in connection.execute(select(CURSOR).where(CURSOR.c.name.like("stages%")))}
+    low, previous = (cursors[READ].position, cursors[READ].at) if READ in cursors else (0, None)
+    until, ahead = cursors.get(UNTIL), cursors.get(AHEAD)
+    stretch = _Stretch(
+        low=low,
+        high=until.position if until else settled_position(connection),
+        now=until.at if until else clock.now(connection),
+        previous=previous,
+        came_due=ahead is not None and previous is not None and ahead.at > previous,
+    )
+    if until is None and _is_short(connection, stretch, batch * ROWS_PER_CONTACT):
+        _evaluate(connection, lifecycle, stretch, report)
+        return _close(connection, stretch, report)
+    after = cursors[CONTACTS].position if CONTACTS in cursors else 0
+    following = select(CONTACT.c.id).where(CONTACT.c.id > after).order_by(CONTACT.c.id).limit(batch).subquery()
+    last = connection.execute(select(func.max(following.c.id))).scalar_one()
+    if last is None:
+        return _close(connection, stretch, report)
+    _evaluate(connection, lifecycle, replace(stretch, ids=(after, last)), report)
+    _store(connection, UNTIL, stretch.high, stretch.now)
+    _store(connection, CONTACTS, last, stretch.now)
+    return False
+
+
+def _is_short(connection: Connection, stretch: _Stretch, limit: int) -> bool:
+    rows = union_all(
+        *(
+            select(literal(1))
+            .where(table.c.position >= stretch.low, table.c.position < stretch.high)
+            .limit(limit)
+            .subquery()
+            .select()
+            for table in (EVENT, CONTACT)
+        )
+    )
+    return connection.execute(select(func.count()).select_from(rows.subquery())).scalar_one() < limit
+
+
+def _close(connection: Connection, stretch: _Stretch, report: StageReport) -> bool:
+    """Advance the cursor, and remember up to when there are events of the future."""
+    future = select(func.max(EVENT.c.occurred_at)).where(
+        EVENT.c.position >= stretch.low, EVENT.c.position < stretch.high, EVENT.c.occurred_at > stretch.now
+    )
+    latest = connection.execute(future).scalar_one()
+    if latest is not None:
+        known = connection.execute(select(CURSOR.c.at).where(CURSOR.c.name == AHEAD)).scalar()
+        _store(connection, AHEAD, stretch.high, max(latest, known) if known else latest)
+    _store(connection, READ, stretch.high, stretch.now)
+    connection.execute(delete(CURSOR).where(CURSOR.c.name.in_([UNTIL, CONTACTS])))
+    report.cursor = stretch.high
+    return True
+
+
+def _store(connection: Connection, name: str, position: int, at: datetime) -> None:
+    changed = connection.execute(update(CURSOR).where(CURSOR.c.name == name).values(position=position, at=at)).rowcount
+    if not changed:
+        connection.execute(insert(Cursor).values(name=name, position=position, at=at))
+
+
+def _evaluate(connection: Connection, lifecycle: Lifecycle, stretch: _Stretch, report: StageReport) -> None:
+    moves = Moves(connection, stretch.now)
+    moves.clear(TOUCHED, WORK)
+    _gather_contacts(connection, lifecycle, stretch)
+    _lock_touched(moves)
+    report.evaluated += connection.execute(select(func.count()).select_from(TOUCHED)).scalar_one()
+    _begin(connection, lifecycle, stretch)
+    moves.apply()
+    _gather_work(connection, lifecycle, stretch)
+    _follow(connection, lifecycle, moves)
+    report.add(moves)
+
+
+def _lock_touched(moves: Moves) -> None:
+    moves.lock(TOUCHED)
+    erased = select(CONTACT.c.id).where(CONTACT.c.erased_at.is_not(None))
+    moves.connection.execute(delete(TOUCHED).where(TOUCHED.c.contact_id.in_(erased)))
+
+
+def _gather_contacts(connection: Connection, lifecycle: Lifecycle, stretch: _Stretch) -> None:
+    """Find the contacts without a stage, with events in the stretch, or whose own data changed."""
+    names = _event_names(lifecycle.event_rules)
+    found = [
+        select(CONTACT.c.id).where(
+            CONTACT.c.stage.is_(None), CONTACT.c.erased_at.is_(None), _in_range(CONTACT.c.id, stretch)
+        ),
+        select(EVENT.c.contact_id).where(
+            EVENT.c.contact_id.is_not(None), EVENT.c.name.in_(names),
+            _in_range(EVENT.c.contact_id, stretch), _is_new(EVENT, stretch),
+        ),
+    ]  # fmt: skip
+    if any(rule.asks_contact for rule in lifecycle.event_rules):
+        found.append(
+            select(CONTACT.c.id).where(
+                CONTACT.c.position >= stretch.low, CONTACT.c.position < stretch.high,
+                _in_range(CONTACT.c.id, stretch),
+            )
+        )  # fmt: skip
+    connection.execute(insert(TOUCHED).from_select(["contact_id"], union(*found)))
+
+
+def _begin(connection: Connection, lifecycle: Lifecycle, stretch: _Stretch) -> None:
+    """Let contacts without a stage begin in the first one, at their earliest event."""
+    event = EVENT.alias()
+    earliest = (
+        select(func.min(event.c.occurred_at))
+        .where(event.c.contact_id == CONTACT.c.id, event.c.superseded.is_(False), event.c.occurred_at <= stretch.now)
+        .correlate(CONTACT)
+        .scalar_subquery()
+    )
+    begun = (
+        select(
+            CONTACT.c.id,
+            literal(lifecycle.first.name),
+            func.coalesce(earliest, CONTACT.c.created_at),
+            literal("created"),
+        )
+        .join(TOUCHED, TOUCHED.c.contact_id == CONTACT.c.id)
+        .where(CONTACT.c.stage.is_(None))
+    )
+    connection.execute(insert(MOVE).from_select(["contact_id", "to_stage", "at", "cause"], begun))
+
+
+def _gather_work(connection: Connection, lifecycle: Lifecycle, stretch: _Stretch) -> None:
+    """Put down, per contact and in order, what the rules are to be asked about."""
+    rules = lifecycle.event_rules
+    mentioned = _event_names(rules)
+    triggers = sorted({name for rule in rules for name in rule.on})
+    original = EVENT.alias("original")
+    plain = _row(EVENT, EVENT.c.id, true(), stretch).where(EVENT.c.revision == 0, _is_new(EVENT, stretch))
+    fresh = original.c.position >= stretch.low
+    if stretch.came_due:
+        fresh = or_(fresh, EVENT.c.occurred_at > stretch.previous)
+    corrected = (
+        _row(EVENT, original.c.id, fresh, stretch)
+        .join(original, and_(original.c.source == EVENT.c.source, original.c.source_id == EVENT.c.source_id))
+        .where(EVENT.c.revision > 0, original.c.revision == 0, _is_new_correction(original, stretch))
+    )
+    rows = [
+        row.where(EVENT.c.superseded.is_(False), EVENT.c.name.in_(mentioned), EVENT.c.occurred_at <= stretch.now)
+        for row in (plain, corrected)
+    ]
+    if any(rule.asks_contact for rule in rules):
+        now = literal(stretch.now, Instant())
+        changed = select(
+            CONTACT.c.id.label("contact_id"), null().label("event_id"), null().label("cause_id"),
+            null().label("name"), now.label("occurred_at"), literal(1).label("again"),
+        ).join(TOUCHED, TOUCHED.c.contact_id == CONTACT.c.id)  # fmt: skip
+        rows.append(changed.where(CONTACT.c.position >= stretch.low, CONTACT.c.position < stretch.high))
+    row = union_all(*rows).subquery()
+    ordinal = func.row_number().over(
+        partition_by=row.c.contact_id, order_by=[row.c.again, row.c.occurred_at, row.c.event_id]
+    )
+    moment = case((row.c.again == 0, row.c.occurred_at), else_=literal(stretch.now, Instant()))
+    work = select(row.c.contact_id, ordinal, row.c.again, row.c.name, moment, row.c.event_id, row.c.cause_id).where(
+        or_(row.c.again == 1, row.c.name.in_(triggers))
+    )
+    connection.execute(insert(WORK).from_select([column.name for column in WORK.columns], work))
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("ANALYZE stage_event"))
+
+
+def _row(event: Table, cause: ColumnElement[Any], fresh: ColumnElement[bool], stretch: _Stretch) -> Select[Any]:
+    """One row of work: again (as of now) unless the event is new and not older than the stage."""
+    in_order = and_(fresh, event.c.occurred_at >= CONTACT.c.stage_since)
+    return (
+        select(
+            event.c.contact_id, event.c.id.label("event_id"), cause.label("cause_id"),
+            event.c.name, event.c.occurred_at, case((in_order, 0), else_=1).label("again"),
+        )
+        .join(TOUCHED, TOUCHED.c.contact_id == event.c.contact_id)
+        .join(CONTACT, CONTACT.c.id == TOUCHED.c.contact_id)
+    )  # fmt: skip
+
+
+def _is_new(event: Any, stretch: _Stretch) -> ColumnElement[bool]:
+    position = event.c.position if stretch.ids is None else event.c.position + 0  # go by contact, not by position
+    new = and_(position >= stretch.low, position < stretch.high)
+    return or_(new, _came_due(event, stretch)) if stretch.came_due else new
+
+
+def _came_due(event: Any, stretch: _Stretch) -> ColumnElement[bool]:
+    # Read before, when its time had not come.
+    return and_(
+        event.c.position < stretch.low,
+        event.c.occurred_at > stretch.previous,
+        event.c.occurred_at <= stretch.now,
+    )
+
+
+def _is_new_correction(original: Any, stretch: _Stretch) -> ColumnElement[bool]:
+    """The newest row of a correction counts where it, or the original it replaced already, is in the stretch."""
+    either = or_(EVENT.c.position < stretch.high, original.c.position >= stretch.low)
+    new = and_(EVENT.c.position >= stretch.low, original.c.position < stretch.high, either)
+    return or_(new, _came_due(EVENT, stretch)) if stretch.came_due else new
+
+
+def _in_range(contact_id: ColumnElement[int], stretch: _Stretch) -> ColumnElement[bool]:
+    if stretch.ids is None:
+        return true()
+    return and_(contact_id > stretch.ids[0], contact_id <= stretch.ids[1])
+
+
+def _event_names(rules: Sequence[Rule]) -> list[str]:
+    return sorted({name for rule in rules for name in rule.event_names})
+
+
+def _follow(connection: Connection, lifecycle: Lifecycle, moves: Moves) -> None:
+    """Round by round, bring each contact to the next of its events at which a rule holds, and move it."""
+    connection.execute(delete(MOVE))
+    waiting = select(WORK.c.contact_id, literal(0)).distinct()
+    connection.execute(insert(MOVE).from_select(["contact_id", "ordinal"], waiting))
+    stage = _asked_at_events(lifecycle)
+    following = (
+        select(WORK.c.ordinal)
+        .join(CONTACT, CONTACT.c.id == WORK.c.contact_id)
+        .where(WORK.c.contact_id == MOVE.c.contact_id, WORK.c.ordinal > MOVE.c.ordinal, stage.is_not(None))
+        .order_by(WORK.c.ordinal)
+        .limit(1)
+        .correlate(MOVE)
+    )
+    decided = (
+        update(MOVE)
+        .values(to_stage=stage, at=WORK.c.moment, cause="rule", cause_event_id=WORK.c.cause_id)
+        .where(
+            WORK.c.contact_id == MOVE.c.contact_id,
+            WORK.c.ordinal == MOVE.c.ordinal,
+            CONTACT.c.id == MOVE.c.contact_id,
+        )
+    )
+    moved = 1
+    while moved:
+        connection.execute(update(MOVE).values(ordinal=following.scalar_subquery()))
+        connection.execute(delete(MOVE).where(MOVE.c.ordinal.is_(None)))
+        connection.execute(decided)
+        moved = moves.apply()
+
+
+def _asked_at_events(lifecycle: Lifecycle) -> ColumnElement[Any]:
+    """Return the stage that a row of work moves its contact to, or NULL."""
+    scope = Scope(
+        CONTACT,
+        now=WORK.c.moment,
+        since=CONTACT.c.stage_since,
+        current_event=case((WORK.c.again == 0, WORK.c.event_id)),
+    )
+    before = replace(scope, current_event=None)
+    verdicts = []
+    for rule in lifecycle.event_rules:
+        mentions: ColumnElement[bool] = WORK.c.name.in_(sorted(rule.event_names))
+        if rule.asks_contact:
+            mentions = or_(mentions, WORK.c.name.is_(None))
+        happened = compile_condition(AnyOf(tuple(did(name) for name in rule.on)), before)
+        asked = or_(and_(WORK.c.again == 0, WORK.c.name.in_(rule.on)), and_(WORK.c.again == 1, mentions, happened))
+        verdicts.append((and_(_leaves(rule), asked, compile_condition(rule.when, scope)), literal(rule.to)))
+    return case(*verdicts) if verdicts else null()
+
+
+def _leaves(rule: Rule) -> ColumnElement[bool]:
+    return CONTACT.c.stage != rule.to if rule.from_ is None else CONTACT.c.stage.in_(rule.from_)
+
+
+def _sweep(database: Database, lifecycle: Lifecycle, clock: Clock, batch: int, report: StageReport) -> None:
+    """Ask the rules without events as of now; a move may let the next rule hold, once per stage at most."""
+    with database.read() as connection:
+        now = clock.now(connection)
+    scope = Scope(CONTACT, literal(now, Instant()), since=CONTACT.c.stage_since)
+    stage = case(
+        *((and_(_leaves(rule), compile_condition(rule.when, scope)), literal(rule.to)) for rule in lifecycle.time_rules)
+    )
+    holds = and_(CONTACT.c.erased_at.is_(None), CONTACT.c.stage_since <= now, stage.is_not(None))
+    only: ColumnElement[bool] = true()
+    for _ in lifecycle.stages:
+        moved, after, full = 0, 0, True
+        while full:
+            with database.write() as connection:
+                exclusive(connection, READ)
+                moves = Moves(connection, now)
+                moves.clear(TOUCHED)
+                some = select(CONTACT.c.id).where(CONTACT.c.id > after, only, holds)
+                connection.execute(
+                    insert(TOUCHED).from_select(["contact_id"], some.order_by(CONTACT.c.id).limit(batch))
+                )
+                found, last = connection.execute(
+                    select(func.count(), func.max(TOUCHED.c.contact_id)).select_from(TOUCHED)
+                ).one()
+                full, after = found == batch, last
+                _lock_touched(moves)
+                leaving = (
+                    select(CONTACT.c.id, stage, literal(now, Instant()), literal("time"))
+                    .join(TOUCHED, TOUCHED.c.contact_id == CONTACT.c.id)
+                    .where(holds)
+                )
+                connection.execute(insert(MOVE).from_select(["contact_id", "to_stage", "at", "cause"], leaving))
+                moved += moves.apply()
+                report.add(moves)
+        if not moved:
+            return
+        only = CONTACT.c.stage_since == now  # whom this sweep moved: another rule may hold for them now
