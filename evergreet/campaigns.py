@@ -212,6 +212,7 @@ def resume(database: Database, name: str, *, clock: Clock, actor: str) -> State:
 def stop(database: Database, name: str, *, clock: Clock, actor: str) -> State:
     """End a campaign: nobody is enrolled any more, and who is on the way gets nothing more (recorded per row)."""
     with database.write() as connection:
+        hold_off(connection, name)
         now = clock.now(connection)
         state = _locked(connection, name)
         if state.state == "stopped":
@@ -233,6 +234,12 @@ def stop(database: Database, name: str, *, clock: Clock, actor: str) -> State:
             .values(state="done")
         )
         return required(connection, name)
+
+
+def hold_off(connection: Connection, name: str) -> None:
+    """Let nobody else enroll or plan for a campaign until the end of this writing transaction."""
+    exclusive(connection, f"plan:{name}")
+    exclusive(connection, f"enroll:{name}")
 
 
 def _move(database: Database, name: str, to: str, allowed: set[str], clock: Clock, actor: str, reason: str) -> State:

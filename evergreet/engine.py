@@ -17,7 +17,7 @@ from sqlmodel import col
 
 from evergreet.balance import Balance, Report, balance_of
 from evergreet.campaign import Campaign, Options
-from evergreet.campaigns import LoadTemplate, State, Version, register, required, version_of
+from evergreet.campaigns import LoadTemplate, State, Version, hold_off, register, required, version_of
 from evergreet.clock import Clock, DatabaseClock
 from evergreet.composing import Composer, read_letters
 from evergreet.contracts import EmailSender, RateLimiter, Reporter
@@ -111,6 +111,7 @@ class Engine:
                 state = required(connection, campaign.name)
                 versions = _versions(connection, state.id)
                 if state.state == "live":
+                    hold_off(connection, state.name)
                     enrolled = enroll(connection, state, version, now)
                     while schedule(connection, versions, state.id, self.settings.default_timezone):
                         pass
@@ -209,6 +210,7 @@ class _CampaignRun:
     def _enroll(self) -> None:
         engine = self.engine
         with self.worker.transaction() as connection:
+            hold_off(connection, self.state.name)  # else a planner may say it is done up to a moment after ours
             enrolled = enroll(connection, self.state, self.version, engine.clock.now(connection))
             self.versions = _versions(connection, self.state.id)
         self.enrolled, self.excluded = enrolled.active, enrolled.excluded

@@ -28,7 +28,7 @@ from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition, shift
 from evergreet.campaign import Campaign, EventTrigger, StageTrigger
-from evergreet.campaigns import State, Version, record, required
+from evergreet.campaigns import State, Version, hold_off, record, required
 from evergreet.clock import Clock
 from evergreet.database import Database, exclusive, settled_position
 from evergreet.durations import Duration
@@ -116,8 +116,8 @@ def backfill(
     still be the same.
     """
     with database.write() as connection:
+        hold_off(connection, version.campaign.name)
         now = clock.now(connection)
-        exclusive(connection, f"enroll:{version.campaign.name}")
         state = required(connection, version.campaign.name)
         if state.state != "live" or state.scanned_to is None:
             raise EvergreetError(f"Campaign {state.name!r} is {state.state}: launch it before taking history in.")

@@ -7,10 +7,12 @@ others refer to the row (`FOR NO KEY UPDATE`), so that an import does not wait f
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, func, insert, literal, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
 from evergreet.campaigns import State, halt, required
@@ -23,6 +25,8 @@ from evergreet.worker import Worker
 from models import Attempt, CampaignRow, Chunk, Contact, Instant, Message, Suppression
 
 REASON_LENGTH = 500
+INTENT_TRIES = 10
+"""How often a window is decided anew because another worker has just sent to the same address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,16 @@ def _own(connection: Connection, worker: Worker, chunk: ClaimedChunk) -> None:
         raise OwnershipLost(f"Worker {worker.id} no longer owns chunk {chunk.id} (epoch {chunk.epoch}): it stops.")
 
 
+def _campaign_state(connection: Connection, chunk: ClaimedChunk) -> str:
+    """Read the state of the chunk's campaign; it stays so until the end of the transaction."""
+    return connection.execute(
+        select(col(CampaignRow.state))
+        .join(Chunk, col(Chunk.campaign_id) == col(CampaignRow.id))
+        .where(col(Chunk.id) == chunk.id)
+        .with_for_update(read=True, of=CampaignRow)
+    ).scalar_one()
+
+
 def _expect(found: int, expected: int, what: str) -> None:
     if found != expected:
         raise OwnershipLost(
@@ -165,16 +179,27 @@ def write_intent(
     `changed` maps message ids to the state of the contact that was rendered; `failures` are messages that
     could not be rendered, with the reason.
     """
+    window = (worker, chunk, rules, changed, contacts, failures, run_id, provider)
+    for _ in range(INTENT_TRIES - 1):
+        with suppress(IntegrityError):  # another worker has just sent to one of the addresses: now the gate sees it
+            return _write_intent(*window)
+    return _write_intent(*window)
+
+
+def _write_intent(
+    worker: Worker,
+    chunk: ClaimedChunk,
+    rules: Rules,
+    changed: dict[int, datetime],
+    contacts: Sequence[int],
+    failures: dict[int, str],
+    run_id: int,
+    provider: str,
+) -> Intent:
     with worker.transaction() as connection:
         _own(connection, worker, chunk)
-        live = connection.execute(
-            select(col(CampaignRow.state))
-            .join(Chunk, col(Chunk.campaign_id) == col(CampaignRow.id))
-            .where(col(Chunk.id) == chunk.id)
-            .with_for_update(read=True, of=CampaignRow)
-        ).scalar_one()
-        if live != "live":
-            raise NotLive(live)
+        if (state := _campaign_state(connection, chunk)) != "live":
+            raise NotLive(state)
         connection.execute(
             select(col(Contact.id))
             .where(col(Contact.id).in_(contacts))
@@ -282,8 +307,13 @@ def settle(
         messages, tries, invalid = [], [], []
         counts: Counter[str] = Counter()
         misconfigured = None
+        may_return = any(isinstance(outcome, Retryable | Misconfigured) for outcome in outcomes.values())
+        stopped = may_return and _campaign_state(connection, chunk) == "stopped"
         for message, outcome in outcomes.items():
             state, result, reason, again, provider_id = _judge(outcome, attempts[message], settings, now)
+            detail = reason
+            if state == "planned" and stopped:  # nobody would come back for it
+                state, reason, again = "skipped", "campaign_stopped", None
             counts[result if state == "planned" else state] += 1
             if isinstance(outcome, Misconfigured):
                 misconfigured = outcome.reason
@@ -298,7 +328,7 @@ def settle(
                     "row": message,
                     "attempt": attempts[message],
                     "result": result,
-                    "why": reason[:REASON_LENGTH],
+                    "why": detail[:REASON_LENGTH],
                 }
             )
         _suppress_bounced(connection, invalid, now)
