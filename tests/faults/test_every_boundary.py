@@ -1,0 +1,159 @@
+"""Death before and after every COMMIT and every write to a socket: the ledger is true after a restart."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+import evergreet
+from tests.conftest import NOW
+from tests.faults import scenario
+from tests.faults.books import disagreements
+from tests.faults.children import Boundaries, When
+from tests.faults.forks import ForkServer
+from tests.faults.shop import LATER, Place
+from tests.faults.sink import Mail, Sink
+from tests.faults.stores import Store
+
+EXPECTED = {
+    "receipts/receipt": {"zoe": "unknown", "yan": "accepted"},
+    "hello/welcome": {
+        "ana": "accepted", "dora": "skipped: no_consent", "eli": "accepted",
+        "fay": "failed: The server refused the recipient: 550 5.7.1", "gus": "accepted",
+        "hal": "failed: template: ", "ida": "skipped: no_address",
+    },
+    "hello/follow-up": {
+        "ana": "accepted", "dora": "skipped: no_consent", "eli": "skipped: unless",
+        "fay": "skipped: unless", "gus": "skipped: unless", "hal": "failed: template: ", "ida": "skipped: no_address",
+    },
+}  # fmt: skip
+"""What becomes of everybody where nobody dies; who was in hand at a death may also be unknown."""
+
+PARTS = ("engine", "ledger", "worker", "delivery", "enrollment", "planning", "campaigns", "reconcile")
+NOT_OF_A_RUN = {
+    "worker.ping": "only reads, while hand-overs take their time",
+    "enrollment.backfill": "an operator's command: one transaction, nothing is sent",
+    "campaigns.stop": "an operator's command: one transaction, nothing is sent",
+    "campaigns._move": "an operator's command: one transaction, nothing is sent",
+    "reconcile.reconcile": "asks the provider; SMTP cannot be asked",
+    "reconcile.assume_sent": "an operator's command: one transaction, nothing is sent",
+    "reconcile.retry": "an operator's command: one transaction, nothing is sent",
+    "reconcile.hold": "an operator's command: one transaction, nothing is sent",
+}
+
+
+class Explorer:
+    """One shop on one store, to be killed again and again."""
+
+    def __init__(self, store: Store, server: ForkServer, sink: Sink) -> None:
+        self.store = store
+        self.server = server
+        self.sink = sink
+        sink.refuse["fay@example.org"] = "550 5.7.1 not from you"
+        self.place = Place("", sink.port)
+        self.base = store.copy()
+        died = server.run(
+            scenario.prepare, replace(self.place, url=self.base), Boundaries("write of the content", "after")
+        )
+        assert died == ("killed", "write of the content")
+        sink.quiet()
+        self.booked: list[Mail] = list(sink.mails)
+
+    def fresh(self) -> Place:
+        """A shop as the base left it, and the server's books from then."""
+        self.sink.mails[:] = self.booked
+        self.sink.refuse_next["gus@example.org"] = ["451 4.2.1 come back later"]
+        return replace(self.place, url=self.store.copy(self.base))
+
+    def boundaries(self) -> list[str]:
+        """Let it live once; return the boundaries in their order."""
+        place = self.fresh()
+        self.server.warm_up(scenario.recover, place, NOW)
+        self.store.drop(place.url)
+        place = self.fresh()
+        said = self.server.run(scenario.play, place, Boundaries())
+        self.store.drop(place.url)
+        assert said[0] == "done"
+        labels: list[str] = said[1]
+        return labels
+
+    def die(self, number: int, when: When, label: str) -> list[str]:
+        """Kill it there, start again, and say what is wrong then."""
+        place = self.fresh()
+        said = self.server.run(scenario.play, place, Boundaries(number, when))
+        if said != ("killed", label):
+            return [f"not visited: {said}"]
+        self.sink.quiet()
+        self.store.deserted(place.url)
+        begin: datetime = NOW if label.startswith(scenario.FIRST) else NOW + LATER
+        _, told = self.server.run(scenario.recover, place, begin)
+        self.sink.quiet()
+        self.store.drop(place.url)
+        in_flight = {key for key, row in told["crashed"].items() if row["state"] in {"sending", "unknown"}}
+        wrong = [f"audit of the crash: {finding}" for finding in told["findings"]]
+        wrong += [f"audit: {finding}" for finding in told["findings_at_the_end"]]
+        wrong += disagreements(told["rows"], self.sink.by_key, in_flight)
+        wrong += unexpected(told["rows"], in_flight)
+        return wrong
+
+
+def unexpected(rows: dict[str, dict[str, Any]], in_flight: set[str]) -> Iterator[str]:
+    """Compare with what was to become of everybody."""
+    seen: Counter[str] = Counter()
+    for key, row in rows.items():
+        seen[row["step"]] += 1
+        expected = EXPECTED[row["step"]][row["who"]]
+        became = f"{row['state']}: {row['reason']}"
+        if not became.startswith(expected) and not (row["state"] == "unknown" and key in in_flight):
+            yield f"{row['step']} of {row['who']} is {became} instead of {expected}"
+    for step, people in EXPECTED.items():
+        if seen[step] != len(people):
+            yield f"{step} has {seen[step]} rows instead of {len(people)}"
+
+
+@pytest.mark.timeout(600)
+def test_death_at_any_boundary_leaves_the_ledger_true(store: Store, sink: Sink) -> None:
+    with ForkServer() as server:
+        explorer = Explorer(store, server, sink)
+        labels = explorer.boundaries()
+        print("\n".join(f"{number:3} {label}" for number, label in enumerate(labels)))
+        wrong = {
+            f"{when} {label} (boundary {number})": found
+            for number, label in enumerate(labels)
+            for when in get_args(When)
+            if (found := explorer.die(number, when, label))
+        }
+        assert wrong == {}
+        visited = {label.partition(": ")[2] for label in labels}
+        assert not_visited(visited) == []
+        assert {
+            f"write of {word}" for word in ("EHLO", "MAIL", "RCPT", "DATA", "the content", "RSET", "QUIT")
+        } <= visited
+        store.drop(explorer.base)
+
+
+def not_visited(visited: set[str]) -> list[str]:
+    """Name the functions that write to the store during a run, by the source, and whose COMMIT was not among these."""
+    folder = Path(evergreet.__file__).parent
+    writing = {
+        f"{part}.{function.name}"
+        for part in PARTS
+        for function in ast.walk(ast.parse((folder / f"{part}.py").read_text(encoding="utf-8")))
+        if isinstance(function, ast.FunctionDef) and any(_writes(node) for node in ast.walk(function))
+    }
+    assert writing >= set(NOT_OF_A_RUN), "an exception is for nobody"
+    return sorted(name for name in writing - set(NOT_OF_A_RUN) if f"commit of {name}" not in visited)
+
+
+def _writes(node: ast.AST) -> bool:
+    return isinstance(node, ast.With) and any(
+        isinstance(item.context_expr, ast.Call)
+        and isinstance(item.context_expr.func, ast.Attribute)
+        and item.context_expr.func.attr in {"transaction", "write"}
+        for item in node.items
+    )
