@@ -172,12 +172,13 @@ class ContactStore:
         draft = _Draft(row, known, values, [])
         if self._moves(row, known, stages):
             draft.moved, draft.moved_from = True, values["stage"]
-            values["stage"], values["stage_since"] = row.stage, row.stage_at or now
+            values["stage"], values["stage_since"] = row.stage, _past(row.stage_at, now)
         for topic, granted in row.consents.items():
             newest = None if known is None else consents.get((known.id, topic))
-            if _counts(granted, row.consent_at, newest):
+            at = _past(row.consent_at, now)
+            if _counts(granted, at if row.consent_at else None, newest):
                 draft.consents.append(
-                    {"topic": topic, "granted": granted, "at": row.consent_at or now,
+                    {"topic": topic, "granted": granted, "at": at,
                      "source": row.consent_source or self._setting.source, "wording": row.consent_wording}
                 )  # fmt: skip
         return draft
@@ -221,6 +222,11 @@ class ContactStore:
             Consent,
             [{"contact_id": number, **consent} for number, draft in numbered for consent in draft.consents],
         )
+
+
+def _past(at: datetime | None, now: datetime) -> datetime:
+    """Return the time a file gives, or now; a consent of tomorrow would outlive a withdrawal of today."""
+    return now if at is None else min(at, now)
 
 
 def _counts(granted: bool, at: datetime | None, newest: Found | None) -> bool:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 from sqlmodel import col
 
 from evergreet.database import ingest_position
@@ -16,8 +16,6 @@ from tests.importing.conftest import Loading, outcome
 
 
 def _contact(load: Loading, source_id: str = "1") -> Any:
-    from sqlalchemy import select
-
     with load.database.read() as connection:
         return connection.execute(
             select(*Contact.__table__.columns).where(col(Contact.source_id) == source_id)  # type: ignore[attr-defined]
@@ -179,6 +177,14 @@ def test_a_consent_in_a_file_counts_only_when_it_is_news(known: bool, row: str, 
     assert load.count("SELECT count(*) FROM consent") == (2 if counts else 1)
     load.clock.advance(timedelta(days=2))
     assert outcome(load("contacts", f"source_id,consent.orders,consent_at\n1,{row}\n")) == (1, 0, 1, 0, 0)
+
+
+def test_a_consent_of_tomorrow_does_not_outlive_a_withdrawal_of_today(load: Loading) -> None:
+    tomorrow = (NOW + timedelta(hours=23)).isoformat()
+    load("contacts", f"source_id,consent.orders,consent_at,stage,stage_at\n1,true,{tomorrow},Purchase,{tomorrow}\n")
+    with load.database.read() as connection:
+        assert connection.execute(select(col(Consent.at))).scalar_one() == NOW
+        assert connection.execute(select(col(Transition.at))).scalar_one() == NOW
 
 
 def test_a_stage_in_a_file_is_a_transition_caused_by_import(load: Loading) -> None:
