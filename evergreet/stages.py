@@ -116,7 +116,11 @@ class _Stretch:
 def evaluate_stages(
     database: Database, lifecycle: Lifecycle, clock: Clock, *, batch: int = 2000, reporter: Reporter | None = None
 ) -> StageReport:
-    """Move the contacts that new events, changed data or the passing of time move; return what was done."""
+    """Move the contacts that new events, changed data or the passing of time move; return what was done.
+
+    At most `batch` contacts (and their new events) go into one transaction of a long stretch; the `reporter` is
+    told between transactions, and may raise to end the evaluation there.
+    """
     report = StageReport()
     done = False
     while not done:
@@ -126,7 +130,7 @@ def evaluate_stages(
         if reporter:
             reporter.progress("stages", report.evaluated, None)
     if lifecycle.time_rules:
-        _sweep(database, lifecycle, clock, batch, report)
+        _sweep(database, lifecycle, clock, batch, report, reporter)
     return report
 
 
@@ -393,7 +397,9 @@ def _leaves(rule: Rule) -> ColumnElement[bool]:
     return CONTACT.c.stage != rule.to if rule.from_ is None else CONTACT.c.stage.in_(rule.from_)
 
 
-def _sweep(database: Database, lifecycle: Lifecycle, clock: Clock, batch: int, report: StageReport) -> None:
+def _sweep(
+    database: Database, lifecycle: Lifecycle, clock: Clock, batch: int, report: StageReport, reporter: Reporter | None
+) -> None:
     """Ask the rules without events as of now; a move may let the next rule hold, once per stage at most."""
     with database.read() as connection:
         now = clock.now(connection)
@@ -427,6 +433,8 @@ def _sweep(database: Database, lifecycle: Lifecycle, clock: Clock, batch: int, r
                 connection.execute(insert(MOVE).from_select(["contact_id", "to_stage", "at", "cause"], leaving))
                 moved += moves.apply()
                 report.add(moves)
+            if reporter:
+                reporter.progress("stages", report.evaluated, None)
         if not moved:
             return
         only = CONTACT.c.stage_since == now  # whom this sweep moved: another rule may hold for them now
