@@ -12,8 +12,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import func, select
-from sqlmodel import col
 
 from evergreet.audit import audit
 from evergreet.balance import Report
@@ -27,6 +25,7 @@ from evergreet.demo.narration import Narrator, Step
 from evergreet.demo.shop import Shop, make_shop
 from evergreet.enrollment import backfill
 from evergreet.errors import EvergreetError
+from evergreet.funnel import funnel
 from evergreet.importing import contacts, events, suppressions
 from evergreet.importing.mapping import Plan
 from evergreet.importing.run import Importer, Job, run_import
@@ -36,7 +35,6 @@ from evergreet.orchestration.server import temporary_server
 from evergreet.registry import CampaignModule, find_campaign
 from evergreet.settings import settings
 from evergreet.stages import evaluate_stages
-from models import Contact
 
 CAMPAIGN = "thank-you"
 HISTORY = timedelta(days=14)
@@ -211,16 +209,17 @@ def _audit(narrator: Narrator, database: Database) -> None:
 
 
 def _show_funnel(console: Console, database: Database, rules: Lifecycle) -> None:
-    """Show how many customers are in each stage now."""
-    stage = col(Contact.stage)
+    """Show how many customers are in each stage, ever came to it, and went on from it."""
     with database.read() as connection:
-        counts = dict(connection.execute(select(stage, func.count()).group_by(stage)).tuples().all())
-    most = max(counts.values(), default=1)
-    table = Table("stage", "customers", "", title="The lifecycle funnel", title_justify="left", box=None)
-    table.columns[1].justify = "right"
-    for one in rules.stages:
-        count = counts.get(one.name, 0)
-        table.add_row(one.title, f"{count:,}", f"[green]{'█' * round(40 * count / most)}[/]")
+        figures = funnel(connection, rules, None)
+    most = max((one.entered for one in figures), default=0) or 1
+    table = Table("Stage of the lifecycle", "now", "ever", "went on", "")
+    for column in table.columns[1:4]:
+        column.justify = "right"
+    for one in figures:
+        share = f"{one.conversion:.0%}" if one.conversion is not None else ""
+        bar = f"[green]{'█' * round(30 * one.entered / most)}[/]"
+        table.add_row(one.title, f"{one.now:,}", f"{one.entered:,}", share, bar)
     console.print()
     console.print(table)
 
