@@ -15,5 +15,5 @@ async def dispatch() -> None:
     find it in any case. So a receipt never waits for the stages.
     """
     tick = await dispatch_due()
-    moved = await stages(return_state=True)
+    moved = await stages(max_seconds=20, return_state=True)
     tick.conclude(moved)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
@@ -55,20 +56,21 @@ def local_prefect(
     tell("Starting a Prefect server …")
     with running_server(home, port) as server:
         url = f"http://{HOST}:{port}"
-        asyncio.run(_prepare(f"{url}/api"))
+        paused = asyncio.run(_prepare(f"{url}/api"))
         tell("Deploying what prefect.yaml says …")
         command = ["prefect", "--no-prompt", "deploy", "--all"]
         with Child.start("prefect deploy", command, environment, logs / "deploy.log", project) as deploy:
             if deploy.process.wait(DEPLOY_SECONDS) != 0:
                 raise LocalPrefectError(f"prefect deploy failed.\n{deploy.last_words()}\nLog: {deploy.log}")
+        asyncio.run(_pause(f"{url}/api", paused))
         tell("Starting a worker …")
         command = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", "local"]
         with Child.start("Prefect worker", command, environment, logs / "worker.log", project) as worker:
             yield LocalPrefect(url, environment, server, worker)
 
 
-async def _prepare(api: str) -> None:
-    """Make the pool, and settle what an earlier server in this home left behind.
+async def _prepare(api: str) -> list[UUID]:
+    """Make the pool, settle what an earlier server in this home left behind, and return what is paused.
 
     No worker is up yet, so a run that is Running has lost its process, and would keep its deployment's
     only slot. Ticks that were missed meanwhile are not made up for: the next one does their work.
@@ -90,3 +92,11 @@ async def _prepare(api: str) -> None:
         for run in await client.read_flow_runs(flow_run_filter=missed, work_pool_filter=pool):
             if run.auto_scheduled:
                 await client.delete_flow_run(run.id)
+        return [deployment.id for deployment in await client.read_deployments() if deployment.paused]
+
+
+async def _pause(api: str, deployments: list[UUID]) -> None:
+    """Pause deployments again: Prefect resumes whatever is deployed anew."""
+    async with PrefectClient(api=api) as client:
+        for deployment in deployments:
+            await client.pause_deployment(deployment)

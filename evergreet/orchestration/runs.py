@@ -1,7 +1,6 @@
 """One run of a campaign as a Prefect flow run: what every campaign file calls."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -9,7 +8,6 @@ from typing import Any
 
 from prefect import State
 from prefect.client.orchestration import get_client
-from prefect.exceptions import TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
@@ -24,10 +22,8 @@ from evergreet.orchestration.deployments import mirror, mirror_cancellation
 from evergreet.orchestration.limits import limiter_of
 from evergreet.orchestration.opening import opened_sender
 from evergreet.orchestration.progress import Progress
+from evergreet.orchestration.threads import work_in_thread
 from evergreet.settings import settings
-
-STOP_SECONDS = 25.0
-"""How long a cancelled run waits for what is in hand to be settled; Prefect kills it after 30."""
 
 
 class RunFailed(Exception):
@@ -46,13 +42,15 @@ def run_name() -> str:
 
 
 @asynccontextmanager
-async def failing_in_one_line(name: str) -> AsyncIterator[None]:
-    """Let the run fail with a cause in one line and leave a page that names it.
+async def failing_in_one_line(name: str, *, but: type[Exception] | tuple[()] = ()) -> AsyncIterator[None]:
+    """Let the run fail with a cause in one line and leave a page that names it; `but` is no failure.
 
     What a person can mend is a sentence already; of a fault of ours, the log keeps the traceback.
     """
     try:
         yield
+    except but:
+        raise
     except Exception as error:
         expected = isinstance(error, EvergreetError | ConnectorError)
         cause = one_line(str(error) if expected else f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
@@ -99,23 +97,12 @@ async def _run(campaign: Campaign, options: Options, load: campaigns.LoadTemplat
                 await mirror_cancellation(campaign.name, str(flow_run.name))
 
         async with progress.shown(f"{campaign.name}-progress", look):
-            report = await _in_thread(engine, partial(engine.run, campaign, options, budget=budget), look)
+            work = partial(engine.run, campaign, options, budget=budget)
+            report = await work_in_thread(work, engine.request_stop, look)
         with database.read() as connection:
             state = campaigns.state_of(connection, campaign.name)
     paused_by_engine = state is not None and state.state == "paused" and state.by == "engine"
     return report, one_line(f"halted: {report.halted}") if paused_by_engine else None
-
-
-async def _in_thread(engine: Engine, work: Callable[[], Report], look: Callable[[], Awaitable[None]]) -> Report:
-    """Run the engine beside the event loop; when the run is ended from outside, settle what is in hand first."""
-    running = asyncio.get_running_loop().run_in_executor(None, work)
-    try:
-        return await asyncio.shield(running)
-    except (asyncio.CancelledError, TerminationSignal):
-        engine.request_stop()
-        await look()
-        await asyncio.wait({running}, timeout=STOP_SECONDS)
-        raise
 
 
 async def _being_cancelled() -> bool:

@@ -1,0 +1,293 @@
+"""Campaigns through a real Prefect server and worker, with mail to a real SMTP server."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from prefect.client.schemas.actions import DeploymentUpdate, GlobalConcurrencyLimitCreate
+from prefect.client.schemas.objects import FlowRun
+
+from evergreet.campaign import TRANSACTIONAL, Campaign, Email, event
+from evergreet.campaigns import resume
+from evergreet.clock import DatabaseClock
+from flows.thank_you import Options, campaign
+from tests.orchestration.shop import CANARIES, Shop, until
+from tests.story import note
+
+pytestmark = [pytest.mark.prefect_server, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(autouse=True)
+def live(shop: Shop) -> Iterator[None]:
+    """Every test begins with a live campaign, an open mail server and nothing due."""
+    shop.launch(campaign, Options())
+    yield
+    shop.mailbox.seconds = 0.0
+    shop.mailbox.refusing = False
+
+
+@contextmanager
+def held(shop: Shop) -> Iterator[None]:
+    """Keep the mail server from answering."""
+    shop.mailbox.held = True
+    try:
+        yield
+    finally:
+        shop.mailbox.held = False
+
+
+def completed(run: FlowRun) -> FlowRun:
+    assert run.state is not None
+    assert run.state.is_completed(), run.state.message
+    return run
+
+
+def in_hand(shop: Shop, addresses: list[str]) -> list[str]:
+    """The addresses whose message the mail server has and does not answer."""
+    found: list[str] = until(
+        lambda: [address for address in shop.mailbox.waiting if address in addresses], "a message is in hand"
+    )
+    return found
+
+
+def started_beside(shop: Shop, known: list[FlowRun]) -> FlowRun:
+    """The run of thank-you's own deployment that somebody other than us started."""
+    before = {run.id for run in known}
+    found: FlowRun = until(
+        lambda: next((run for run in shop.runs_of("thank-you") if run.id not in before), None),
+        "thank-you's own deployment runs",
+    )
+    return found
+
+
+def test_a_stage_that_contacts_enter_wakes_the_campaign(shop: Shop) -> None:
+    known = shop.runs_of("thank-you")
+    addresses = shop.orders(3)
+    shop.triggers(True)
+
+    stages = completed(shop.run("stages"))
+
+    run = completed(shop.ended(started_beside(shop, known).id))
+    shop.triggers(False)
+    assert shop.arrived(addresses) == addresses
+    assert "3 entered purchase" in shop.log(stages.id)
+    assert run.created_by is not None
+    assert run.created_by.type == "AUTOMATION"
+    assert re.fullmatch(r"thank-you \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", run.name)
+    pages = shop.pages(run.id)
+    page = str(pages["thank-you"].data)
+    assert page.startswith("# thank-you: 3 messages accepted of 3 due")
+    assert "| accepted | 3 |" in page
+    assert "| **due** | 3 |" in page
+    assert "`evergreet audit`" in page
+    assert pages["thank-you-progress"].data == 100.0
+
+
+def test_a_tick_runs_what_is_due_and_moves_stages(shop: Shop) -> None:
+    addresses = shop.orders(2)
+    retired = Campaign(
+        name="retired-note",
+        trigger=event("parcel_returned"),
+        steps=(Email("note", template="note", purpose=TRANSACTIONAL),),
+    )
+    shop.launch(retired, load=note)
+    addresses += shop.orders(1, "parcel_returned")
+
+    tick = completed(shop.run("dispatch"))
+
+    assert shop.arrived(addresses) == sorted(addresses), "also of the campaign whose file is gone"
+    parts = {run.name.partition(" ")[0]: run for run in shop.parts_of(tick.id)}
+    assert set(parts) == {"thank-you", "retired-note", "stages"}
+    assert all(run.deployment_id is None for run in parts.values()), "parts of the tick, not runs of their own"
+    assert parts["thank-you"].parameters["options"]["max_seconds"] <= 30
+    assert "| accepted |" in str(shop.pages(parts["thank-you"].id)["thank-you"].data)
+    page = str(shop.pages(tick.id)["dispatch"].data)
+    assert page.startswith("# 2 campaigns had something due")
+    assert "| thank-you | thank-you: 2 enrolled, 2 planned, 2 accepted |" in page
+
+    completed(shop.run("dispatch"))  # looks at the moves between stages, which cause nothing new
+    assert len(shop.arrived(addresses)) == len(addresses)
+    idle = completed(shop.run("dispatch"))
+    assert [run.name.partition(" ")[0] for run in shop.parts_of(idle.id)] == ["stages"], "nothing due, nothing run"
+    assert "dispatch" not in shop.pages(idle.id)
+
+
+def test_a_killed_run_is_finished_by_the_next_tick(shop: Shop) -> None:
+    addresses = shop.orders(12)
+    with held(shop):
+        run = shop.start("thank-you")
+        in_hand(shop, addresses)
+        shop.kill(run)
+        crashed = shop.ended(run)
+    assert crashed.state is not None
+    assert crashed.state.is_crashed()
+
+    completed(shop.run("dispatch"))
+
+    states = shop.messages(addresses)
+    assert set(states) == set(addresses), "nobody is missing"
+    assert set(states.values()) <= {"accepted", "unknown"}
+    unknown = [address for address, state in states.items() if state == "unknown"]
+    assert 1 <= len(unknown) <= 4, "what was in the hands of four threads is in doubt, and visible"
+    assert len(shop.arrived(addresses)) == len(set(shop.arrived(addresses))), "nobody got it twice"
+    assert set(addresses) - set(unknown) <= set(shop.arrived(addresses))
+
+
+def test_a_paused_deployment_holds_everything_until_it_is_resumed(shop: Shop) -> None:
+    shop.pause("thank-you")
+    addresses = shop.orders(2)
+
+    completed(shop.run("dispatch"))
+    by_hand = completed(shop.run("thank-you"))
+
+    assert shop.arrived(addresses) == []
+    state = shop.state("thank-you")
+    assert (state.state, state.by) == ("paused", "prefect")
+    assert "deployment is paused in Prefect" in str(shop.pages(by_hand.id)["thank-you"].data)
+
+    shop.pause("thank-you", paused=False)
+    completed(shop.run("dispatch"))
+
+    assert shop.state("thank-you").state == "live"
+    assert shop.arrived(addresses) == addresses
+
+
+def test_a_cancelled_run_stops_and_pauses_the_campaign(shop: Shop) -> None:
+    addresses = shop.orders(12)
+    with held(shop):
+        run = shop.start("thank-you")
+        held_back = in_hand(shop, addresses)
+        shop.cancel(run)
+        until(lambda: shop.state("thank-you").state == "paused", "the campaign is paused")
+    cancelled = shop.ended(run)
+    assert cancelled.state is not None
+    assert cancelled.state.is_cancelled(), cancelled.state.message
+    assert "was cancelled in Prefect" in shop.state("thank-you").reason
+    assert shop.deployment("thank-you").paused, "what holds the campaign shows where people look"
+    assert len(shop.arrived(addresses)) < len(addresses)
+    assert set(shop.messages(held_back).values()) == {"accepted"}, "what was in hand is settled"
+
+    completed(shop.run("dispatch"))
+    assert len(shop.arrived(addresses)) < len(addresses), "the next tick does not go on against the operator's word"
+
+    shop.pause("thank-you", paused=False)
+    completed(shop.run("dispatch"))
+    assert shop.arrived(addresses) == sorted(addresses)
+
+
+def test_what_is_too_much_for_a_turn_goes_on_in_the_campaigns_own_deployment(shop: Shop) -> None:
+    known = shop.runs_of("thank-you")
+    addresses = shop.orders(24)
+    shop.mailbox.seconds = 0.5
+    with parameters(shop, {"options": {"max_seconds": 1}}):
+        tick = completed(shop.run("dispatch"))
+    shop.mailbox.seconds = 0.0
+
+    assert len(shop.arrived(addresses)) < len(addresses)
+    assert "work is left; its own deployment goes on with it" in str(shop.pages(tick.id)["dispatch"].data)
+    completed(shop.ended(started_beside(shop, known).id))
+    completed(shop.run("thank-you"))
+    assert shop.arrived(addresses) == sorted(addresses)
+
+
+def test_a_limit_of_the_connectors_name_paces_all_runs(shop: Shop) -> None:
+    addresses = shop.orders(4)
+    with limit(shop, slots=4, per_second=0.1):
+        completed(shop.run("thank-you"))
+        with shop.client() as client:
+            taken = client.read_global_concurrency_limit_by_name("smtp").active_slots
+    assert taken > 0
+    assert shop.arrived(addresses) == addresses
+
+
+def test_a_failing_run_names_its_cause_in_one_line(shop: Shop) -> None:
+    addresses = shop.orders(1)
+    with limit(shop, slots=10, per_second=0.0):
+        run = shop.run("thank-you")
+        tick = shop.run("dispatch")
+
+    assert run.state is not None
+    assert run.state.is_failed()
+    cause = str(run.state.message)
+    assert "The Prefect limit 'smtp' has 10 slots and gives back 0.0 a second" in cause
+    assert "\n" not in cause
+    page = str(shop.pages(run.id)["thank-you"].data)
+    assert page.startswith("# thank-you: failed\n\n**The Prefect limit 'smtp'")
+    assert tick.state is not None
+    assert tick.state.is_failed()
+    assert "thank-you: The Prefect limit 'smtp'" in str(tick.state.message)
+    assert "\n" not in str(tick.state.message)
+
+    completed(shop.run("dispatch"))
+    assert shop.arrived(addresses) == addresses, "once mended, the next tick does it"
+
+
+def test_a_mail_server_that_refuses_us_fails_the_run_and_pauses_the_campaign(shop: Shop) -> None:
+    addresses = shop.orders(2)
+    shop.mailbox.refusing = True
+    run = shop.run("thank-you")
+    shop.mailbox.refusing = False
+
+    assert run.state is not None
+    assert run.state.is_failed()
+    assert "halted: " in str(run.state.message)
+    assert "\n" not in str(run.state.message)
+    assert shop.state("thank-you").by == "engine"
+    assert "`evergreet resume thank-you`" in str(shop.pages(run.id)["thank-you"].data)
+
+    completed(shop.run("dispatch"))
+    assert shop.arrived(addresses) == [], "a tick does not resume what the engine paused"
+    resume(shop.database, "thank-you", clock=DatabaseClock(), actor="test")
+    completed(shop.run("dispatch"))
+    assert shop.arrived(addresses) == addresses
+
+
+def test_reconcile_leaves_what_it_cannot_resolve_in_sight(shop: Shop) -> None:
+    run = completed(shop.run("reconcile"))
+    assert "still unknown" in shop.log(run.id)
+
+
+def test_no_secret_is_in_anything_that_prefect_shows_or_keeps(shop: Shop) -> None:
+    with shop.client() as client:
+        shown = "\n".join(
+            [
+                *(repr(line) for offset in range(0, 4000, 200) for line in client.read_logs(limit=200, offset=offset)),
+                *(repr(artifact) for artifact in client.read_artifacts(limit=200)),
+                *(repr(run) for run in client.read_flow_runs(limit=200)),
+                *(repr(deployment) for deployment in client.read_deployments()),
+            ]
+        )
+    assert "thank-you" in shown
+    assert "@example.org" not in shown, "nor whom we write to"
+    kept = b"".join(path.read_bytes() for path in shop.home.rglob("*") if path.is_file())
+    assert b"thank-you" in kept
+    for name, canary in CANARIES.items():
+        assert canary not in shown, f"the {name} secret is shown"
+        assert canary.encode() not in kept, f"the {name} secret is kept"
+
+
+@contextmanager
+def limit(shop: Shop, slots: int, per_second: float) -> Iterator[None]:
+    """Give the connector a global limit."""
+    with shop.client() as client:
+        client.create_global_concurrency_limit(
+            GlobalConcurrencyLimitCreate(name="smtp", limit=slots, slot_decay_per_second=per_second)
+        )
+        try:
+            yield
+        finally:
+            client.delete_global_concurrency_limit_by_name("smtp")
+
+
+@contextmanager
+def parameters(shop: Shop, given: dict[str, Any]) -> Iterator[None]:
+    """Change the parameters of thank-you's deployment."""
+    deployment = shop.deployment("thank-you").id
+    with shop.client() as client:
+        client.update_deployment(deployment, DeploymentUpdate(parameters=given))
+        try:
+            yield
+        finally:
+            client.update_deployment(deployment, DeploymentUpdate(parameters={"options": {}}))
