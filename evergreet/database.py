@@ -72,13 +72,13 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a transaction that only reads; it sees one snapshot on SQLite."""
-        with _told(self), self.engine.connect() as connection:
+        with told(self), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a transaction that writes and commits at the end of the block."""
-        with _told(self), self.engine.connect() as connection, writing(connection):
+        with told(self), self.engine.connect() as connection, writing(connection):
             yield connection
 
     def close(self) -> None:
@@ -134,7 +134,8 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def _told(database: Database) -> Iterator[None]:
+def told(database: Database) -> Iterator[None]:
+    """Say in a sentence what the store refuses, where the cause is outside the program."""
     try:
         yield
     except OperationalError as error:
@@ -152,6 +153,11 @@ def explain_failure(database: Database, error: OperationalError) -> str | None:
         return f"The database {place} was locked by another process for {BUSY_SECONDS:.0f} s; run it again."
     if "full" in cause or "No space left" in cause:
         return f"The disk of the database {place} is full. Nothing is half-written; make room and run it again."
+    if "disk I/O error" in cause:
+        return (
+            f"The disk of the database {place} is full or broken (disk I/O error). Nothing is half-written; make room "
+            "and run it again."
+        )
     if "readonly database" in cause or "unable to open" in cause:
         return f"The database {place} cannot be opened for writing. Check the folder and its permissions."
     if "connection" in cause and not database.is_sqlite:
@@ -200,7 +206,7 @@ def _alembic(database: Database) -> Config:
 
 def upgrade(database: Database) -> None:
     """Bring the schema to the newest revision; two at once wait for each other."""
-    with _told(database):
+    with told(database):
         command.upgrade(_alembic(database), "head")
 
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import col
 
 from evergreet.balance import Balance, Report, balance_of
@@ -194,9 +195,11 @@ class _CampaignRun:
             self._enroll()
             self._plan()
             more = self._deliver()
-        except Exception:
+        except Exception as error:
             with suppress(Exception):  # the store may be what failed; the error itself goes on
                 self._close_run("crashed")
+                if isinstance(error, DBAPIError):
+                    self.worker.acquit()
             raise
         self._close_run("halted" if self.misconfigured else "stopped" if more else "completed")
         with self.worker.transaction() as connection:

@@ -13,10 +13,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import col
 
 from evergreet.clock import Clock
-from evergreet.database import Database, writing
+from evergreet.database import Database, told, writing
 from evergreet.errors import OwnershipLost
 from evergreet.ownership import AdvisoryLocks, FileLocks, SlotLocks, own_slot, refuse_pooler
-from models import Attempt, Chunk, Message, WorkerRow
+from models import Attempt, Chunk, Message, Run, WorkerRow
 
 DEATHS_TO_POISON = 2
 """A message that was in hand at this many deaths of a process is `failed(poison)`."""
@@ -40,7 +40,7 @@ class Worker:
             idle_session_timeout=f"{silence_seconds}s",
             idle_in_transaction_session_timeout=f"{silence_seconds}s",
         )
-        with engine.connect() as connection:
+        with told(database), engine.connect() as connection:
             locks: SlotLocks
             if database.is_sqlite:
                 locks = FileLocks(Path(str(database.url.database)))
@@ -78,6 +78,11 @@ class Worker:
         """Show the server that this session is alive while hand-overs take their time."""
         with self.transaction() as connection:
             connection.execute(text("SELECT 1"))
+
+    def acquit(self) -> None:
+        """Say that the message in hand is not to blame for the end of this worker: the store was."""
+        with self.transaction() as connection:
+            connection.execute(update(Chunk).where(col(Chunk.owner_id) == self.id).values(in_hand=None))
 
     def _register(self) -> None:
         with self.transaction() as connection:
@@ -135,6 +140,11 @@ class Worker:
             ).rowcount
             if not ended:
                 return 0  # somebody else was faster
+            connection.execute(
+                update(Run)
+                .where(col(Run.worker_id) == dead.id, col(Run.ended_at).is_(None))
+                .values(ended_at=now, state="crashed")
+            )
             chunks = connection.execute(
                 select(col(Chunk.id), col(Chunk.in_hand))
                 .where(col(Chunk.owner_id) == dead.id, col(Chunk.state) == "open")
