@@ -135,7 +135,8 @@ class Delivery:
 
     def _land(self) -> None:
         """Settle what has come back, waiting for at least one window."""
-        while not (landed := wait(self.flying, timeout=PING_SECONDS, return_when=FIRST_COMPLETED).done):
+        patience = min(PING_SECONDS, self.settings.owner_silence_seconds / 3)
+        while not (landed := wait(self.flying, timeout=patience, return_when=FIRST_COMPLETED).done):
             self.worker.ping()
         for future in landed:
             window = self.flying.pop(future)
