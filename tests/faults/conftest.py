@@ -10,6 +10,7 @@ import pytest
 from tests.faults.children import Child, start
 from tests.faults.sink import Sink
 from tests.faults.stores import SqliteStore, Store, postgres_store, quick_folder
+from tests.faults.typed import Typing, type_on
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -67,3 +68,9 @@ def spawn() -> Iterator[Callable[..., Child]]:
     yield begin
     for child in children:
         child.close()
+
+
+@pytest.fixture
+def typing(sink: Sink, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typing:
+    """Type commands on a database, as a person does."""
+    return lambda url: type_on(url, sink.port, monkeypatch, capsys)

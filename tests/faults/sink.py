@@ -48,6 +48,7 @@ class Sink:
     before_dot: Counter[str] = field(default_factory=Counter)
     lose_answer: Counter[str] = field(default_factory=Counter)
     hold: dict[str, threading.Event] = field(default_factory=dict)
+    on_arrival: Callable[[str], None] | None = None
     arrived: defaultdict[str, threading.Event] = field(default_factory=lambda: defaultdict(threading.Event))
     mails: list[Mail] = field(default_factory=list)
 
@@ -155,6 +156,8 @@ class Sink:
         key = _MESSAGE_ID.search(content)
         self.mails.append(Mail(key[1].decode() if key else "", recipient))
         self.arrived[recipient].set()
+        if self.on_arrival is not None:
+            self.on_arrival(recipient)
         if recipient in self.hold:
             self.hold[recipient].wait()
         if self._once(self.lose_answer, recipient):

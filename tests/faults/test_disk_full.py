@@ -1,0 +1,159 @@
+"""The disk of the database is full: a sentence, nothing half-written, and the next run goes on."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from evergreet.database import parse_url
+from tests.faults.orders import ORDERS, finishes, shop, states
+from tests.faults.sink import Sink
+from tests.faults.stores import SqliteStore
+from tests.faults.typed import Type, Typing
+
+
+@contextmanager
+def page_limit() -> Iterator[Callable[[int], None]]:
+    """Let no SQLite database grow beyond so many pages, also in connections that are open already."""
+    limited: list[int] = []
+    connections: list[sqlite3.Connection] = []
+
+    def opening(connection: Any, _record: Any) -> None:
+        connections.append(connection.driver_connection if hasattr(connection, "driver_connection") else connection)
+        if limited:
+            connection.execute(f"PRAGMA max_page_count = {limited[-1]}")
+
+    def limit(pages: int) -> None:
+        limited.append(pages)
+        for connection in connections:
+            with suppress(sqlite3.ProgrammingError):  # closed
+                connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    event.listen(Engine, "connect", opening)
+    try:
+        yield limit
+    finally:
+        event.remove(Engine, "connect", opening)
+
+
+def pages(url: str) -> int:
+    """How large the database is."""
+    with closing(sqlite3.connect(str(parse_url(url).database))) as connection:
+        (count,) = connection.execute("PRAGMA page_count").fetchone()
+    return int(count)
+
+
+def every_minute(type_in: Type) -> int:
+    """Run again and again, as the dispatcher does; return how often the disk was full."""
+    for failures in range(5):
+        ran = type_in("run", "thank-you")
+        if ran.code == 0:
+            return failures
+        assert "is full" in ran.sentence
+    return 5
+
+
+def test_a_disk_that_is_full_is_told_and_the_run_after_it_finishes(
+    sqlite_store: SqliteStore, typing: Typing, sink: Sink
+) -> None:
+    base = sqlite_store.copy()
+    shop(base, typing(base))
+    for room in range(100):
+        url = sqlite_store.copy(base)
+        type_in = typing(url)
+        sink.forget()
+        with page_limit() as limit:
+            limit(pages(url) + room)
+            failures = every_minute(type_in)
+        found = finishes(url, type_in, sink)
+        if not failures:
+            assert found == {"accepted": ORDERS}
+            break
+    assert 1 <= room < 99
+
+
+def test_a_disk_that_becomes_full_while_mails_go_out_leaves_those_in_hand_in_doubt(
+    sqlite_store: SqliteStore, typing: Typing, sink: Sink
+) -> None:
+    url = sqlite_store.copy()
+    type_in = typing(url)
+    shop(url, type_in)
+    limited = threading.Event()
+    with page_limit() as limit:
+
+        def full(_recipient: str) -> None:
+            if not limited.is_set():
+                limited.set()
+                limit(pages(url))
+
+        sink.on_arrival = full
+        assert every_minute(type_in) == 5
+        in_hand = states(url)["sending"]
+    sink.on_arrival = None
+    assert in_hand <= 4  # threads
+    assert finishes(url, type_in, sink) == {
+        "accepted": ORDERS - in_hand, "unknown: the worker died between intent and settle": in_hand,
+    }  # fmt: skip
+
+
+def may_mount(folder: Path) -> bool:
+    return (
+        os.geteuid() == 0
+        and subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, check=False
+        ).returncode
+        == 0
+        and unmount(folder)
+    )
+
+
+def unmount(folder: Path) -> bool:
+    return subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 24 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if not may_mount(folder):
+        pytest.skip("mounting a small disk needs root and the right to mount")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], check=True)
+    yield folder
+    unmount(folder)
+
+
+def fill(folder: Path, room: int) -> Path:
+    """Fill the disk but for so many octets; return what to take away again."""
+    filler = folder / "filler"
+    with filler.open("wb") as file:
+        left = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize - room
+        os.posix_fallocate(file.fileno(), 0, max(left, 1))
+    return filler
+
+
+@pytest.mark.parametrize("room", [0, 48 << 10, 96 << 10, 144 << 10, 192 << 10])
+def test_a_small_disk_under_sqlite(
+    small_disk: Path, sqlite_template: Path, typing: Typing, sink: Sink, room: int
+) -> None:
+    shutil.copy(sqlite_template, small_disk / "evergreet.db")
+    url = f"sqlite:///{small_disk / 'evergreet.db'}"
+    type_in = typing(url)
+    shop(url, type_in)
+    filler = fill(small_disk, room)
+    for _ in range(3):
+        ran = type_in("run", "thank-you")
+        print(ran)
+        assert ran.code == 0 or "The disk of the database" in ran.sentence
+    filler.unlink()
+    found = finishes(url, type_in, sink)
+    print(found)
+    assert not any("poison" in state for state in found)
