@@ -4,8 +4,8 @@ How each kind is run (a block of any other kind fails the test that runs the doc
 
 - `bash`: by `bash -euo pipefail` in the working folder, with the commands of this environment on the path. The folder
   has the files that the documents speak of: `contacts.csv`, `events.jsonl.gz` and `suppressions.csv` of a small sample
-  shop. `make` is a stand-in that runs what the target stands for here (`MAKE`): the target's own Python module
-  where that is quick, and never this test suite from within itself.
+  shop. `make` is a stand-in (`MAKE`) that loads the target's own Python module and leaves running it to that module's
+  tests.
 - `python`: as a file of its own, `block_N.py`, by the Python of this environment.
 - `dotenv`: as the `.env` of the working folder; the engine's settings must accept it, and it stays in force.
 - `sql`: by SQLite on the database that the blocks before it filled; each statement must be accepted.
@@ -30,13 +30,17 @@ SECONDS = 240
 MAKE = {
     "help": ("make", "-s", "-C", str(ROOT), "help"),
     "setup": (sys.executable, "-c", "import evergreet, prefect, pytest"),
-    "demo": (sys.executable, "-m", "evergreet.demo"),
+    "demo": (sys.executable, "-c", "import evergreet.demo.__main__, evergreet.demo.story"),
     "up": (sys.executable, "-c", "import evergreet.orchestration.up"),
     "test": (sys.executable, "-m", "pytest", "--version"),
     "check": (sys.executable, "-m", "ruff", "--version"),
     "wheel": (sys.executable, "-m", "py_compile", str(ROOT / "tests" / "wheel.py")),
 }
-"""What `make TARGET` means in a document under test. `test`, `check` and `wheel` would run this very test."""
+"""What `make TARGET` means in a document under test.
+
+`tests/demo/test_story.py` runs the demo whole, `tests/orchestration` runs `up`; `test`, `check` and `wheel` would run
+this very test.
+"""
 
 
 @dataclass(frozen=True, slots=True)
