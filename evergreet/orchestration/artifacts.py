@@ -52,8 +52,10 @@ def where_to_look(report: Report) -> list[str]:
     """Say which command shows more, and which mends what this run ran into."""
     name, balance = report.campaign, report.balance
     hints = ["`evergreet campaigns`: state and balance of every campaign"]
-    if report.halted:
-        hints.append(f"`evergreet resume {name}`: go on, once the cause above is mended")
+    if report.halted and report.state == "live":
+        hints.append("`evergreet connectors check`: whether mail can be sent; the next run tries again")
+    elif report.halted:
+        hints.append(f"`evergreet resume {name}`: go on, unless it is paused in Prefect; then resume its deployment")
     if balance.failed:
         hints.append(f"`evergreet retry {name} --state failed`: count the failed messages, then try them again")
     if balance.unknown:

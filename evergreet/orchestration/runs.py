@@ -82,7 +82,7 @@ def summary(report: Report) -> str:
 
 
 async def _run(campaign: Campaign, options: Options, load: campaigns.LoadTemplate | None) -> tuple[Report, str | None]:
-    """Return the report, and the fault for which the engine itself paused the campaign."""
+    """Return the report, and the fault that kept the engine from going on."""
     budget = None if options.max_seconds is None else timedelta(seconds=options.max_seconds)
     limiter = await limiter_of(settings().email)
     progress = Progress()
@@ -100,9 +100,10 @@ async def _run(campaign: Campaign, options: Options, load: campaigns.LoadTemplat
             work = partial(engine.run, campaign, options, budget=budget)
             report = await work_in_thread(work, engine.request_stop, look)
         with database.read() as connection:
-            state = campaigns.state_of(connection, campaign.name)
-    paused_by_engine = state is not None and state.state == "paused" and state.by == "engine"
-    return report, one_line(f"halted: {report.halted}") if paused_by_engine else None
+            state = campaigns.required(connection, campaign.name)
+    # Pausing is what a person wanted; a live campaign that halts, or one that the engine paused, is a fault.
+    faulty = report.halted is not None and (state.state == "live" or state.by == "engine")
+    return report, one_line(f"halted: {report.halted}") if faulty else None
 
 
 async def _being_cancelled() -> bool:
