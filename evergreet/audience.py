@@ -56,6 +56,7 @@ from evergreet.conditions import (
     StageIs,
     Where,
 )
+from evergreet.durations import Duration
 from models import Instant, Table
 
 __all__ = ["Scope", "compile_condition", "count_audience", "shift"]
@@ -99,12 +100,13 @@ def _table(name: str) -> FromClause:
     return Table.metadata.tables[name].alias()
 
 
-def _events(name: str, scope: Scope) -> tuple[FromClause, Select[Any]]:
+def _events(names: list[str], scope: Scope) -> tuple[FromClause, Select[Any]]:
     # Up to now, as they are known now; each condition narrows it further.
     event = _table("event")
+    named = event.c.name == names[0] if len(names) == 1 else event.c.name.in_(names)
     found = select(literal(1)).where(
         event.c.contact_id == scope.contact.c.id,
-        event.c.name == name,
+        named,
         not_(event.c.superseded),
         event.c.occurred_at <= scope.now,
     )
@@ -127,7 +129,11 @@ def _compile(condition: Any, scope: Scope) -> ColumnElement[bool]:
 
 @_compile.register
 def _did(condition: Did, scope: Scope) -> ColumnElement[bool]:
-    event, found = _events(condition.event, scope)
+    return _happened(condition, [condition.event], scope)
+
+
+def _happened(condition: Did, names: list[str], scope: Scope) -> ColumnElement[bool]:
+    event, found = _events(names, scope)
     if condition.within is None:
         found = found.where(_after_since(event, scope))
     elif scope.window_from_since:
@@ -148,7 +154,7 @@ def _did(condition: Did, scope: Scope) -> ColumnElement[bool]:
 
 @_compile.register
 def _nth(condition: Nth, scope: Scope) -> ColumnElement[bool]:
-    event, found = _events(condition.event, scope)
+    event, found = _events([condition.event], scope)
     pick = func.min if condition.which == "first" else func.max
     moment = found.with_only_columns(pick(event.c.occurred_at)).scalar_subquery()
     turning = shift(scope.now, -condition.ago.span)
@@ -271,7 +277,17 @@ def _all(condition: AllOf, scope: Scope) -> ColumnElement[bool]:
 
 @_compile.register
 def _any(condition: AnyOf, scope: Scope) -> ColumnElement[bool]:
-    return or_(false(), *(_compile(part, scope) for part in condition.parts))
+    # Dids that differ in nothing but the event are one question: a lifecycle asks for any of many names.
+    names: dict[tuple[Duration | None, datetime | None], list[str]] = {}
+    found = []
+    for part in condition.parts:
+        if isinstance(part, Did) and part.at_least == 1 and not part.where:
+            names.setdefault((part.within, part.before), []).append(part.event)
+        else:
+            found.append(_compile(part, scope))
+    for (within, before), events in names.items():
+        found.append(_happened(Did(events[0], within=within, before=before), events, scope))
+    return or_(false(), *found)
 
 
 @_compile.register

@@ -34,6 +34,7 @@ from sqlalchemy import (
     and_,
     case,
     delete,
+    exists,
     func,
     insert,
     literal,
@@ -210,8 +211,8 @@ def _evaluate(connection: Connection, lifecycle: Lifecycle, stretch: _Stretch, r
 
 def _lock_touched(moves: Moves) -> None:
     moves.lock(TOUCHED)
-    erased = select(CONTACT.c.id).where(CONTACT.c.erased_at.is_not(None))
-    moves.connection.execute(delete(TOUCHED).where(TOUCHED.c.contact_id.in_(erased)))
+    erased = exists().where(CONTACT.c.id == TOUCHED.c.contact_id, CONTACT.c.erased_at.is_not(None))
+    moves.connection.execute(delete(TOUCHED).where(erased.correlate(TOUCHED)))
 
 
 def _gather_contacts(connection: Connection, lifecycle: Lifecycle, stretch: _Stretch) -> None:
@@ -274,7 +275,12 @@ def _gather_work(connection: Connection, lifecycle: Lifecycle, stretch: _Stretch
         .where(EVENT.c.revision > 0, original.c.revision == 0, _is_new_correction(original, stretch))
     )
     rows = [
-        row.where(EVENT.c.superseded.is_(False), EVENT.c.name.in_(mentioned), EVENT.c.occurred_at <= stretch.now)
+        row.where(
+            _in_range(EVENT.c.contact_id, stretch),
+            EVENT.c.superseded.is_(False),
+            EVENT.c.name.in_(mentioned),
+            EVENT.c.occurred_at <= stretch.now,
+        )
         for row in (plain, corrected)
     ]
     if any(rule.asks_contact for rule in rules):
@@ -311,9 +317,15 @@ def _row(event: Table, cause: ColumnElement[Any], fresh: ColumnElement[bool], st
 
 
 def _is_new(event: Any, stretch: _Stretch) -> ColumnElement[bool]:
-    position = event.c.position if stretch.ids is None else event.c.position + 0  # go by contact, not by position
+    position = _position(event, stretch)
     new = and_(position >= stretch.low, position < stretch.high)
     return or_(new, _came_due(event, stretch)) if stretch.came_due else new
+
+
+def _position(event: Any, stretch: _Stretch) -> ColumnElement[int]:
+    # In a long stretch nearly every position is new: a sum hides the index, so that the contact's own is used.
+    position: ColumnElement[int] = event.c.position
+    return position if stretch.ids is None else position + 0
 
 
 def _came_due(event: Any, stretch: _Stretch) -> ColumnElement[bool]:
@@ -327,8 +339,10 @@ def _came_due(event: Any, stretch: _Stretch) -> ColumnElement[bool]:
 
 def _is_new_correction(original: Any, stretch: _Stretch) -> ColumnElement[bool]:
     """The newest row of a correction counts where it, or the original it replaced already, is in the stretch."""
-    either = or_(EVENT.c.position < stretch.high, original.c.position >= stretch.low)
-    new = and_(EVENT.c.position >= stretch.low, original.c.position < stretch.high, either)
+    position = _position(EVENT, stretch)
+    replaced = original.c.position + 0  # found by its source id
+    either = or_(position < stretch.high, replaced >= stretch.low)
+    new = and_(position >= stretch.low, replaced < stretch.high, either)
     return or_(new, _came_due(EVENT, stretch)) if stretch.came_due else new
 
 
@@ -408,33 +422,36 @@ def _sweep(
         *((and_(_leaves(rule), compile_condition(rule.when, scope)), literal(rule.to)) for rule in lifecycle.time_rules)
     )
     holds = and_(CONTACT.c.erased_at.is_(None), CONTACT.c.stage_since <= now, stage.is_not(None))
+    leaving = select(CONTACT.c.id, stage, literal(now, Instant()), literal("time")).where(
+        CONTACT.c.id.in_(select(TOUCHED.c.contact_id)), holds
+    )
     only: ColumnElement[bool] = true()
     for _ in lifecycle.stages:
-        moved, after, full = 0, 0, True
-        while full:
-            with database.write() as connection:
-                exclusive(connection, READ)
-                moves = Moves(connection, now)
-                moves.clear(TOUCHED)
-                some = select(CONTACT.c.id).where(CONTACT.c.id > after, only, holds)
-                connection.execute(
-                    insert(TOUCHED).from_select(["contact_id"], some.order_by(CONTACT.c.id).limit(batch))
-                )
-                found, last = connection.execute(
-                    select(func.count(), func.max(TOUCHED.c.contact_id)).select_from(TOUCHED)
-                ).one()
-                full, after = found == batch, last
-                _lock_touched(moves)
-                leaving = (
-                    select(CONTACT.c.id, stage, literal(now, Instant()), literal("time"))
-                    .join(TOUCHED, TOUCHED.c.contact_id == CONTACT.c.id)
-                    .where(holds)
-                )
-                connection.execute(insert(MOVE).from_select(["contact_id", "to_stage", "at", "cause"], leaving))
-                moved += moves.apply()
-                report.add(moves)
+        before = report.moved
+        after, ids = 0, [0] * batch
+        while len(ids) == batch:
+            due = select(CONTACT.c.id).where(CONTACT.c.id > after, only, holds).order_by(CONTACT.c.id).limit(batch)
+            with database.read() as connection:  # mostly nobody is due: looking takes no lock
+                ids = list(connection.execute(due).scalars())
+            if ids:
+                _move_in_time(database, ids, leaving, now, report)
+                after = ids[-1]
             if reporter:
                 reporter.progress("stages", report.evaluated, None)
-        if not moved:
+        if report.moved == before:
             return
         only = CONTACT.c.stage_since == now  # whom this sweep moved: another rule may hold for them now
+
+
+def _move_in_time(
+    database: Database, ids: Sequence[int], leaving: Select[Any], now: datetime, report: StageReport
+) -> None:
+    with database.write() as connection:
+        exclusive(connection, READ)
+        moves = Moves(connection, now)
+        moves.clear(TOUCHED)
+        connection.execute(insert(TOUCHED), [{"contact_id": one} for one in ids])
+        _lock_touched(moves)  # from here on nobody else moves them: those who are still due go
+        connection.execute(insert(MOVE).from_select(["contact_id", "to_stage", "at", "cause"], leaving))
+        moves.apply()
+        report.add(moves)
