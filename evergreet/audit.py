@@ -92,6 +92,12 @@ def _audit(connection: Connection, state: State, now: datetime) -> Audit:
         select(Stretch).where(col(Stretch.campaign_id) == state.id).order_by(col(Stretch.low))
     ).all()
     _check_stretches(state, stretches, findings)
+    for row in enrollments:
+        if row.version_id not in versions:
+            findings.add("enrollments of a version that is not there", f"enrollment {row.id}")
+    counted = sum(stretch.enrolled for stretch in stretches)
+    if counted != len(enrollments):
+        findings.add("enrollments that stretches counted otherwise", f"{counted} counted, {len(enrollments)} there")
     _check_triggers(connection, versions, enrollments, stretches, findings)
     due = _check_due(connection, state, versions, enrollments, messages, findings)
     _check_states(connection, messages, now, findings)
@@ -208,7 +214,7 @@ def _check_due(
     due = 0
     seen: set[tuple[int, str]] = set()
     for row in enrollments:
-        if row.state == "excluded":
+        if row.state == "excluded" or row.version_id not in versions:
             continue
         passed = True
         for step in versions[row.version_id].campaign.steps:
@@ -225,12 +231,12 @@ def _check_due(
                     findings.add("messages with another due time than their step", f"message {message.id}")
                 if not passed:
                     findings.add("messages for steps that were not reached", f"message {message.id}")
-            elif row.state != "stopped" and passed:
+            elif passed:
                 due += 1
                 findings.add("due steps without a message", f"enrollment {row.id} {step.key}")
             elif (
-                row.state == "active" and step.key == row.next_step and planned_to is not None
-                and row.next_due_at is not None and row.next_due_at != at and row.zone is not None
+                row.state == "active" and step.key == row.next_step
+                and row.next_due_at is not None and row.next_due_at != at and (row.zone is not None or step.at is None)
             ):  # fmt: skip
                 findings.add("enrollments with another due time than their step", f"enrollment {row.id} {step.key}")
             elif (
@@ -262,6 +268,9 @@ def _check_states(connection: Connection, messages: Sequence[Any], now: datetime
             findings.add("messages and attempts that disagree on accepted", f"message {row.id}")
         if (row.state == "sending") != ("" in outcomes):
             findings.add("messages and attempts that disagree on sending", f"message {row.id}")
+        if row.chunk_id is not None and row.chunk_id not in chunks:
+            findings.add("messages in a chunk that is not there", f"message {row.id}")
+            continue
         if row.state == "sending" and (row.chunk_id is None or chunks[row.chunk_id].owner_id is None):
             findings.add("messages in hand without an owner", f"message {row.id}")
         if row.state == "planned" and row.chunk_id is None and row.not_before is None:

@@ -226,7 +226,7 @@ def stop(database: Database, name: str, *, clock: Clock, actor: str) -> State:
         connection.execute(
             update(Enrollment)
             .where(col(Enrollment.campaign_id) == state.id, col(Enrollment.state) == "active")
-            .values(state="stopped", reason="campaign_stopped", next_step=None, next_due_at=None)
+            .values(state="stopped", reason="campaign_stopped", next_due_at=None)  # `next_step` says how far they came
         )
         connection.execute(
             update(Chunk)

@@ -53,7 +53,7 @@ def explain(connection: Connection, state: State, contact_id: int) -> list[Line]
         lines += [
             Line(message.due_at, f"{message.step_key}: {message.state}", _detail(message)) for message in messages
         ]
-        if row.next_step is not None:
+        if row.state == "active" and row.next_step is not None:
             when = row.next_due_at or row.caused_at
             lines.append(Line(when, f"{row.next_step}: not due yet", "" if row.next_due_at else "being scheduled"))
         elif row.state == "stopped":
