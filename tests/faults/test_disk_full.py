@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from sqlalchemy import Engine, event
 from evergreet.database import parse_url
 from tests.faults.orders import ORDERS, finishes, shop, states
 from tests.faults.sink import Sink
-from tests.faults.stores import SqliteStore
+from tests.faults.stores import PostgresStore, SqliteStore
 from tests.faults.typed import Type, Typing
 
 
@@ -151,9 +152,41 @@ def test_a_small_disk_under_sqlite(
     filler = fill(small_disk, room)
     for _ in range(3):
         ran = type_in("run", "thank-you")
-        print(ran)
         assert ran.code == 0 or "The disk of the database" in ran.sentence
     filler.unlink()
     found = finishes(url, type_in, sink)
-    print(found)
+    assert not any("poison" in state for state in found)
+
+
+@pytest.fixture
+def small_postgres(small_disk: Path, postgres_only: PostgresStore) -> Iterator[str]:
+    """A database on the small disk."""
+    row = postgres_only.server.execute("SHOW data_directory").fetchone()
+    assert row is not None
+    data = Path(str(row[0]))
+    if not data.exists():
+        pytest.skip("the PostgreSQL server is on another machine")
+    owner = data.stat()
+    for folder in small_disk.parents:
+        if folder.stat().st_uid == os.getuid() and str(folder) != "/":
+            folder.chmod(folder.stat().st_mode | 0o011)  # the server's user must get through
+    os.chown(small_disk, owner.st_uid, owner.st_gid)
+    name = f"small_{uuid.uuid4().hex[:8]}"
+    postgres_only.tablespace(name, small_disk)
+    url = postgres_only.copy(tablespace=name)
+    yield url
+    postgres_only.drop(url)
+    postgres_only.drop_tablespace(name)
+
+
+def test_a_small_disk_under_postgresql(small_disk: Path, small_postgres: str, typing: Typing, sink: Sink) -> None:
+    type_in = typing(small_postgres)
+    shop(small_postgres, type_in)
+    failures = 0
+    for room in (0, 64 << 10):
+        filler = fill(small_disk, room)
+        failures += every_minute(type_in)
+        filler.unlink()
+    assert failures
+    found = finishes(small_postgres, type_in, sink)
     assert not any("poison" in state for state in found)
