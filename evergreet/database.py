@@ -12,11 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
@@ -195,27 +191,36 @@ def exclusive(connection: Connection, name: str) -> None:
         )
 
 
-def _alembic(database: Database) -> Config:
+def _migrations() -> Path:
     import models.migrations  # noqa: PLC0415 - found by import, wherever it is installed
 
-    config = Config()
-    config.set_main_option("script_location", str(Path(models.migrations.__file__).parent))
-    config.attributes["engine"] = database.engine
-    return config
+    return Path(str(models.migrations.__file__)).parent
 
 
 def upgrade(database: Database) -> None:
     """Bring the schema to the newest revision; two at once wait for each other."""
+    from alembic import command  # noqa: PLC0415 - costs as much as all of SQLAlchemy, and reading needs none of it
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(_migrations()))
+    config.attributes["engine"] = database.engine
     with told(database):
-        command.upgrade(_alembic(database), "head")
+        command.upgrade(config, "head")
+
+
+def known_revisions() -> list[str]:
+    """Return the revisions this program brings along, oldest first: a migration's file begins with its number."""
+    return sorted(path.name.partition("_")[0] for path in (_migrations() / "versions").glob("[0-9]*_*.py"))
 
 
 def schema_revisions(database: Database) -> tuple[str | None, str]:
     """Return the revision of the database (None: no schema) and the one this program knows."""
-    head = ScriptDirectory.from_config(_alembic(database)).get_current_head()
     with database.read() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    return current, str(head)
+        current = None
+        if inspect(connection).has_table("alembic_version"):
+            current = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    return current, known_revisions()[-1]
 
 
 def check_schema(database: Database) -> None:
@@ -223,13 +228,10 @@ def check_schema(database: Database) -> None:
     current, head = schema_revisions(database)
     if current is None:
         raise SchemaError("The database has no Evergreet tables yet: run `evergreet db upgrade`.")
-    if current != head:
-        script = ScriptDirectory.from_config(_alembic(database))
-        known = {revision.revision for revision in script.walk_revisions()}
-        if current in known:
-            raise SchemaError(
-                f"The database is at revision {current}, this program needs {head}: run `evergreet db upgrade`."
-            )
+    if current == head:
+        return
+    if current in known_revisions():
         raise SchemaError(
-            f"The database is at revision {current}, which this program does not know: upgrade Evergreet."
+            f"The database is at revision {current}, this program needs {head}: run `evergreet db upgrade`."
         )
+    raise SchemaError(f"The database is at revision {current}, which this program does not know: upgrade Evergreet.")

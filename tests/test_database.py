@@ -1,17 +1,21 @@
 """The schema, the order of ingestion, and what the store refuses."""
 
 import threading
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, insert, select, text
 from sqlmodel import col
 
+import models.migrations
 from evergreet.database import (
     Database,
     check_schema,
     ingest_position,
+    known_revisions,
     parse_url,
     settled_position,
     upgrade,
@@ -24,6 +28,13 @@ from tests.conftest import NOW
 def test_autogenerate_finds_no_difference_between_tables_and_migrations(database: Database) -> None:
     with database.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
+
+
+def test_migrations_are_numbered_in_the_order_in_which_they_follow_each_other() -> None:
+    """`check_schema` goes by the names of the files, so that reading commands need not load Alembic."""
+    script = ScriptDirectory(str(Path(str(models.migrations.__file__)).parent))
+    assert known_revisions() == [revision.revision for revision in script.walk_revisions()][::-1]
+    assert known_revisions()[-1] == script.get_current_head()
 
 
 def test_upgrading_twice_changes_nothing(database: Database) -> None:
