@@ -9,6 +9,7 @@ How each kind is run (a block of any other kind fails the test that runs the doc
 - `python`: as a file of its own, `block_N.py`, by the Python of this environment.
 - `dotenv`: as the `.env` of the working folder; the engine's settings must accept it, and it stays in force.
 - `sql`: by SQLite on the database that the blocks before it filled; each statement must be accepted.
+- `postgresql`: by PostgreSQL, outside a transaction, on a fresh database with the schema.
 """
 
 import os
@@ -16,11 +17,14 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sqlalchemy import create_engine
+
+from evergreet.database import parse_url
 from evergreet.demo.shop import make_shop
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,8 +68,9 @@ def blocks(document: Path) -> Iterator[Block]:
 class Workplace:
     """A folder in which the blocks of one document are run, one after the other."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, postgres: Callable[[], str]) -> None:
         self.folder = folder
+        self._postgres = postgres
         self._tools = folder / "tools"
         self._tools.mkdir(parents=True)
         (self._tools / "make").write_text(
@@ -90,6 +95,8 @@ class Workplace:
                 self._process([sys.executable, "-c", "from evergreet.settings import settings; settings()"], block)
             case "sql":
                 self._sql(block)
+            case "postgresql":
+                run_on_postgres(self._postgres(), block.text)
             case other:
                 raise AssertionError(
                     f"line {block.line}: nothing runs a block of kind {other!r}; see tests/documents.py"
@@ -114,6 +121,16 @@ class Workplace:
         with sqlite3.connect(self.folder / DATABASE) as connection:
             for statement in filter(str.strip, block.text.split(";")):
                 connection.execute(statement).fetchall()
+
+
+def run_on_postgres(url: str, statement: str) -> None:
+    """Run a statement as `psql` would, outside a transaction."""
+    engine = create_engine(parse_url(url), isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+    finally:
+        engine.dispose()
 
 
 def make(targets: list[str]) -> int:

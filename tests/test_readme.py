@@ -5,8 +5,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
-from tests.documents import MAKE, ROOT, Block, Workplace, blocks
+from evergreet.database import Database, ingest_position, settled_position
+from models import CampaignRow
+from tests.conftest import NOW
+from tests.documents import MAKE, ROOT, Block, Workplace, blocks, run_on_postgres
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/quickstart.md", "docs/operations.md", "docs/reliability.md")
 PROMISE = (
@@ -17,23 +21,23 @@ PROMISE = (
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 @pytest.mark.timeout(600)
-def test_every_code_block_runs(name: str, tmp_path: Path) -> None:
+def test_every_code_block_runs(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     found = list(blocks(ROOT / name))
     fences = re.findall(r"^ *```", (ROOT / name).read_text("utf-8"), re.MULTILINE)
     assert len(fences) == 2 * len(found), "a fence is not closed"
-    workplace = Workplace(tmp_path)
+    workplace = Workplace(tmp_path, lambda: str(request.getfixturevalue("fresh_postgres_url")))
     for block in found:
         workplace.run(block)
 
 
 def test_a_block_that_nothing_runs_fails(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="nothing runs a block of kind 'yaml'"):
-        Workplace(tmp_path).run(Block(1, "yaml", "a: 1\n"))
+        Workplace(tmp_path, str).run(Block(1, "yaml", "a: 1\n"))
 
 
 def test_a_block_that_goes_wrong_fails(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="ended with 3"):
-        Workplace(tmp_path).run(Block(1, "bash", "exit 3\ntrue\n"))
+        Workplace(tmp_path, str).run(Block(1, "bash", "exit 3\ntrue\n"))
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/reliability.md"])
@@ -57,3 +61,18 @@ def test_the_stand_ins_for_make_cover_its_targets() -> None:
         recipe = subprocess.check_output(["make", "-n", "-o", ".venv/.installed", target], cwd=ROOT, text=True)
         assert f"-m {module}" in recipe
         assert module in " ".join(MAKE[target])
+
+
+def test_used_up_transaction_ids_let_a_restored_dump_go_on(fresh_postgres_url: str) -> None:
+    """The statement of docs/operations.md, on cursors that lie ahead of the server."""
+    (block,) = [block for block in blocks(ROOT / "docs" / "operations.md") if block.kind == "postgresql"]
+    database = Database(fresh_postgres_url)
+    with database.write() as connection:
+        ahead = ingest_position(connection) + 500
+        connection.execute(
+            insert(CampaignRow).values(name="restored", state="live", scanned_to=ahead, created_at=NOW, state_reason="")
+        )
+    run_on_postgres(fresh_postgres_url, block.text)
+    with database.read() as connection:
+        assert ahead < settled_position(connection) < ahead + 400
+    database.close()
