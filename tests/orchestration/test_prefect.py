@@ -105,11 +105,9 @@ def test_a_tick_runs_what_is_due_and_moves_stages(shop: Shop) -> None:
     assert page.startswith("# 2 campaigns had something due")
     assert "| thank-you | thank-you: 2 enrolled, 2 planned, 2 accepted |" in page
 
-    completed(shop.run("dispatch"))  # looks at the moves between stages, which cause nothing new
+    following = completed(shop.run("dispatch"))  # the moves between stages are looked at; they cause nothing new
+    assert "retired-note" not in {run.name.partition(" ")[0] for run in shop.parts_of(following.id)}
     assert len(shop.arrived(addresses)) == len(addresses)
-    idle = completed(shop.run("dispatch"))
-    assert [run.name.partition(" ")[0] for run in shop.parts_of(idle.id)] == ["stages"], "nothing due, nothing run"
-    assert "dispatch" not in shop.pages(idle.id)
 
 
 def test_a_killed_run_is_finished_by_the_next_tick(shop: Shop) -> None:
@@ -201,7 +199,7 @@ def test_a_limit_of_the_connectors_name_paces_all_runs(shop: Shop) -> None:
 
 
 def test_a_failing_run_names_its_cause_in_one_line(shop: Shop) -> None:
-    addresses = shop.orders(1)
+    shop.orders(1)
     with limit(shop, slots=10, per_second=0.0):
         run = shop.run("thank-you")
         tick = shop.run("dispatch")
@@ -217,9 +215,6 @@ def test_a_failing_run_names_its_cause_in_one_line(shop: Shop) -> None:
     assert tick.state.is_failed()
     assert "thank-you: The Prefect limit 'smtp'" in str(tick.state.message)
     assert "\n" not in str(tick.state.message)
-
-    completed(shop.run("dispatch"))
-    assert shop.arrived(addresses) == addresses, "once mended, the next tick does it"
 
 
 def test_a_mail_server_that_refuses_us_fails_the_run(shop: Shop) -> None:
