@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from prefect import State
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments.flow_runs import arun_deployment
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
+from prefect.states import Cancelled
 from pydantic import ValidationError
 
 from evergreet.campaign import Options
@@ -89,6 +91,10 @@ async def _run(
         return
     turn = options.model_copy(update={"max_seconds": min(max(seconds, 1), options.max_seconds or CAMPAIGN_SECONDS)})
     state = await run(options=turn, return_state=True)
+    if state.is_cancelling():
+        await _conclude_cancelled(state)
+        tick.outcomes[name] = "cancelled in Prefect, so the campaign is paused"
+        return
     if not state.is_completed():
         tick.failures[name] = cause_of(state)
         return
@@ -96,6 +102,13 @@ async def _run(
     tick.outcomes[name] = summary(report)
     if report.more and deployment is not None:
         tick.outcomes[name] += f"; {await _hand_over(name, deployment)}"
+
+
+async def _conclude_cancelled(state: State[Any]) -> None:
+    """Say that a part of the tick is cancelled: a worker does that only for runs with a process of their own."""
+    async with get_client() as client:
+        if run := state.state_details.flow_run_id:
+            await client.set_flow_run_state(run, Cancelled(message="What was in hand is settled."), force=True)
 
 
 def _flow_of(

@@ -173,6 +173,27 @@ def test_a_cancelled_run_stops_and_pauses_the_campaign(shop: Shop) -> None:
     assert shop.arrived(addresses) == sorted(addresses)
 
 
+def test_a_campaign_can_be_cancelled_as_a_part_of_a_tick(shop: Shop) -> None:
+    addresses = shop.orders(12)
+    with held(shop):
+        tick = shop.start("dispatch")
+        in_hand(shop, addresses)
+        [part] = [run for run in shop.parts_of(tick) if run.name.startswith("thank-you")]
+        shop.cancel(part.id)
+        until(lambda: shop.state("thank-you").state == "paused", "the campaign is paused")
+    completed(shop.ended(tick))
+    cancelled = shop.flow_run(part.id).state
+    assert cancelled is not None
+    assert cancelled.is_cancelled()
+    assert "cancelled in Prefect" in str(shop.pages(tick)["dispatch"].data)
+    assert len(shop.arrived(addresses)) < len(addresses)
+    assert shop.deployment("thank-you").paused
+
+    shop.pause("thank-you", paused=False)
+    completed(shop.run("dispatch"))
+    assert shop.arrived(addresses) == sorted(addresses)
+
+
 def test_what_is_too_much_for_a_turn_goes_on_in_the_campaigns_own_deployment(shop: Shop) -> None:
     known = shop.runs_of("thank-you")
     addresses = shop.orders(24)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
 
-from tests.orchestration.conftest import environment, unscheduled
+from tests.orchestration.conftest import PROJECT, environment
 from tests.orchestration.shop import until
 
 pytestmark = [pytest.mark.prefect_server, pytest.mark.timeout(300)]
@@ -23,7 +25,7 @@ pytestmark = [pytest.mark.prefect_server, pytest.mark.timeout(300)]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder; the home of the server in it is used by all tests, so that it is made only once."""
     folder = tmp_path_factory.mktemp("project")
-    unscheduled(folder)
+    shutil.copy(PROJECT / "prefect.yaml", folder)
     return folder
 
 
@@ -61,6 +63,9 @@ def test_it_comes_up_and_leaves_nothing_running(folder: Path, how: signal.Signal
         assert "Prefect" in httpx.get(f"{address}/", trust_env=False, follow_redirects=True).text
         assert len(processes) >= 3, "itself, a server and a worker"
         assert (folder / ".evergreet" / "evergreet.db").exists()
+        # Prefect's scheduler fails, in its background and for itself alone, with SQLAlchemy 2.1.
+        with SyncPrefectClient(api=f"{address}/api") as client:
+            until(lambda: [run for run in client.read_flow_runs() if run.auto_scheduled], "runs are scheduled")
         os.kill(up, how)
         until(lambda: ended(processes), "everything has ended")
     if how is not signal.SIGKILL:  # then nobody is left to say it
