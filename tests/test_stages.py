@@ -16,7 +16,7 @@ from sqlalchemy import insert, select, update
 
 from evergreet.clock import FrozenClock
 from evergreet.conditions import attribute, did, in_stage_for
-from evergreet.database import Database, ingest_position
+from evergreet.database import Database, exclusive, ingest_position
 from evergreet.durations import days
 from evergreet.errors import DefinitionError
 from evergreet.lifecycle import Lifecycle, Rule, Stage, lifecycle
@@ -24,6 +24,7 @@ from evergreet.moves import CONTACT, set_stage
 from evergreet.stages import CURSOR, StageReport, evaluate_stages
 from models import Contact, Event, Table
 from tests.conftest import NOW
+from tests.faults.crossing import side_by_side, wait_until_blocked
 
 EVENT, TRANSITION = Table.metadata.tables["event"], Table.metadata.tables["transition"]
 EXPERIENCE = lifecycle("experience")
@@ -271,6 +272,24 @@ def test_an_event_corrected_before_it_was_read_counts_once_as_it_is_now(shop: Sh
         assert connection.execute(caused_by).scalars().all() == [0]
 
 
+def test_a_corrected_event_at_the_very_beginning_of_the_stage_is_not_counted_again(visits: Shop) -> None:
+    ann = visits.contact()
+    [warmed, *_] = visits.events(ann, *(("visit", ago(days=day)) for day in (9, 8, 7)))
+    visits.evaluate()
+    visits.correct(warmed, properties={"page": "other"})
+    visits.evaluate()
+    assert visits.path(ann) == ["new", "warm"]
+
+
+def test_late_events_are_looked_at_after_those_in_order(visits: Shop) -> None:
+    ann = visits.contact()
+    visits.events(ann, *(("visit", ago(days=day)) for day in (9, 8, 7)))
+    visits.evaluate()
+    visits.events(ann, ("visit", ago(days=20)), ("call", ago(days=5)))
+    visits.evaluate()
+    assert visits.moves(ann)[-1] == ("warm", "hot", ago(days=5), "rule")  # at the call, not as of now
+
+
 def test_a_change_of_the_contacts_own_data_lets_the_rules_be_asked_again(visits: Shop) -> None:
     ann, ben = visits.contact(), visits.contact(attributes={"plan": "gold"})
     visits.events(ann, ("login", ago(days=9)), ("pay", ago(days=5)))
@@ -380,16 +399,55 @@ def test_two_evaluations_at_once_move_each_contact_once(shop: Shop) -> None:
     assert {tuple(shop.path(one)) for one in people} == {("awareness", "engagement", "evaluation", "purchase")}
 
 
+def test_an_evaluation_waits_until_another_has_committed(fresh_postgres_url: str, clock: FrozenClock) -> None:
+    """PostgreSQL only: SQLite has one writer at a time."""
+    shop = Shop(Database(fresh_postgres_url), clock)
+    ann = shop.contact()
+    about_to = threading.Event()
+
+    def work() -> StageReport:
+        about_to.set()
+        return shop.evaluate()
+
+    with side_by_side() as start:
+        with shop.database.write() as other:
+            exclusive(other, "stages")
+            late = start(work)
+            wait_until_blocked(shop.database, about_to)
+            other.execute(insert(Event).values(
+                contact_id=ann, name="order_placed", occurred_at=ago(days=1), source="test", source_id="o",
+                ingested_at=NOW, position=ingest_position(other),
+            ))  # fmt: skip
+        assert late.result(60).entered == {"awareness": 1, "purchase": 1}  # it read what the other had stored
+    shop.database.close()
+
+
+def test_time_moves_nobody_before_their_stage_has_begun(visits: Shop) -> None:
+    ann = visits.contact()
+    visits.rules = Lifecycle(
+        "plans", VISITS.stages, (Rule("hot", when=attribute("plan") == "gold"), Rule("warm", on=("visit",)))
+    )
+    visits.evaluate()
+    with visits.database.write() as connection:
+        set_stage(connection, visits.rules, {ann: "warm"}, cause="crm", at=NOW + timedelta(days=1), now=NOW)
+        connection.execute(update(CONTACT).values(attributes={"plan": "gold"}))
+    assert visits.evaluate().moved == 0
+    visits.clock.advance(timedelta(days=1))
+    assert visits.evaluate().entered == {"hot": 1}
+
+
 def test_erased_contacts_do_not_move(shop: Shop) -> None:
     gone, known = shop.contact(erased_at=NOW), shop.contact()
-    shop.events(known, ("order_placed", ago(days=20)))
+    shop.events(known, ("order_placed", ago(days=9)))
     shop.evaluate()
     with shop.database.write() as connection:
         connection.execute(update(CONTACT).values(erased_at=NOW))
-    shop.events(known, ("order_placed", ago(days=1)), ("order_delivered", ago(hours=1)))
+    shop.events(known, ("order_delivered", ago(days=1)))
+    assert shop.evaluate().moved == 0
     shop.clock.advance(timedelta(days=50))
     assert shop.evaluate().moved == 0
     assert shop.path(gone) == []
+    assert shop.path(known) == ["awareness", "purchase"]
 
 
 def test_a_file_or_a_crm_sets_the_stage(shop: Shop) -> None:
