@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -125,5 +125,37 @@ def happened(database: Database, name: str, people: Sequence[str]) -> None:
                     "source_id": f"{name}-{contact}", "properties": {"order_id": f"o{contact}"}, "position": position,
                 }
                 for contact in contacts
+            ],
+        )  # fmt: skip
+
+
+def shoppers(database: Database, count: int, event_name: str = "order_placed") -> None:
+    """Store contacts s0@…, s1@… who have just ordered, with all that any template asks for."""
+    now = datetime.now(UTC)
+    with database.write() as connection:
+        position = ingest_position(connection)
+        people = [
+            {
+                "source": "test", "source_id": f"s{number}", "email": f"s{number}@example.org",
+                "address": f"s{number}@example.org", "attributes": {"first_name": f"S{number}", "city": "Bristol"},
+                "created_at": now, "changed_at": now, "position": position,
+            }
+            for number in range(count)
+        ]  # fmt: skip
+        connection.execute(insert(Contact), people)
+        ids = connection.execute(select(col(Contact.id)).order_by(col(Contact.id))).scalars().all()
+        connection.execute(
+            insert(Consent),
+            [{"contact_id": one, "topic": "news", "granted": True, "at": now, "source": "test"} for one in ids],
+        )
+        connection.execute(
+            insert(Event),
+            [
+                {
+                    "contact_id": contact, "name": event_name, "occurred_at": now, "ingested_at": now, "source": "test",
+                    "source_id": f"o{contact}", "position": position,
+                    "properties": {"order_id": f"o{contact}", "amount": 20, "currency": "EUR"},
+                }
+                for contact in ids
             ],
         )  # fmt: skip

@@ -86,6 +86,11 @@ class Sink:
         """How many mails were taken under each key."""
         return Counter(mail.key for mail in self.mails)
 
+    def holding(self, recipient: str) -> threading.Event:
+        """Do not answer when this recipient's mail has come, until the event is set."""
+        self.hold[recipient] = threading.Event()
+        return self.hold[recipient]
+
     def forget(self) -> None:
         """Begin new books."""
         self.mails.clear()

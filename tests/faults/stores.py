@@ -6,11 +6,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import LiteralString, Protocol
 
 import psycopg
 
 from evergreet.database import Database, parse_url
+from evergreet.ownership import ADVISORY_CLASS
 from tests.faults.sink import until
 
 
@@ -89,9 +90,29 @@ class PostgresStore:
 
     def sessions(self, url: str) -> int:
         """Count who is connected."""
-        row = self.server.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s", [parse_url(url).database]
-        ).fetchone()
+        return self._count("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", parse_url(url).database)
+
+    def ownerless(self, url: str) -> None:
+        """Wait until no session owns anything; others of the same process may live on."""
+        held = (
+            "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
+            "WHERE locktype = 'advisory' AND classid = %s AND datname = %s"
+        )
+        until(
+            lambda: self._count(held, ADVISORY_CLASS, parse_url(url).database) == 0,
+            "the server to end the sessions of the owners",
+        )
+
+    def end_owners(self, url: str) -> int:
+        """End the sessions of all workers; return how many there were."""
+        owners = (
+            "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
+            "WHERE locktype = 'advisory' AND classid = %s AND datname = %s"
+        )
+        return len(self.server.execute(owners, [ADVISORY_CLASS, parse_url(url).database]).fetchall())
+
+    def _count(self, query: LiteralString, *values: object) -> int:
+        row = self.server.execute(query, values).fetchone()
         assert row is not None
         return int(str(row[0]))
 

@@ -160,7 +160,9 @@ MUTATIONS = {
     "since when a stretch counts": (
         other("stretch", "since = (SELECT max(at) FROM stretch)", HERE), "enrollments outside every scanned stretch",
     ),
-    "how many a stretch enrolled": (other("stretch", "enrolled = enrolled + 1", HERE), "enrollments that stretches counted otherwise"),
+    "how many a stretch enrolled": (
+        other("stretch", "enrolled = enrolled + 1", HERE), "enrollments that stretches counted otherwise",
+    ),
     "when a message was due": (
         other("message", "due_at = (SELECT max(due_at) FROM message)", ACCEPTED),
         "messages with another due time than their step",
