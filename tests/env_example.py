@@ -42,11 +42,7 @@ def settings_classes() -> Iterator[type[BaseSettings]]:
 
     for module in pkgutil.walk_packages(connectors.__path__, "connectors."):
         for found in vars(importlib.import_module(module.name)).values():
-            if (
-                isinstance(found, type)
-                and issubclass(found, BaseSettings)
-                and found.__module__ == module.name
-            ):
+            if isinstance(found, type) and issubclass(found, BaseSettings) and found.__module__ == module.name:
                 yield found
 
 

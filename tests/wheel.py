@@ -109,9 +109,7 @@ def _tool(name: str) -> str:
 
 def _run(command: list[str], folder: Path) -> None:
     """Run a command with no settings of ours around it; show what it said only when it failed."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("EVERGREET_", "PYTHON"))
-    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("EVERGREET_", "PYTHON"))}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
     )

@@ -19,7 +19,7 @@ from evergreet.campaigns import count_by_state, launch, required, template_loade
 from evergreet.clock import DatabaseClock
 from evergreet.commands.opening import open_database
 from evergreet.commands.printing import balance_table
-from evergreet.database import Database
+from evergreet.database import Database, upgrade
 from evergreet.demo.gallery import write_gallery
 from evergreet.demo.narration import Narrator, Step
 from evergreet.demo.shop import Shop, make_shop
@@ -50,7 +50,8 @@ def tell(folder: Path, console: Console) -> Report:
     folder = folder.resolve()
     _choose_settings(folder)
     narrator = Narrator(console)
-    with temporary_server() as answered, open_database() as database:
+    with temporary_server() as answered, open_database(checked=False) as database:
+        upgrade(database)
         shop = _shop(narrator, folder / "data")
         _import(narrator, database, shop)
         rules = _evaluate(narrator, database)
