@@ -50,6 +50,7 @@ MOVE = Table(
     Column("cause", String(20)),
     Column("cause_event_id", Id),
     prefixes=["TEMPORARY"],
+    postgresql_on_commit="DELETE ROWS",  # autovacuum does not see temporary tables
 )
 """The moves at hand, at most one per contact. `ordinal` is how far the contact's events were looked at."""
 

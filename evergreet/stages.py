@@ -24,13 +24,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
-    Integer,
     Select,
-    String,
-    Table,
     and_,
     case,
     delete,
@@ -41,9 +37,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    text,
     true,
-    union,
     union_all,
     update,
 )
@@ -54,34 +48,16 @@ from evergreet.conditions import AnyOf, did
 from evergreet.contracts import Reporter
 from evergreet.database import Database, exclusive, settled_position
 from evergreet.lifecycle import Lifecycle, Rule
-from evergreet.moves import CONTACT, MOVE, TEMPORARY, Moves
+from evergreet.moves import CONTACT, MOVE, Moves
+from evergreet.stage_news import EVENT, TOUCHED, WORK, Stretch, gather_contacts, gather_work
 from models import Cursor, Instant
 from models import Table as Models
-from models.base import Id
 
-EVENT = Models.metadata.tables["event"]
 CURSOR = Models.metadata.tables["cursor"]
-
-TOUCHED = Table("stage_contact", TEMPORARY, Column("contact_id", Id, primary_key=True), prefixes=["TEMPORARY"])
-"""The contacts that a transaction looks at."""
-
-WORK = Table(
-    "stage_event",
-    TEMPORARY,
-    Column("contact_id", Id, primary_key=True),
-    Column("ordinal", Integer, primary_key=True),
-    Column("again", Integer, nullable=False),
-    Column("name", String(100)),
-    Column("moment", Instant(), nullable=False),
-    Column("event_id", Id),
-    Column("cause_id", Id),
-    prefixes=["TEMPORARY"],
-)
-"""What the rules are asked about, per contact in this order: first its new events, then (`again`) as of now."""
 
 READ, UNTIL, CONTACTS, AHEAD = "stages", "stages:until", "stages:contacts", "stages:ahead"
 """Cursors: positions below it were read · the end of the stretch at hand and its now · the contacts of it that
-are done, by id · the time of the latest event of the future."""
+are done, by id · the time of the next event of the future."""
 
 ROWS_PER_CONTACT = 20
 """A stretch of at most `batch` times as many rows is handled in one transaction."""
@@ -100,18 +76,6 @@ class StageReport:
         """Count the moves of one transaction."""
         self.entered = dict(Counter(self.entered) + moves.entered)
         self.moved += moves.moved
-
-
-@dataclass(frozen=True)
-class _Stretch:
-    """The positions low ≤ p < high, as of now; `ids` bounds the contacts (exclusive, inclusive)."""
-
-    low: int
-    high: int
-    now: datetime
-    previous: datetime | None
-    came_due: bool
-    ids: tuple[int, int] | None = None
 
 
 def evaluate_stages(
@@ -140,12 +104,13 @@ def _read_on(connection: Connection, lifecycle: Lifecycle, clock: Clock, batch: 
     cursors = {row.name: row for row in connection.execute(select(CURSOR).where(CURSOR.c.name.like("stages%")))}
     low, previous = (cursors[READ].position, cursors[READ].at) if READ in cursors else (0, None)
     until, ahead = cursors.get(UNTIL), cursors.get(AHEAD)
-    stretch = _Stretch(
+    now = until.at if until else clock.now(connection)
+    stretch = Stretch(
         low=low,
         high=until.position if until else settled_position(connection),
-        now=until.at if until else clock.now(connection),
+        now=now,
         previous=previous,
-        came_due=ahead is not None and previous is not None and ahead.at > previous,
+        came_due=ahead is not None and ahead.at <= now,
     )
     if until is None and _is_short(connection, stretch, batch * ROWS_PER_CONTACT):
         _evaluate(connection, lifecycle, stretch, report)
@@ -161,7 +126,7 @@ def _read_on(connection: Connection, lifecycle: Lifecycle, clock: Clock, batch: 
     return False
 
 
-def _is_short(connection: Connection, stretch: _Stretch, limit: int) -> bool:
+def _is_short(connection: Connection, stretch: Stretch, limit: int) -> bool:
     rows = union_all(
         *(
             select(literal(1))
@@ -175,17 +140,22 @@ def _is_short(connection: Connection, stretch: _Stretch, limit: int) -> bool:
     return connection.execute(select(func.count()).select_from(rows.subquery())).scalar_one() < limit
 
 
-def _close(connection: Connection, stretch: _Stretch, report: StageReport) -> bool:
-    """Advance the cursor, and remember up to when there are events of the future."""
-    future = select(func.max(EVENT.c.occurred_at)).where(
-        EVENT.c.position >= stretch.low, EVENT.c.position < stretch.high, EVENT.c.occurred_at > stretch.now
+def _close(connection: Connection, stretch: Stretch, report: StageReport) -> bool:
+    """Advance the cursor, and remember when the next event of the future comes due."""
+    future = select(func.min(EVENT.c.occurred_at)).where(
+        EVENT.c.position < stretch.high, EVENT.c.occurred_at > stretch.now
     )
-    latest = connection.execute(future).scalar_one()
-    if latest is not None:
-        known = connection.execute(select(CURSOR.c.at).where(CURSOR.c.name == AHEAD)).scalar()
-        _store(connection, AHEAD, stretch.high, max(latest, known) if known else latest)
+    if not stretch.came_due:  # what was known before is still to come: only the new ones are to be looked through
+        future = future.where(EVENT.c.position >= stretch.low)
+    known = connection.execute(select(CURSOR.c.at).where(CURSOR.c.name == AHEAD, CURSOR.c.at > stretch.now)).scalar()
+    found = [at for at in (known, connection.execute(future).scalar_one()) if at is not None]
+    finished = [UNTIL, CONTACTS]
+    if found:
+        _store(connection, AHEAD, stretch.high, min(found))
+    else:
+        finished.append(AHEAD)
     _store(connection, READ, stretch.high, stretch.now)
-    connection.execute(delete(CURSOR).where(CURSOR.c.name.in_([UNTIL, CONTACTS])))
+    connection.execute(delete(CURSOR).where(CURSOR.c.name.in_(finished)))
     report.cursor = stretch.high
     return True
 
@@ -196,15 +166,15 @@ def _store(connection: Connection, name: str, position: int, at: datetime) -> No
         connection.execute(insert(Cursor).values(name=name, position=position, at=at))
 
 
-def _evaluate(connection: Connection, lifecycle: Lifecycle, stretch: _Stretch, report: StageReport) -> None:
+def _evaluate(connection: Connection, lifecycle: Lifecycle, stretch: Stretch, report: StageReport) -> None:
     moves = Moves(connection, stretch.now)
     moves.clear(TOUCHED, WORK)
-    _gather_contacts(connection, lifecycle, stretch)
+    gather_contacts(connection, lifecycle, stretch)
     _lock_touched(moves)
     report.evaluated += connection.execute(select(func.count()).select_from(TOUCHED)).scalar_one()
     _begin(connection, lifecycle, stretch)
     moves.apply()
-    _gather_work(connection, lifecycle, stretch)
+    gather_work(connection, lifecycle, stretch)
     _follow(connection, lifecycle, moves)
     report.add(moves)
 
@@ -215,29 +185,7 @@ def _lock_touched(moves: Moves) -> None:
     moves.connection.execute(delete(TOUCHED).where(erased.correlate(TOUCHED)))
 
 
-def _gather_contacts(connection: Connection, lifecycle: Lifecycle, stretch: _Stretch) -> None:
-    """Find the contacts without a stage, with events in the stretch, or whose own data changed."""
-    names = _event_names(lifecycle.event_rules)
-    found = [
-        select(CONTACT.c.id).where(
-            CONTACT.c.stage.is_(None), CONTACT.c.erased_at.is_(None), _in_range(CONTACT.c.id, stretch)
-        ),
-        select(EVENT.c.contact_id).where(
-            EVENT.c.contact_id.is_not(None), EVENT.c.name.in_(names),
-            _in_range(EVENT.c.contact_id, stretch), _is_new(EVENT, stretch),
-        ),
-    ]  # fmt: skip
-    if any(rule.asks_contact for rule in lifecycle.event_rules):
-        found.append(
-            select(CONTACT.c.id).where(
-                CONTACT.c.position >= stretch.low, CONTACT.c.position < stretch.high,
-                _in_range(CONTACT.c.id, stretch),
-            )
-        )  # fmt: skip
-    connection.execute(insert(TOUCHED).from_select(["contact_id"], union(*found)))
-
-
-def _begin(connection: Connection, lifecycle: Lifecycle, stretch: _Stretch) -> None:
+def _begin(connection: Connection, lifecycle: Lifecycle, stretch: Stretch) -> None:
     """Let contacts without a stage begin in the first one, at their earliest event."""
     event = EVENT.alias()
     earliest = (
@@ -257,103 +205,6 @@ def _begin(connection: Connection, lifecycle: Lifecycle, stretch: _Stretch) -> N
         .where(CONTACT.c.stage.is_(None))
     )
     connection.execute(insert(MOVE).from_select(["contact_id", "to_stage", "at", "cause"], begun))
-
-
-def _gather_work(connection: Connection, lifecycle: Lifecycle, stretch: _Stretch) -> None:
-    """Put down, per contact and in order, what the rules are to be asked about."""
-    rules = lifecycle.event_rules
-    mentioned = _event_names(rules)
-    triggers = sorted({name for rule in rules for name in rule.on})
-    original = EVENT.alias("original")
-    plain = _row(EVENT, EVENT.c.id, true(), stretch).where(EVENT.c.revision == 0, _is_new(EVENT, stretch))
-    fresh = original.c.position >= stretch.low
-    if stretch.came_due:
-        fresh = or_(fresh, EVENT.c.occurred_at > stretch.previous)
-    corrected = (
-        _row(EVENT, original.c.id, fresh, stretch)
-        .join(original, and_(original.c.source == EVENT.c.source, original.c.source_id == EVENT.c.source_id))
-        .where(EVENT.c.revision > 0, original.c.revision == 0, _is_new_correction(original, stretch))
-    )
-    rows = [
-        row.where(
-            _in_range(EVENT.c.contact_id, stretch),
-            EVENT.c.superseded.is_(False),
-            EVENT.c.name.in_(mentioned),
-            EVENT.c.occurred_at <= stretch.now,
-        )
-        for row in (plain, corrected)
-    ]
-    if any(rule.asks_contact for rule in rules):
-        now = literal(stretch.now, Instant())
-        changed = select(
-            CONTACT.c.id.label("contact_id"), null().label("event_id"), null().label("cause_id"),
-            null().label("name"), now.label("occurred_at"), literal(1).label("again"),
-        ).join(TOUCHED, TOUCHED.c.contact_id == CONTACT.c.id)  # fmt: skip
-        rows.append(changed.where(CONTACT.c.position >= stretch.low, CONTACT.c.position < stretch.high))
-    row = union_all(*rows).subquery()
-    ordinal = func.row_number().over(
-        partition_by=row.c.contact_id, order_by=[row.c.again, row.c.occurred_at, row.c.event_id]
-    )
-    moment = case((row.c.again == 0, row.c.occurred_at), else_=literal(stretch.now, Instant()))
-    work = select(row.c.contact_id, ordinal, row.c.again, row.c.name, moment, row.c.event_id, row.c.cause_id).where(
-        or_(row.c.again == 1, row.c.name.in_(triggers))
-    )
-    connection.execute(insert(WORK).from_select([column.name for column in WORK.columns], work))
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("ANALYZE stage_event"))
-
-
-def _row(event: Table, cause: ColumnElement[Any], fresh: ColumnElement[bool], stretch: _Stretch) -> Select[Any]:
-    """One row of work: again (as of now) unless the event is new and not older than the stage."""
-    in_order = and_(fresh, event.c.occurred_at >= CONTACT.c.stage_since)
-    return (
-        select(
-            event.c.contact_id, event.c.id.label("event_id"), cause.label("cause_id"),
-            event.c.name, event.c.occurred_at, case((in_order, 0), else_=1).label("again"),
-        )
-        .join(TOUCHED, TOUCHED.c.contact_id == event.c.contact_id)
-        .join(CONTACT, CONTACT.c.id == TOUCHED.c.contact_id)
-    )  # fmt: skip
-
-
-def _is_new(event: Any, stretch: _Stretch) -> ColumnElement[bool]:
-    position = _position(event, stretch)
-    new = and_(position >= stretch.low, position < stretch.high)
-    return or_(new, _came_due(event, stretch)) if stretch.came_due else new
-
-
-def _position(event: Any, stretch: _Stretch) -> ColumnElement[int]:
-    # In a long stretch nearly every position is new: a sum hides the index, so that the contact's own is used.
-    position: ColumnElement[int] = event.c.position
-    return position if stretch.ids is None else position + 0
-
-
-def _came_due(event: Any, stretch: _Stretch) -> ColumnElement[bool]:
-    # Read before, when its time had not come.
-    return and_(
-        event.c.position < stretch.low,
-        event.c.occurred_at > stretch.previous,
-        event.c.occurred_at <= stretch.now,
-    )
-
-
-def _is_new_correction(original: Any, stretch: _Stretch) -> ColumnElement[bool]:
-    """The newest row of a correction counts where it, or the original it replaced already, is in the stretch."""
-    position = _position(EVENT, stretch)
-    replaced = original.c.position + 0  # found by its source id
-    either = or_(position < stretch.high, replaced >= stretch.low)
-    new = and_(position >= stretch.low, replaced < stretch.high, either)
-    return or_(new, _came_due(EVENT, stretch)) if stretch.came_due else new
-
-
-def _in_range(contact_id: ColumnElement[int], stretch: _Stretch) -> ColumnElement[bool]:
-    if stretch.ids is None:
-        return true()
-    return and_(contact_id > stretch.ids[0], contact_id <= stretch.ids[1])
-
-
-def _event_names(rules: Sequence[Rule]) -> list[str]:
-    return sorted({name for rule in rules for name in rule.event_names})
 
 
 def _follow(connection: Connection, lifecycle: Lifecycle, moves: Moves) -> None:

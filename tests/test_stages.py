@@ -339,6 +339,7 @@ def test_a_customer_who_is_gone_for_half_a_year_goes_back(shop: Shop) -> None:
 def test_an_event_of_the_future_moves_when_its_time_has_come(shop: Shop) -> None:
     ann = shop.contact()
     shop.events(ann, ("login", ago(days=1)), ("order_placed", NOW + timedelta(hours=1)))
+    shop.events(ann, ("order_delivered", NOW + timedelta(hours=3)))
     shop.evaluate()
     assert shop.path(ann) == ["awareness"]
     shop.clock.advance(timedelta(minutes=59))
@@ -347,7 +348,23 @@ def test_an_event_of_the_future_moves_when_its_time_has_come(shop: Shop) -> None
     shop.clock.advance(timedelta(minutes=1))
     shop.evaluate()
     assert shop.moves(ann)[-1] == ("awareness", "purchase", NOW + timedelta(hours=1), "rule")
-    shop.clock.advance(timedelta(minutes=1))
+    shop.events(ann, ("review_submitted", NOW + timedelta(hours=4)))
+    shop.clock.advance(timedelta(minutes=119))
+    assert shop.evaluate().moved == 0
+    shop.clock.advance(timedelta(hours=2))
+    shop.evaluate()
+    assert shop.moves(ann)[-2:] == [
+        ("purchase", "experience", NOW + timedelta(hours=3), "rule"),
+        ("experience", "bonding", NOW + timedelta(hours=4), "rule"),
+    ]
+    assert shop.evaluate().moved == 0
+
+
+def test_a_lifecycle_without_rules_lets_contacts_begin_and_stay(shop: Shop) -> None:
+    shop.rules = Lifecycle("still", (Stage("here", "Here"),), ())
+    ann = shop.contact()
+    shop.events(ann, ("order_placed", ago(days=2)))
+    assert shop.evaluate().entered == {"here": 1}
     assert shop.evaluate().moved == 0
 
 
