@@ -21,7 +21,7 @@ from evergreet.commands.opening import open_database
 from evergreet.errors import ConfigurationError, EvergreetError
 from evergreet.orchestration.artifacts import count, leave_page, mapping_table, one_line
 from evergreet.orchestration.deployments import mirror, under_way
-from evergreet.orchestration.runs import RunFailed, cause_of, summary
+from evergreet.orchestration.runs import RunFailed, cause_of, failing_in_one_line, summary
 from evergreet.orchestration.stored import stored_flow
 from evergreet.registry import CampaignModule, find_campaigns
 from evergreet.settings import settings
@@ -58,6 +58,12 @@ async def dispatch_due() -> Tick:
     seconds; what is left goes on in a run of its own deployment.
     """
     tick = Tick()
+    async with failing_in_one_line("dispatch"):
+        await _dispatch(tick)
+    return tick
+
+
+async def _dispatch(tick: Tick) -> None:
     began = elapsed_clock()
     with open_database() as database:
         with database.read() as connection:
@@ -66,7 +72,7 @@ async def dispatch_due() -> Tick:
         with database.read() as connection:
             due = due_campaigns(connection, DatabaseClock().now(connection))
     if not due:
-        return tick
+        return
     written = find_campaigns(settings().campaigns)
     for name in due:
         left = TICK_SECONDS - (elapsed_clock() - began)
@@ -74,7 +80,6 @@ async def dispatch_due() -> Tick:
     failed = {name: f"**failed**: {cause}" for name, cause in tick.failures.items()}
     page = mapping_table(("campaign", "this tick"), tick.outcomes | failed)
     await leave_page("dispatch", f"# {count(len(due), 'campaign')} had something due\n\n{page}\n")
-    return tick
 
 
 async def _run(

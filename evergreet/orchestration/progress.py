@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+from prefect.logging import get_run_logger
 
 SECONDS = 2.0
 """How often the progress artifact is brought up to date: each update is a request to the Prefect server."""
@@ -41,10 +42,13 @@ class Progress:
         shown = None
         while True:
             await asyncio.sleep(SECONDS)
-            await look()
-            if self._latest != shown:
-                shown = self._latest
-                await aupdate_progress_artifact(artifact, self._percent(), description=self._words("working"))
+            try:
+                await look()
+                if self._latest != shown:
+                    shown = self._latest
+                    await aupdate_progress_artifact(artifact, self._percent(), description=self._words("working"))
+            except Exception as error:  # sending does not depend on what is shown; the next round may succeed
+                get_run_logger().warning("Prefect did not answer: %s", error)
 
     def _percent(self) -> float:
         _, done, total = self._latest or ("", 0, None)

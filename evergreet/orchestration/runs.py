@@ -100,9 +100,9 @@ async def _run(campaign: Campaign, options: Options, load: campaigns.LoadTemplat
             work = partial(engine.run, campaign, options, budget=budget)
             report = await work_in_thread(work, engine.request_stop, look)
         with database.read() as connection:
-            state = campaigns.required(connection, campaign.name)
+            state = campaigns.state_of(connection, campaign.name)  # none after the rehearsal of a new campaign
     # Pausing is what a person wanted; a live campaign that halts, or one that the engine paused, is a fault.
-    faulty = report.halted is not None and (state.state == "live" or state.by == "engine")
+    faulty = report.halted and state is not None and (state.state == "live" or state.by == "engine")
     return report, one_line(f"halted: {report.halted}") if faulty else None
 
 

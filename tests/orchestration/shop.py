@@ -40,7 +40,7 @@ from tests.story import Story
 CANARIES = {"database": "canary-of-the-database", "smtp": "canary-of-the-mail-server", "key": "canary-of-the-links"}
 """Secrets that must not show up anywhere."""
 
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:

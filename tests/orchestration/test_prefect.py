@@ -252,6 +252,14 @@ def test_a_mail_server_that_refuses_us_fails_the_run(shop: Shop) -> None:
     assert shop.arrived(addresses) == []
 
 
+def test_a_rehearsal_counts_and_sends_nothing(shop: Shop) -> None:
+    addresses = shop.orders(2)
+    run = completed(shop.run("thank-you", {"options": {"dry_run": True}}))
+    assert "A rehearsal: nothing was stored or sent" in str(shop.pages(run.id)["thank-you"].data)
+    assert shop.messages(addresses) == {}
+    assert shop.arrived(addresses) == []
+
+
 def test_reconcile_leaves_what_it_cannot_resolve_in_sight(shop: Shop) -> None:
     run = completed(shop.run("reconcile"))
     assert "still unknown" in shop.log(run.id)
