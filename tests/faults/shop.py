@@ -45,6 +45,10 @@ HELLO = Campaign(
         Email("follow-up", template="note", after=days(1), unless=attribute("quiet") == "yes"),
     ),
 )
+NEWS = Campaign(name="news", topic="news", trigger=event("order_placed"), steps=(Email("welcome", template="note"),))
+QUIET = (("quiet_from", time(22)), ("quiet_until", time(8)))
+"""Settings under which nobody is disturbed at night."""
+
 LATER = timedelta(days=1, hours=8)
 """Quiet hours and pauses are over then, and the second step is due."""
 
@@ -62,6 +66,7 @@ class Place:
     port: int
     threads: int = 1
     window: int = 4
+    timeout: float = 20
     changes: tuple[tuple[str, Any], ...] = ()
 
     @cached_property
@@ -69,13 +74,13 @@ class Place:
         """The engine's settings."""
         values: dict[str, Any] = {
             "secret_keys": ("a key of tests",), "threads": self.threads, "window": self.window,
-            "quiet_from": time(22), "quiet_until": time(8), **dict(self.changes),
+            **dict(self.changes),
         }  # fmt: skip
         return Settings(**values)
 
     def smtp(self) -> Smtp:
         """The real connector."""
-        return Smtp(SmtpSettings(host="127.0.0.1", port=self.port, security="none", timeout=20))
+        return Smtp(SmtpSettings(host="127.0.0.1", port=self.port, security="none", timeout=self.timeout))
 
 
 def person(

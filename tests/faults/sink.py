@@ -38,14 +38,17 @@ class Mail:
 class Sink:
     """Books a mail before it answers, as a server does that has queued it.
 
-    By recipient: `refuse` is answered to every RCPT, `refuse_next` to the next ones, `before_dot` counts
-    connections to lose while the content comes in, `lose_answer` those to lose after the mail is booked, `hold`
-    what to wait for before the answer to the final dot.
+    By recipient: `refuse` is answered to every RCPT, `refuse_next` to the next ones, `silent` gets no answer to it
+    ever. `lose_at_data`, `lose_in_content` and `lose_answer` count connections to lose: where the content is asked
+    for, while it comes in, and after it is booked. `hold` is what to wait for before the answer to the final dot;
+    `on_arrival` is called when a mail is booked.
     """
 
     refuse: dict[str, str] = field(default_factory=dict)
     refuse_next: dict[str, list[str]] = field(default_factory=dict)
-    before_dot: Counter[str] = field(default_factory=Counter)
+    silent: set[str] = field(default_factory=set)
+    lose_at_data: Counter[str] = field(default_factory=Counter)
+    lose_in_content: Counter[str] = field(default_factory=Counter)
     lose_answer: Counter[str] = field(default_factory=Counter)
     hold: dict[str, threading.Event] = field(default_factory=dict)
     on_arrival: Callable[[str], None] | None = None
@@ -130,8 +133,12 @@ class Sink:
             elif word == b"RCPT":
                 found = _ADDRESS.search(line.decode())
                 recipient = found[1] if found else ""
+                if recipient in self.silent:
+                    self._over.wait()
                 answer = self._at_recipient(recipient)
             elif word == b"DATA":
+                if self._once(self.lose_at_data, recipient):
+                    return
                 opened.sendall(b"354 go on\r\n")
                 if not self._take(opened, lines, recipient):
                     return
@@ -150,7 +157,7 @@ class Sink:
 
     def _take(self, opened: socket.socket, lines: BinaryIO, recipient: str) -> bool:
         """Read a content and book it; return whether the connection goes on."""
-        if self._once(self.before_dot, recipient):
+        if self._once(self.lose_in_content, recipient):
             lines.readline()
             return False
         content = b""
