@@ -20,7 +20,7 @@ from models import Consent, Contact, Transition
 CONTENT = ("email", "address", "phone", "locale", "timezone", "attributes", "created_at")
 """The columns that make a contact's content, and its `content_hash`."""
 
-Found: TypeAlias = Row[*tuple[Any, ...]]
+Found: TypeAlias = Row[Any]
 
 
 @dataclass(slots=True)

@@ -101,7 +101,7 @@ def test_suppressions_take_a_default_scope(evergreet: Evergreet, tmp_path: Path)
     assert evergreet.json("suppressions", file, *options)["stored"] == 1
     with Database("sqlite:///.evergreet/evergreet.db").read() as connection:
         found = connection.exec_driver_sql("SELECT address, scope, reason, source FROM suppression").all()
-    assert found == [("ann@example.com", "marketing", "complaint", "old")]
+    assert list(map(tuple, found)) == [("ann@example.com", "marketing", "complaint", "old")]
 
 
 def test_a_mapping_file_says_it_all_and_the_command_line_goes_before_it(evergreet: Evergreet, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_mapping_file_says_it_all_and_the_command_line_goes_before_it(evergree
             "SELECT source, json_type(properties, '$.amount'), json_extract(properties, '$.shop'), count(*) "
             "FROM event GROUP BY 1, 2, 3 ORDER BY 1"
         ).all()
-    assert found == [("other", "integer", "berlin", 20), ("shop", "text", "berlin", 20)]
+    assert list(map(tuple, found)) == [("other", "integer", "berlin", 20), ("shop", "text", "berlin", 20)]
 
 
 @pytest.mark.parametrize(
