@@ -109,7 +109,9 @@ class PostgresStore:
             "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
             "WHERE locktype = 'advisory' AND classid = %s AND datname = %s"
         )
-        return len(self.server.execute(owners, [ADVISORY_CLASS, parse_url(url).database]).fetchall())
+        ended = len(self.server.execute(owners, [ADVISORY_CLASS, parse_url(url).database]).fetchall())
+        self.ownerless(url)
+        return ended
 
     def _count(self, query: LiteralString, *values: object) -> int:
         row = self.server.execute(query, values).fetchone()
