@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.context import ForkServerContext, ForkServerProcess
-from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+import psutil
 from sqlalchemy.engine.default import DefaultDialect
 
 from evergreet.errors import EvergreetError
@@ -37,7 +37,7 @@ _PASSED_OVER = {"write", "writing", "transaction", "_ask"}
 
 @dataclass
 class Boundaries:
-    """Counts the boundaries that a process passes, and kills it at one of them: by number, or the first of a label."""
+    """Counts the boundaries that a process passes, and kills it at one of them: by number, or the first of a name."""
 
     kill_at: int | str | None = None
     kill_when: When = "before"
@@ -52,7 +52,7 @@ class Boundaries:
         with _one_at_a_time:
             number = len(self.labels)
             self.labels.append(label)
-        here = self.kill_at in (number, label)
+        here = label.endswith(self.kill_at) if isinstance(self.kill_at, str) else number == self.kill_at
         if here and self.kill_when == "before":
             self._die(label)
         yield
@@ -118,13 +118,9 @@ class Child:
         """Send a signal to this process alone."""
         os.kill(self.pid, number)
 
-    @property
-    def running(self) -> bool:
-        return self.process.is_alive()
-
     def stopped(self) -> bool:
         """Whether SIGSTOP has reached it."""
-        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        return bool(psutil.Process(self.pid).status() == psutil.STATUS_STOPPED)
 
     def hear(self) -> Any:
         """Wait for the next word; None when the process has ended."""

@@ -134,7 +134,7 @@ def happened(database: Database, name: str, people: Sequence[str]) -> None:
         )  # fmt: skip
 
 
-def shoppers(database: Database, count: int, event_name: str = "order_placed") -> None:
+def shoppers(database: Database, count: int) -> None:
     """Store contacts s0@…, s1@… who have just ordered, with all that any template asks for."""
     now = datetime.now(UTC)
     with database.write() as connection:
@@ -157,8 +157,8 @@ def shoppers(database: Database, count: int, event_name: str = "order_placed") -
             insert(Event),
             [
                 {
-                    "contact_id": contact, "name": event_name, "occurred_at": now, "ingested_at": now, "source": "test",
-                    "source_id": f"o{contact}", "position": position,
+                    "contact_id": contact, "name": "order_placed", "occurred_at": now, "ingested_at": now,
+                    "source": "test", "source_id": f"o{contact}", "position": position,
                     "properties": {"order_id": f"o{contact}", "amount": 20, "currency": "EUR"},
                 }
                 for contact in ids
