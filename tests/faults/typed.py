@@ -1,5 +1,6 @@
 """Commands as a person types them, with what is printed and the exit code; nothing between them and `main`."""
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,10 +21,11 @@ class Answer:
 
     @property
     def sentence(self) -> str:
-        """What a command that failed says: one line on standard error, and no traceback."""
+        """What a command that failed says: one line on standard error after its progress, and no traceback."""
         assert self.code == 1, (self.code, self.out, self.err)
         assert "Traceback" not in self.err
-        (line,) = self.err.strip().splitlines()
+        *progress, line = self.err.strip().splitlines()
+        assert all(re.fullmatch(r"(enrolled|planned|sent) \d+( of \d+)?", said) for said in progress), self.err
         return line
 
 
