@@ -14,7 +14,7 @@ from evergreet.campaign import CAMPAIGN, Campaign, Options, Purpose
 from evergreet.clock import Clock
 from evergreet.database import Database, exclusive, settled_position
 from evergreet.errors import EvergreetError
-from evergreet.store import insert_ignore
+from evergreet.store import insert_ignore, words
 from evergreet.template_sources import TemplateSource, load_template
 from models import (
     AuditLog,
@@ -313,7 +313,7 @@ def _something_due(row: Any, definition: dict[str, Any], now: datetime) -> Colum
         exists().where(
             col(Message.campaign_id) == row.id,
             col(Message.chunk_id).is_(None),
-            col(Message.state).in_(("planned", "deferred")),
+            col(Message.state).in_(words("planned", "deferred")),
             col(Message.not_before) <= moment,
         ),
         exists().where(col(Chunk.campaign_id) == row.id, col(Chunk.state) == "open"),

@@ -1,15 +1,16 @@
 """Work through one claimed chunk: render, intent, hand over, settle, with a few hand-overs side by side."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from evergreet.clock import elapsed_clock
 from evergreet.composing import Composer, Letter
 from evergreet.contracts import Accepted, EmailMessage, EmailSender, Outcome, RateLimiter
-from evergreet.errors import ConnectorError, EvergreetError, Misconfigured, Permanent, Retryable
+from evergreet.errors import EvergreetError, Misconfigured, Permanent, Retryable
 from evergreet.gates import Rules
 from evergreet.ledger import ClaimedChunk, NotLive, Settled, settle, take_in_hand, write_intent
 from evergreet.settings import Settings
@@ -97,12 +98,16 @@ class Delivery:
                 rendered[letter.id] = self.composer.compose(letter, now)
             except EvergreetError as error:
                 failures[letter.id] = f"template: {error}"
-        self.limiter.acquire(len(rendered))
+            except Exception as error:  # whatever it is, it is about this message: the others go on
+                failures[letter.id] = f"template: {type(error).__name__}: {error}"
+        self._ask_limiter(len(rendered))
+        if self.misconfigured is not None:  # settled while the limiter let us wait
+            return
         intended_at = elapsed_clock()
         try:
             intent = write_intent(
                 self.worker, self.chunk, self.rules,
-                {letter.id: letter.changed_at for letter in letters if letter.id in rendered},
+                {letter.id: letter.changed_at for letter in letters},
                 [letter.contact_id for letter in letters], failures, self.run_id, self.sender.name,
             )  # fmt: skip
         except NotLive:
@@ -128,16 +133,33 @@ class Delivery:
             return [_doubt(f"{self.sender.name} answered {len(outcomes)} outcomes")] * len(window.batch)
         return [
             outcome
-            if isinstance(outcome, Accepted | ConnectorError)
+            if isinstance(outcome, Accepted | Retryable | Permanent | Misconfigured)
             else _doubt(f"{self.sender.name} answered a {type(outcome).__name__}")
             for outcome in outcomes
         ]
 
     def _land(self) -> None:
         """Settle what has come back, waiting for at least one window."""
+        while not (landed := self._wait_for(self.flying)):
+            pass
+        self._settle(landed)
+
+    def _ask_limiter(self, count: int) -> None:
+        """Wait for permission to send, which may take minutes; what comes back meanwhile is settled at once."""
+        asked = self.pool.submit(self.limiter.acquire, count)
+        while not asked.done():
+            self._settle(self._wait_for({asked, *self.flying}) - {asked})
+        asked.result()
+
+    def _wait_for(self, futures: Iterable[Future[Any]]) -> set[Future[Any]]:
+        """Return which have come back, at the latest before this worker's silence would end it (then none)."""
         patience = min(PING_SECONDS, self.settings.owner_silence_seconds / 3)
-        while not (landed := wait(self.flying, timeout=patience, return_when=FIRST_COMPLETED).done):
+        done = wait(futures, timeout=patience, return_when=FIRST_COMPLETED).done
+        if not done:
             self.worker.ping()
+        return done
+
+    def _settle(self, landed: Iterable[Future[list[Outcome]]]) -> None:
         for future in landed:
             window = self.flying.pop(future)
             outcomes = dict(zip(window.ids, future.result(), strict=True))

@@ -7,13 +7,12 @@ reporter come in as arguments.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
-from sqlalchemy.exc import DBAPIError
 from sqlmodel import col
 
 from evergreet.balance import Balance, Report, balance_of
@@ -22,7 +21,7 @@ from evergreet.campaigns import LoadTemplate, State, Version, hold_off, register
 from evergreet.clock import Clock, DatabaseClock
 from evergreet.composing import Composer, read_letters
 from evergreet.contracts import EmailSender, RateLimiter, Reporter
-from evergreet.database import Database, check_schema
+from evergreet.database import Database, check_schema, exclusive
 from evergreet.delivery import Delivery
 from evergreet.enrollment import enroll, schedule
 from evergreet.gates import Rules, Skip, decide_window
@@ -195,11 +194,10 @@ class _CampaignRun:
             self._enroll()
             self._plan()
             more = self._deliver()
-        except Exception as error:
+        except Exception:
             with suppress(Exception):  # the store may be what failed; the error itself goes on
                 self._close_run("crashed")
-                if isinstance(error, DBAPIError):
-                    self.worker.acquit()
+                self.worker.acquit()
             raise
         self._close_run("halted" if self.misconfigured else "stopped" if more else "completed")
         with self.worker.transaction() as connection:
@@ -215,7 +213,6 @@ class _CampaignRun:
         with self.worker.transaction() as connection:
             hold_off(connection, self.state.name)  # else a planner may say it is done up to a moment after ours
             enrolled = enroll(connection, self.state, self.version, engine.clock.now(connection))
-            self.versions = _versions(connection, self.state.id)
         self.enrolled, self.excluded = enrolled.active, enrolled.excluded
         engine.reporter.progress("enrolled", self.enrolled, None)
 
@@ -224,6 +221,8 @@ class _CampaignRun:
         engine = self.engine
         while not self.over():
             with self.worker.transaction() as connection:
+                exclusive(connection, f"plan:{self.state.name}")  # before anything is read: others plan and enroll too
+                self._learn_versions(connection)
                 if schedule(connection, self.versions, self.state.id, engine.settings.default_timezone):
                     continue
                 now = engine.clock.now(connection)
@@ -234,6 +233,10 @@ class _CampaignRun:
                 engine.reporter.progress("planned", self.planned, None)
             if planned + again == 0:
                 return
+
+    def _learn_versions(self, connection: Connection) -> None:
+        """Read the versions that are not known yet: another process may enroll on a newer one at any time."""
+        self.versions |= _versions(connection, self.state.id, known=self.versions)
 
     def _deliver(self) -> bool:
         """Claim chunks and work through them; return whether work is left."""
@@ -300,10 +303,14 @@ class _CampaignRun:
             )  # fmt: skip
 
 
-def _versions(connection: Connection, campaign_id: int) -> dict[int, Version]:
+def _versions(connection: Connection, campaign_id: int, known: Collection[int] = ()) -> dict[int, Version]:
     return {
         row.id: Version.read(row)
-        for row in connection.execute(select(CampaignVersion).where(col(CampaignVersion.campaign_id) == campaign_id))
+        for row in connection.execute(
+            select(CampaignVersion).where(
+                col(CampaignVersion.campaign_id) == campaign_id, col(CampaignVersion.id).not_in(list(known))
+            )
+        )
     }
 
 

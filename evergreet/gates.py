@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, false, func, literal, literal_column, select, true
+from sqlalchemy import ColumnElement, Connection, false, func, literal, select, true
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
@@ -19,13 +19,12 @@ from evergreet.audience import Scope, compile_condition
 from evergreet.campaign import MARKETING, Campaign, Email
 from evergreet.schedule import quiet_until, zone_of
 from evergreet.settings import Settings
+from evergreet.store import words
 from evergreet.tokens import Tokens
 from models import Consent, Contact, Enrollment, Instant, Message, Suppression
 
-OCCUPIED: tuple[ColumnElement[str], ...] = tuple(
-    literal_column(f"'{state}'") for state in ("sending", "accepted", "unknown")
-)
-"""States in which a message may have reached its reader; literals, so that partial indexes serve."""
+OCCUPIED = words("sending", "accepted", "unknown")
+"""States in which a message may have reached its reader."""
 
 
 @dataclass(frozen=True, slots=True)

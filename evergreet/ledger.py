@@ -18,13 +18,16 @@ from sqlmodel import col
 from evergreet.campaigns import State, halt, required
 from evergreet.contracts import Accepted, Outcome
 from evergreet.errors import Misconfigured, OwnershipLost, Permanent, Retryable
-from evergreet.gates import Decision, Defer, Go, Rules, Skip, Stale, decide_window
+from evergreet.gates import OCCUPIED, Decision, Defer, Go, Rules, Skip, Stale, decide_window
 from evergreet.settings import Settings
 from evergreet.store import insert_ignore
 from evergreet.worker import Worker
 from models import Attempt, CampaignRow, Chunk, Contact, Instant, Message, Suppression
 
 REASON_LENGTH = 500
+PROVIDER_ID_LENGTH = 998
+LONGEST_PAUSE = timedelta(days=30)
+"""Whatever a provider asks for; a step is too late by then anyway."""
 INTENT_TRIES = 10
 """How often a window is decided anew because another worker has just sent to the same address."""
 
@@ -97,7 +100,7 @@ def _reached(connection: Connection, campaign_id: int, chunk: int, now: datetime
     sent = connection.execute(
         select(func.count()).where(
             col(Message.campaign_id) == campaign_id,
-            col(Message.state).in_(("sending", "accepted", "unknown")),
+            col(Message.state).in_(OCCUPIED),
             col(Message.sent_at) > now - timedelta(days=1),
         )
     ).scalar_one()
@@ -176,8 +179,8 @@ def write_intent(
 ) -> Intent:
     """Decide a window under the locks of its contacts and write `sending` with the attempt number, durably.
 
-    `changed` maps message ids to the state of the contact that was rendered; `failures` are messages that
-    could not be rendered, with the reason.
+    `changed` maps message ids to the state of the contact that was rendered; `failures` are those of them that
+    could not be rendered, with the reason: it counts only where every gate lets the message through.
     """
     window = (worker, chunk, rules, changed, contacts, failures, run_id, provider)
     for _ in range(INTENT_TRIES - 1):
@@ -208,14 +211,19 @@ def _write_intent(
         )
         now = worker.clock.now(connection)
         intent = Intent()
-        decisions = decide_window(connection, rules, list(changed), changed, now) if changed else {}
-        _write_failures(connection, chunk, failures, now, intent)
+        rendered = [message for message in changed if message not in failures]
+        decisions = decide_window(connection, rules, rendered, changed, now) if rendered else {}
+        if failures:
+            verdicts = decide_window(connection, rules, list(failures), changed, now)
+            ours = {message: failures[message] for message, verdict in verdicts.items() if isinstance(verdict, Go)}
+            _write_failures(connection, chunk, ours, now, intent)
+            decisions |= {message: verdict for message, verdict in verdicts.items() if message not in ours}
         _write_decisions(connection, chunk, decisions, now, intent)
         go = [message for message, decision in decisions.items() if isinstance(decision, Go)]
         if go:
             _write_sending(connection, worker, chunk, go, run_id, provider, now)
             numbers = select(col(Message.id), col(Message.attempts)).where(col(Message.id).in_(go))
-            intent.go = dict(connection.execute(numbers).all())
+            intent.go = dict(connection.execute(numbers).tuples().all())
         return intent
 
 
@@ -226,7 +234,7 @@ def _write_failures(
         found = connection.execute(
             update(Message)
             .where(col(Message.id) == message, col(Message.state) == "planned", col(Message.chunk_id) == chunk.id)
-            .values(state="failed", reason=reason[:REASON_LENGTH], chunk_id=None, changed_at=now)
+            .values(state="failed", reason=_storable(reason, REASON_LENGTH), chunk_id=None, changed_at=now)
         ).rowcount
         _expect(found, 1, "Writing a rendering error")
         intent.counts["failed"] += 1
@@ -320,15 +328,16 @@ def settle(
             if isinstance(outcome, Permanent) and outcome.address_invalid:
                 invalid.append(message)
             messages.append(
-                {"row": message, "attempt": attempts[message], "to": state, "why": reason[:REASON_LENGTH],
-                 "again": again, "name": provider_id}
+                {"row": message, "attempt": attempts[message], "to": state,
+                 "why": _storable(reason, REASON_LENGTH), "again": again,
+                 "name": None if provider_id is None else _storable(provider_id, PROVIDER_ID_LENGTH)}
             )  # fmt: skip
             tries.append(
                 {
                     "row": message,
                     "attempt": attempts[message],
                     "result": result,
-                    "why": detail[:REASON_LENGTH],
+                    "why": _storable(detail, REASON_LENGTH),
                 }
             )
         _suppress_bounced(connection, invalid, now)
@@ -369,14 +378,20 @@ def _judge(
         return "accepted", "accepted", "", None, outcome.provider_id
     if isinstance(outcome, Permanent):
         return "failed", "failed", outcome.reason or "refused", None, None
-    if isinstance(outcome, Retryable) and outcome.accepted == "maybe":
+    if isinstance(outcome, Retryable) and outcome.accepted != "no":
         return "unknown", "unknown", outcome.reason or "no answer", None, None
     pause = timedelta(seconds=min(settings.retry_seconds * 2 ** min(attempt - 1, 20), settings.retry_max_seconds))
     if isinstance(outcome, Retryable):
         if attempt > settings.retries:
             return "failed", "returned", f"gave up after {attempt} attempts: {outcome.reason}", None, None
-        pause = max(pause, outcome.retry_after or timedelta(0))
+        pause = min(max(pause, outcome.retry_after or timedelta(0)), LONGEST_PAUSE)
     return "planned", "returned", outcome.reason, now + pause, None
+
+
+def _storable(told: str, length: int) -> str:
+    """What a provider said, as far as either store takes it: what was accepted must not fail for its wording."""
+    kept = told.encode("utf-8", "replace").decode().replace("\x00", "")[:length]
+    return kept or ("(unreadable)" if told else "")
 
 
 def _suppress_bounced(connection: Connection, messages: list[int], now: datetime) -> None:

@@ -9,7 +9,7 @@ from evergreet.audience import shift
 from evergreet.campaign import TRANSACTIONAL, Step
 from evergreet.campaigns import State, Version, required
 from evergreet.database import exclusive
-from evergreet.store import insert_select_ignore
+from evergreet.store import insert_select_ignore, words
 from models import CampaignRow, Chunk, Enrollment, Instant, Message
 
 MESSAGE_COLUMNS = (
@@ -53,7 +53,8 @@ def plan_chunk(connection: Connection, state: State, versions: dict[int, Version
     state = required(connection, state.name)
     held: ColumnElement[bool] = false()
     if state.held_since is not None and state.held_until is not None:
-        held = col(Enrollment.next_due_at).between(state.held_since, state.held_until)
+        # What was sent in the span may have been due before it: as long before as the step may be late.
+        held = col(Enrollment.next_due_at).between(state.held_since - step.lateness.span, state.held_until)
     rows = (
         select(
             col(Enrollment.id), col(Enrollment.campaign_id), col(Enrollment.version_id), col(Enrollment.contact_id),
@@ -117,7 +118,7 @@ def chunk_waiting(connection: Connection, state: State, versions: dict[int, Vers
     waiting = (
         col(Message.campaign_id) == state.id,
         col(Message.chunk_id).is_(None),
-        col(Message.state).in_(("planned", "deferred")),
+        col(Message.state).in_(words("planned", "deferred")),
         col(Message.not_before) <= now,
     )
     first = connection.execute(
@@ -141,7 +142,7 @@ def chunk_waiting(connection: Connection, state: State, versions: dict[int, Vers
     )
     return connection.execute(
         update(Message)
-        .where(col(Message.id).in_(picked))
+        .where(col(Message.id).in_(picked), *waiting)  # again: somebody may hold them at this moment
         .values(state="planned", reason="", chunk_id=chunk, not_before=None, changed_at=now)
     ).rowcount
 

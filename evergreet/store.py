@@ -3,9 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import ColumnElement, Connection, Select, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import SQLModel
+
+
+def words(*values: str) -> tuple[ColumnElement[str], ...]:
+    """Return texts that stand in the statement itself: bound ones in an IN keep SQLite from its partial indexes."""
+    return tuple(literal_column(f"'{value}'") for value in values)
+
 
 Insert = postgresql.Insert | sqlite.Insert
 
@@ -22,7 +28,7 @@ def insert_ignore(connection: Connection, table: type[SQLModel], rows: Sequence[
 
 
 def insert_select_ignore(
-    connection: Connection, table: type[SQLModel], columns: Sequence[str], query: Select[*tuple[Any, ...]]
+    connection: Connection, table: type[SQLModel], columns: Sequence[str], query: Select[Any]
 ) -> int:
     """Insert what a query yields, passing over what a unique rule knows already; return how many rows are new."""
     statement = insert_into(connection, table).from_select(list(columns), query).on_conflict_do_nothing()

@@ -80,7 +80,7 @@ class Worker:
             connection.execute(text("SELECT 1"))
 
     def acquit(self) -> None:
-        """Say that the message in hand is not to blame for the end of this worker: the store was."""
+        """Say that the message in hand is not to blame for the end of this worker: it ends by an error, alive."""
         with self.transaction() as connection:
             connection.execute(update(Chunk).where(col(Chunk.owner_id) == self.id).values(in_hand=None))
 
@@ -118,7 +118,7 @@ class Worker:
                 .order_by(col(WorkerRow.id))
             ).all()
             newest_of = select(col(WorkerRow.slot), func.max(col(WorkerRow.id))).group_by(col(WorkerRow.slot))
-            newest = dict(connection.execute(newest_of.where(col(WorkerRow.ended_at).is_(None))).all())
+            newest = dict(connection.execute(newest_of.where(col(WorkerRow.ended_at).is_(None))).tuples().all())
         ended = 0
         for row in rows:
             if newest.get(row.slot) != row.id:  # its slot has a newer worker: the process is gone
@@ -130,7 +130,7 @@ class Worker:
                     self.locks.release(row.slot)
         return ended
 
-    def _take_over(self, dead: Row[int, int]) -> int:
+    def _take_over(self, dead: Row[tuple[int, int]]) -> int:
         with self.transaction() as connection:
             now = self.clock.now(connection)
             ended = connection.execute(

@@ -1,18 +1,25 @@
 """The engine on both stores: who gets what, once, and what the ledger says."""
 
+import time
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import update
 from sqlmodel import col
 
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email, Options, event
-from evergreet.campaigns import pause, resume, state_of, stop
+from evergreet.campaigns import launch, pause, register, required, resume, state_of, stop
 from evergreet.conditions import did
+from evergreet.contracts import Accepted, Outcome
 from evergreet.durations import days
-from evergreet.errors import Misconfigured, Permanent, Retryable
+from evergreet.engine import Engine
+from evergreet.enrollment import enroll
+from evergreet.errors import ConnectorError, Misconfigured, Permanent, Retryable
 from evergreet.settings import Settings
+from evergreet.template_sources import TemplateSource
 from models import Contact, Run, Suppression
-from tests.story import THANKS, Story
+from tests.story import THANKS, Story, note
 
 FOLLOW_UP = Campaign(
     name="follow-up",
@@ -282,3 +289,105 @@ def test_a_budget_ends_a_run_at_a_window_and_the_next_one_goes_on(story: Story) 
     assert report.more
     assert story.sender.sent == []
     assert story.run().attempted == {"accepted": 20}
+
+
+@pytest.mark.parametrize("provider_id", ["x" * 2000, "nul \x00 byte", "half a pair \udcff"])
+def test_what_was_accepted_is_accepted_whatever_the_provider_calls_it(story: Story, provider_id: str) -> None:
+    one_order(story, Accepted(provider_id))
+    assert story.states() == {"accepted": 1}
+    assert len(story.messages[0].provider_id) <= 998
+
+
+def test_a_refusal_is_written_however_it_is_worded(story: Story) -> None:
+    one_order(story, Permanent("no \x00 such \udcff user"))
+    assert story.states() == {"failed: no  such ? user": 1}
+
+
+@pytest.mark.parametrize("answer", [ConnectorError("hm"), Retryable("hm", accepted="perhaps")])  # type: ignore[arg-type]
+def test_an_answer_that_does_not_say_it_was_not_accepted_is_a_doubt(story: Story, answer: ConnectorError) -> None:
+    one_order(story, answer)
+    assert [message.state for message in story.messages] == ["unknown"]
+
+
+def test_a_provider_that_asks_for_eternity_does_not_end_the_run(story: Story) -> None:
+    one_order(story, Retryable("later", retry_after=timedelta.max))
+    assert story.states() == {"planned: later": 1}
+
+
+def test_an_error_around_a_message_does_not_make_it_poison(story: Story) -> None:
+    """The limiter's server is away for many ticks: nobody is to blame, and nobody may be missed."""
+
+    class Away:
+        def acquire(self, count: int) -> None:
+            raise ConnectionError("the limiter is away")
+
+    story.launch()
+    story.happened("order_placed", *story.contacts(3))
+    engine = Engine(story.database, story.sender, story.settings, note, clock=story.clock, limiter=Away())
+    for _ in range(5):
+        with pytest.raises(ConnectionError, match="is away"):
+            engine.run(THANKS, Options())
+    story.run()
+    assert story.states() == {"accepted": 3}
+
+
+def test_what_came_back_is_settled_while_the_limiter_lets_the_next_wait(story: Story) -> None:
+    class Slow:
+        asked = 0
+
+        def acquire(self, count: int) -> None:
+            self.asked += 1
+            deadline = time.monotonic() + 30
+            while self.asked == 2 and "accepted" not in story.states():
+                assert time.monotonic() < deadline, "the first message is not settled while the second waits"
+
+    story.launch()
+    story.happened("order_placed", *story.contacts(2))
+    Engine(story.database, story.sender, story.settings, note, clock=story.clock, limiter=Slow()).run(THANKS, Options())
+    assert story.states() == {"accepted": 2}
+
+
+def test_who_would_not_get_it_anyway_is_skipped_although_the_template_fails(story: Story) -> None:
+    wants_city = TemplateSource(
+        name="note", hash="1" * 64, sources={"note/subject.txt": "{{ contact.city }}", "note/body.html": "<p>Hello</p>"}
+    )
+    launch(story.database, THANKS, Options(), lambda *_: wants_city, clock=story.clock, actor="test")
+    story.happened(
+        "order_placed",
+        story.contact("gone", erased_at=story.now), story.contact("mute", address=None), story.contact("ana"),
+    )  # fmt: skip
+    Engine(story.database, story.sender, story.settings, lambda *_: wants_city, clock=story.clock).run(
+        THANKS, Options()
+    )
+    assert [message.state for message in story.messages] == ["skipped", "skipped", "failed"]
+    assert [message.reason for message in story.messages][:2] == ["erased", "no_address"]
+
+
+def test_enrollments_of_a_version_made_meanwhile_are_planned_too(story: Story) -> None:
+    """Another process, with a newer definition, enrolls between this run's enrolling and planning."""
+    newer = replace(THANKS, goal=did("order_placed"))
+
+    class Meanwhile:
+        done = False
+
+        def progress(self, phase: str, done: int, total: int | None) -> None:
+            if phase == "enrolled" and not self.done:
+                self.done = True
+                story.happened("order_placed", story.contact("ben"))
+                with story.database.write() as connection:
+                    version = register(connection, newer, Options(), note, story.now)
+                    enroll(connection, required(connection, "thanks"), version, story.now)
+
+    story.launch()
+    story.happened("order_placed", story.contact("ana"))
+    engine = Engine(story.database, story.sender, story.settings, note, clock=story.clock, reporter=Meanwhile())
+    engine.run(THANKS, Options())
+    assert story.sender.recipients == ["ana@example.org", "ben@example.org"]
+
+
+def one_order(story: Story, answer: Outcome | ConnectorError) -> None:
+    """One order, answered so."""
+    story.launch()
+    story.happened("order_placed", story.contact("ana"))
+    story.sender.answers["ana@example.org"] = answer
+    story.run()

@@ -93,12 +93,12 @@ def test_a_planner_never_says_that_it_is_done_up_to_a_moment_in_which_another_ru
     ana = story.contact("ana")
     story.launch()
     plans, enrolls = Moment(), Moment()
-    real_plan, real_extend, real_schedule = engine.plan_chunk, enrollment._extend, engine.schedule  # type: ignore[attr-defined]
+    real_exclusive, real_extend, real_schedule = engine.exclusive, enrollment._extend, engine.schedule  # type: ignore[attr-defined]
     dying: list[int] = []
 
-    def plan_chunk(*arguments: Any) -> Any:
+    def exclusive(*arguments: Any) -> None:
         plans.pass_by()
-        return real_plan(*arguments)
+        real_exclusive(*arguments)
 
     def extend(*arguments: Any) -> None:
         real_extend(*arguments)
@@ -111,7 +111,7 @@ def test_a_planner_never_says_that_it_is_done_up_to_a_moment_in_which_another_ru
         return real_schedule(*arguments)
 
     with monkeypatch.context() as patched, side_by_side() as begin:
-        patched.setattr(engine, "plan_chunk", plan_chunk)
+        patched.setattr(engine, "exclusive", exclusive)
         patched.setattr(engine, "schedule", schedule)
         planner = begin(story.run)
         plans.wait()
