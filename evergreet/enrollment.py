@@ -22,8 +22,10 @@ from sqlalchemy import (
     literal,
     null,
     select,
+    text,
     update,
 )
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition, shift
@@ -90,10 +92,14 @@ def _extend(connection: Connection, campaign_id: int, reach: Reach, new: int, no
     """Record the stretch; one in which nobody was enrolled grows instead of becoming many."""
     grown = 0
     if new == 0:
+        newest = select(func.max(col(Stretch.low))).where(  # of thousands: the index on `low` finds it
+            col(Stretch.campaign_id) == campaign_id, text("kind <> 'backfill'")
+        )
         grown = connection.execute(
             update(Stretch)
             .where(
-                col(Stretch.campaign_id) == campaign_id, col(Stretch.kind) == "scan", col(Stretch.high) == reach.low,
+                col(Stretch.campaign_id) == campaign_id, col(Stretch.kind) == "scan",
+                col(Stretch.low) == newest.scalar_subquery(), col(Stretch.high) == reach.low,
                 col(Stretch.since) == reach.since, col(Stretch.enrolled) == 0,
             )
             .values(high=reach.high, at=now)
@@ -172,7 +178,7 @@ def _insert(connection: Connection, version: Version, reach: Reach, now: datetim
     return Enrolled(new - excluded, excluded)
 
 
-def _by_event(campaign: Campaign, trigger: EventTrigger, reach: Reach) -> Select[*tuple[Any, ...]]:
+def _by_event(campaign: Campaign, trigger: EventTrigger, reach: Reach) -> Select[Any]:
     """Who met the trigger: contact, occurrence, cause, moment; the first ingested first."""
     return select(
         col(Event.contact_id).label("contact_id"),
@@ -192,19 +198,31 @@ def _by_event(campaign: Campaign, trigger: EventTrigger, reach: Reach) -> Select
     )
 
 
-def _by_stage(campaign: Campaign, trigger: StageTrigger, reach: Reach) -> Select[*tuple[Any, ...]]:
+def _by_stage(campaign: Campaign, trigger: StageTrigger, reach: Reach) -> Select[Any]:
     own = literal("transition:") + cast(col(Transition.id), String)
+    occurrence = _occurrence(campaign)
+    cause = aliased(Event)  # may be a correction, which is an occurrence of the event as it was first told
     return (
         select(
             col(Transition.contact_id).label("contact_id"),
-            case((col(Event.id).is_(None), own), else_=_occurrence(campaign)).label("occurrence"),
+            (
+                occurrence if campaign.re_entry == "once" else case((col(Event.id).is_(None), own), else_=occurrence)
+            ).label("occurrence"),
             col(Transition.cause_event_id).label("cause_event_id"),
             col(Transition.id).label("cause_transition_id"),
             col(Transition.at).label("caused_at"),
             col(Transition.position).label("position"),
             col(Transition.id).label("row_id"),
         )
-        .outerjoin(Event, col(Event.id) == col(Transition.cause_event_id))
+        .outerjoin(cause, col(cause.id) == col(Transition.cause_event_id))
+        .outerjoin(
+            Event,
+            and_(
+                col(Event.source) == col(cause.source),
+                col(Event.source_id) == col(cause.source_id),
+                col(Event.revision) == 0,
+            ),
+        )
         .where(
             col(Transition.position) >= reach.low,
             col(Transition.position) < reach.high,
@@ -235,7 +253,7 @@ def _occurrence(campaign: Campaign) -> ColumnElement[str]:
     return func.substr(whole, 1, OCCURRENCE_LENGTH)
 
 
-def _rows(version: Version, query: Select[*tuple[Any, ...]], now: datetime) -> Select[*tuple[Any, ...]]:
+def _rows(version: Version, query: Select[Any], now: datetime) -> Select[Any]:
     """Turn met triggers into enrollment rows: inside the audience active, outside excluded."""
     met = query.subquery("met")
     contact = Contact.__table__  # type: ignore[attr-defined]
@@ -255,9 +273,7 @@ def _rows(version: Version, query: Select[*tuple[Any, ...]], now: datetime) -> S
     )  # fmt: skip
 
 
-def _spaced(
-    connection: Connection, version: Version, query: Select[*tuple[Any, ...]], span: timedelta, now: datetime
-) -> int:
+def _spaced(connection: Connection, version: Version, query: Select[Any], span: timedelta, now: datetime) -> int:
     """Enroll so that two enrollments of a contact are at least `span` apart, in order of time.
 
     No unique key can say this; it rests on the one enroller per campaign. Each round takes every contact's
@@ -318,12 +334,12 @@ def schedule(connection: Connection, versions: dict[int, Version], campaign_id: 
         step = versions[row.version_id].campaign.step(row.next_step)
         zone = zone_of(row.timezone, default_zone)
         if step is not None:
-            due.append({"row": row.id, "due": due_time(step, row.caused_at, zone), "in_zone": zone.key})
+            due.append({"row": row.id, "of": step.key, "due": due_time(step, row.caused_at, zone), "in_zone": zone.key})
     if due:
         table = Enrollment.__table__  # type: ignore[attr-defined]
         connection.execute(
             table.update()
-            .where(table.c.id == bindparam("row"), table.c.next_due_at.is_(None))
+            .where(table.c.id == bindparam("row"), table.c.next_step == bindparam("of"), table.c.next_due_at.is_(None))
             .values(next_due_at=bindparam("due"), zone=bindparam("in_zone")),
             due,
         )

@@ -3,19 +3,25 @@
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
+from sqlalchemy.event import listen
+from sqlmodel import col
 
-from evergreet.campaign import TRANSACTIONAL, Campaign, Email, Options, event, stage_entered
-from evergreet.campaigns import State, Version, due_campaigns, register, required
+from evergreet.audit import audit
+from evergreet.campaign import TRANSACTIONAL, Campaign, Email, Options, event, local, stage_entered
+from evergreet.campaigns import State, Version, due_campaigns, register, required, version_of
+from evergreet.clock import FrozenClock
 from evergreet.conditions import attribute, did
-from evergreet.database import ingest_position
+from evergreet.database import Database, ingest_position
 from evergreet.durations import days
-from evergreet.enrollment import backfill
+from evergreet.enrollment import backfill, enroll, schedule
 from evergreet.errors import EvergreetError
+from evergreet.schedule import due_time
 from evergreet.settings import Settings
-from models import CampaignRow, Event, Stretch, Transition
+from models import CampaignRow, Enrollment, Event, Stretch, Transition
 from tests.story import THANKS, Story, note
 
 
@@ -32,6 +38,10 @@ def campaign(**words: Any) -> Campaign:
 
 def occurrences(story: Story) -> list[str]:
     return [row.occurrence for row in story.enrollments if row.state != "excluded"]
+
+
+def clean(story: Story) -> bool:
+    return all(one.clean for one in audit(story.database, story.clock))
 
 
 def moved(story: Story, contact: int, stage: str, cause_event: int | None, at: datetime | None = None) -> None:
@@ -273,3 +283,85 @@ def test_a_version_holds_everything_that_old_enrollments_run_from(story: Story) 
     assert version.id == again.id == state.version_id, "what only steers a run is not part of a version"
     assert version.campaign == THANKS
     assert version.templates == {"note": "0" * 64}
+
+
+def test_once_holds_for_moves_that_no_event_caused(story: Story) -> None:
+    vip = campaign(trigger=stage_entered("vip"), re_entry="once")
+    story.launch(vip)
+    ana = story.contact("ana")
+    for _ in range(2):
+        moved(story, ana, "vip", None)
+        story.run(vip)
+        story.clock.advance(timedelta(days=1))
+    assert occurrences(story) == ["once"]
+    assert clean(story)
+
+
+def test_a_move_caused_by_a_correction_is_an_occurrence_of_the_event_as_first_told(story: Story) -> None:
+    either = campaign(trigger=event("order_placed", key="order_id") | stage_entered("buyer"))
+    story.launch(either)
+    ana = story.contact("ana")
+    story.happened("order_placed", ana, order_id="A-1")
+    with story.database.write() as connection:
+        told = connection.execute(select(Event)).one()
+        connection.execute(update(Event).values(superseded=True))
+        correction = connection.execute(
+            insert(Event)
+            .values(
+                contact_id=ana, name="order_placed", occurred_at=told.occurred_at, source=told.source,
+                source_id=told.source_id, revision=1, ingested_at=story.now, position=ingest_position(connection),
+                properties={"order_id": "A-2"},
+            )
+            .returning(col(Event.id))
+        ).scalar_one()  # fmt: skip
+    moved(story, ana, "buyer", correction)
+    story.run(either)
+    assert occurrences(story) == ["order_placed:A-1"]
+    assert clean(story)
+
+
+def test_a_due_time_is_never_written_to_another_step_than_it_was_counted_for(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker plans the step and moves the enrollment on while this one still counts."""
+    steps = tuple(
+        Email(key, template="note", purpose=TRANSACTIONAL, after=days(number), at=local(9))
+        for number, key in enumerate(("first", "second"), start=1)
+    )
+    two = campaign(steps=steps)
+    story.launch(two)
+    story.happened("order_placed", story.contact("ana"))
+    with story.database.write() as connection:
+        state = required(connection, "thanks")
+        assert state.version_id is not None
+        version = version_of(connection, state.version_id)
+        enroll(connection, state, version, story.now)
+
+        def meanwhile(step: Email, caused_at: datetime, zone: ZoneInfo) -> datetime:
+            connection.execute(update(Enrollment).values(next_step="second"))
+            return due_time(step, caused_at, zone)
+
+        monkeypatch.setattr("evergreet.enrollment.due_time", meanwhile)
+        schedule(connection, {version.id: version}, state.id, "UTC")
+    assert [(row.next_step, row.next_due_at) for row in story.enrollments] == [("second", None)]
+
+
+def test_asking_what_is_due_reads_no_table_from_end_to_end(sqlite_url: str, clock: FrozenClock) -> None:
+    database = Database(sqlite_url)
+    story = Story(database, clock)
+    story.launch()
+    story.happened("order_placed", *story.contacts(500))
+    story.run()
+    plans: list[str] = []
+
+    def look(connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        if "EXISTS" in statement and not statement.startswith("EXPLAIN"):
+            cursor = connection.connection.cursor()
+            plans.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+    listen(database.engine, "before_cursor_execute", look)
+    with database.read() as connection:
+        assert due_campaigns(connection, story.now) == []
+    database.close()
+    assert any("ix_message_waiting" in line for line in plans)
+    assert [line for line in plans if line.startswith(("SCAN message", "SCAN enrollment", "SCAN event"))] == []
