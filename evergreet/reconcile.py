@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, null, select, update
 from sqlmodel import col
 
 from evergreet.campaigns import Version, record, required
@@ -20,10 +20,14 @@ from evergreet.contracts import EmailSender, Finder
 from evergreet.database import Database
 from evergreet.errors import EvergreetError
 from evergreet.settings import Settings
-from models import Attempt, CampaignRow, CampaignVersion, Contact, Message
+from evergreet.store import words
+from models import Attempt, CampaignRow, CampaignVersion, Contact, Instant, Message
 
 BATCH = 500
 ASSUMED = "assumed_sent"
+UNKNOWN = and_(col(Message.state) == "unknown", col(Message.state).in_(words("unknown", "sending")))
+"""Said twice: the second in the words of the partial index, which SQLite takes only so."""
+ENDED = words("stopped", "archived")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,7 @@ def reconcile(database: Database, sender: EmailSender, settings: Settings, clock
     resolved["resend"] += _resend(database, clock)
     with database.read() as connection:
         unknown = connection.execute(
-            select(func.count()).where(
-                col(Message.state) == "unknown", col(Message.resolution).is_distinct_from(ASSUMED)
-            )
+            select(func.count()).where(UNKNOWN, col(Message.resolution).is_distinct_from(ASSUMED))
         ).scalar_one()
     return Reconciled({name: count for name, count in resolved.items() if count}, unknown)
 
@@ -77,7 +79,7 @@ def _in_doubt(database: Database, provider: str, settings: Settings, clock: Cloc
             .join(CampaignRow, col(CampaignRow.id) == col(Message.campaign_id))
             .join(Contact, col(Contact.id) == col(Message.contact_id))
             .where(
-                col(Message.state) == "unknown", col(Message.id) > after,
+                UNKNOWN, col(Message.id) > after,
                 func.coalesce(col(Message.provider), provider) == provider,
                 col(Message.resolution).is_distinct_from(ASSUMED),
                 col(Message.sent_at) <= settled,
@@ -98,25 +100,37 @@ def _accept(connection: Connection, row: Any, provider_id: str, now: datetime) -
         .values(state="accepted", reason="", provider_id=provider_id, resolution="found", changed_at=now)
     ).rowcount
     if found:
-        connection.execute(
+        connection.execute(  # a row held after a restore may have no attempt that stands for what was found
             update(Attempt)
-            .where(col(Attempt.message_id) == row.id, col(Attempt.number) == row.attempts)
+            .where(
+                col(Attempt.message_id) == row.id, col(Attempt.number) == row.attempts,
+                col(Attempt.outcome) == "unknown",
+            )
             .values(outcome="accepted", detail="found by asking the provider")
-        )
+        )  # fmt: skip
     return found
 
 
 def _give_back(
-    connection: Connection, which: ColumnElement[bool], attempts: int | None, resolution: str, now: datetime
+    connection: Connection, which: ColumnElement[bool], attempts: int, resolution: str, now: datetime
 ) -> int:
-    """Plan unknown rows again; the attempt count says that they are still the ones that were judged."""
-    same = [] if attempts is None else [col(Message.attempts) == attempts]
+    """Plan unknown rows again, in a stopped campaign skip them: nobody would come back for them.
+
+    The attempt count says that they are still the ones that were judged.
+    """
+    _hold_states(connection)
+    stopped = col(Message.campaign_id).in_(select(col(CampaignRow.id)).where(col(CampaignRow.state).in_(ENDED)))
     given = list(
         connection.execute(
             update(Message)
-            .where(which, col(Message.state) == "unknown", *same)
+            .where(
+                which, col(Message.state) == "unknown", col(Message.attempts) == attempts,
+                col(Message.resolution).is_distinct_from(ASSUMED),
+            )
             .values(
-                state="planned", reason="", resolution=resolution, not_before=now, chunk_id=None, changed_at=now
+                state=case((stopped, "skipped"), else_="planned"), resolution=resolution, chunk_id=None, changed_at=now,
+                reason=case((stopped, "campaign_stopped"), else_=""),
+                not_before=case((stopped, null()), else_=literal(now, Instant())),
             )
             .returning(col(Message.id))
         ).scalars()
@@ -128,6 +142,11 @@ def _give_back(
             .values(outcome="returned", detail="the provider does not have it")
         )
     return len(given)
+
+
+def _hold_states(connection: Connection) -> None:
+    """Let no campaign be stopped until the end of this transaction: a stop would not see what we plan."""
+    connection.execute(select(col(CampaignRow.id)).order_by(col(CampaignRow.id)).with_for_update(read=True))
 
 
 def _resend(database: Database, clock: Clock) -> int:
@@ -144,11 +163,10 @@ def _resend(database: Database, clock: Clock) -> int:
             for step in version.campaign.steps:
                 if step.resend_after is not None:
                     which = (
-                        (col(Message.version_id) == version.id)
+                        (col(Message.campaign_id) == version.campaign_id)
+                        & (col(Message.version_id) == version.id)
                         & (col(Message.step_key) == step.key)
-                        & (col(Message.attempts) == 1)
                         & (col(Message.sent_at) <= now - step.resend_after.span)
-                        & col(Message.resolution).is_distinct_from(ASSUMED)
                     )
                     count += _give_back(connection, which, 1, "resend", now)
     return count
@@ -178,13 +196,23 @@ def assume_sent(database: Database, name: str, *, clock: Clock, actor: str, conf
 def retry(database: Database, name: str, state_name: str, *, clock: Clock, actor: str, confirm: int | None) -> int:
     """Plan a campaign's failed or unknown messages again, on a person's word; each repeat is an attempt more.
 
+    Those that were assumed sent are not among them, and a campaign that has ended sends nothing more.
     Without `confirm` only counts; with it the count must be the same.
     """
     if state_name not in {"failed", "unknown"}:
         raise EvergreetError(f"--state {state_name}: only failed and unknown messages can be tried again.")
     with database.write() as connection:
+        _hold_states(connection)
         state = required(connection, name)
-        which = (col(Message.campaign_id) == state.id) & (col(Message.state) == state_name)
+        if state.state in {"stopped", "archived"}:
+            raise EvergreetError(
+                f"Campaign {name!r} is {state.state} and sends nothing more; run `evergreet launch {name}` first."
+            )
+        which = (
+            (col(Message.campaign_id) == state.id)
+            & (col(Message.state) == state_name)
+            & col(Message.resolution).is_distinct_from(ASSUMED)
+        )
         count = _count(connection, which)
         if not confirmed(count, confirm, f"{state_name} messages"):
             return count

@@ -6,6 +6,7 @@ import pytest
 
 from evergreet.audit import audit
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email
+from evergreet.campaigns import stop
 from evergreet.durations import hours
 from evergreet.errors import EvergreetError, Permanent, Retryable
 from evergreet.reconcile import Reconciled, assume_sent, hold, reconcile, retry
@@ -170,3 +171,42 @@ def test_a_held_message_is_found_by_its_key_although_the_row_is_new(story: Story
     assert story.states() == {"unknown: held_after_restore": 1}
     assert resolve(story).resolved == {"found": 1}
     assert story.sender.sent == sent
+    assert clean(story)
+
+
+def test_a_late_event_answered_after_the_backup_is_held_although_it_was_due_before(story: Story) -> None:
+    story.launch()
+    ana, ben = story.contact("ana"), story.contact("ben")
+    launched = story.now
+    story.clock.advance(timedelta(days=5))
+    backup = story.now - timedelta(hours=2)
+    hold(story.database, backup, clock=story.clock, actor="test")
+    story.happened("order_placed", ana, at=backup - timedelta(hours=1))
+    story.happened("order_placed", ben, at=launched)  # too late already when the backup was made
+    story.run()
+    assert story.sender.sent == []
+    assert story.states() == {"unknown: held_after_restore": 1, "skipped: too_late": 1}
+
+
+def test_a_doubt_that_is_resolved_after_the_stop_is_not_planned_again(story: Story) -> None:
+    doubt(story, arrived=False)
+    stop(story.database, "thanks", clock=story.clock, actor="test")
+    resolve(story)
+    assert story.states() == {"skipped: campaign_stopped": 1}
+    story.launch()
+    story.run()
+    assert story.sender.sent == []
+    assert clean(story)
+
+
+def test_a_stopped_campaign_is_not_tried_again(story: Story) -> None:
+    doubt(story, arrived=False)
+    stop(story.database, "thanks", clock=story.clock, actor="test")
+    with pytest.raises(EvergreetError, match="sends nothing more"):
+        retry(story.database, "thanks", "unknown", clock=story.clock, actor="test", confirm=1)
+
+
+def test_what_was_assumed_sent_is_not_among_those_to_try_again(story: Story) -> None:
+    doubt(story, arrived=False)
+    assume_sent(story.database, "thanks", clock=story.clock, actor="test", confirm=1)
+    assert retry(story.database, "thanks", "unknown", clock=story.clock, actor="test", confirm=None) == 0
