@@ -5,13 +5,15 @@ It reads events, transitions, versions and stretches row by row in plain Python 
 is a sentence; a clean audit has none.
 """
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, and_, select, text
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.campaign import Campaign
@@ -34,6 +36,8 @@ from models import (
 )
 
 SAMPLE = 5
+REPEATED = ("campaign_id", "version_id", "contact_id", "occurrence")
+"""What a message repeats of its enrollment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +80,10 @@ def audit(database: Database, clock: Clock) -> list[Audit]:
     with database.read() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
-        now = clock.now(connection)
-        return [_audit(connection, state, now) for state in states(connection)]
+        return [_audit(connection, state) for state in states(connection)]
 
 
-def _audit(connection: Connection, state: State, now: datetime) -> Audit:
+def _audit(connection: Connection, state: State) -> Audit:
     findings = _Findings()
     versions = {
         row.id: Version.read(row)
@@ -100,7 +103,7 @@ def _audit(connection: Connection, state: State, now: datetime) -> Audit:
         findings.add("enrollments that stretches counted otherwise", f"{counted} counted, {len(enrollments)} there")
     _check_triggers(connection, versions, enrollments, stretches, findings)
     due = _check_due(connection, state, versions, enrollments, messages, findings)
-    _check_states(connection, messages, now, findings)
+    _check_states(connection, state, messages, findings)
     return Audit(state.name, len(enrollments), due, len(messages), findings.sentences())
 
 
@@ -126,7 +129,7 @@ def _check_triggers(
 ) -> None:
     """Everything that met a trigger in a scanned stretch has its enrollment, and no enrollment is without cause."""
     have = {(row.contact_id, row.occurrence): row for row in enrollments}
-    scans = [stretch for stretch in stretches if stretch.kind != "gap"]
+    scans = _Scans(stretches)
     explained: set[tuple[int, str]] = set()
     for met in _met(connection, {version.campaign for version in versions.values()}, scans):
         if met.covered:
@@ -146,7 +149,7 @@ class _Met:
     certain: bool
 
 
-def _met(connection: Connection, campaigns: set[Campaign], scans: Sequence[Any]) -> Iterator[_Met]:
+def _met(connection: Connection, campaigns: set[Campaign], scans: "_Scans") -> Iterator[_Met]:
     """Yield every trigger that was met, as each version of the campaign reads it.
 
     `certain` is false where versions differ in their triggers: then nobody can tell from a stretch alone
@@ -159,14 +162,22 @@ def _met(connection: Connection, campaigns: set[Campaign], scans: Sequence[Any])
         if names:
             for event in connection.execute(
                 select(Event).where(col(Event.name).in_(names), col(Event.contact_id).is_not(None))
-            ).all():
+            ):
                 if event.revision == 0:
-                    covered = _covered(scans, event.position, event.occurred_at)
+                    covered = scans.cover(event.position, event.occurred_at)
                     yield _Met(event.contact_id, _occurrence(campaign, event), covered, certain)
         if stages:
+            cause = aliased(Event)
             rows: Sequence[Any] = connection.execute(
                 select(Transition, Event)
-                .outerjoin(Event, col(Event.id) == col(Transition.cause_event_id))
+                .outerjoin(cause, col(cause.id) == col(Transition.cause_event_id))
+                .outerjoin(
+                    Event,  # as it was first told, where a correction was the cause
+                    and_(
+                        col(Event.source) == col(cause.source), col(Event.source_id) == col(cause.source_id),
+                        col(Event.revision) == 0,
+                    ),
+                )
                 .where(col(Transition.to_stage).in_(stages))
                 .with_only_columns(
                     col(Transition.id), col(Transition.contact_id), col(Transition.position), col(Transition.at),
@@ -179,11 +190,23 @@ def _met(connection: Connection, campaigns: set[Campaign], scans: Sequence[Any])
                     occurrence = f"transition:{row.id}"
                 else:
                     occurrence = _occurrence(campaign, row)
-                yield _Met(row.contact_id, occurrence, _covered(scans, row.position, row.at), certain)
+                yield _Met(row.contact_id, occurrence, scans.cover(row.position, row.at), certain)
 
 
-def _covered(scans: Sequence[Any], position: int, at: datetime) -> bool:
-    return any(scan.low <= position < scan.high and at >= scan.since for scan in scans)
+class _Scans:
+    """The stretches that were scanned: one after another, and those of history across them."""
+
+    def __init__(self, stretches: Sequence[Any]) -> None:
+        self.running = [stretch for stretch in stretches if stretch.kind == "scan"]
+        self.history = [stretch for stretch in stretches if stretch.kind == "backfill"]
+
+    def cover(self, position: int, at: datetime) -> bool:
+        """Whether what was ingested at that position, and happened then, was seen."""
+        last = bisect_right(self.running, position, key=lambda stretch: stretch.low)
+        return any(
+            stretch.low <= position < stretch.high and at >= stretch.since
+            for stretch in (*self.running[max(last - 1, 0) : last], *self.history)
+        )
 
 
 def _occurrence(campaign: Campaign, event: Any) -> str:
@@ -210,7 +233,7 @@ def _check_due(
         select(col(CampaignRow.planned_to)).where(col(CampaignRow.id) == state.id)
     ).scalar_one()
     ledger: dict[tuple[int, str], Any] = {(row.enrollment_id, row.step_key): row for row in messages}
-    timezones = dict(connection.execute(select(col(Contact.id), col(Contact.timezone))).all())
+    timezones = dict(connection.execute(select(col(Contact.id), col(Contact.timezone))).tuples().all())
     due = 0
     seen: set[tuple[int, str]] = set()
     for row in enrollments:
@@ -240,23 +263,37 @@ def _check_due(
             ):  # fmt: skip
                 findings.add("enrollments with another due time than their step", f"enrollment {row.id} {step.key}")
             elif (
-                row.state == "active" and planned_to is not None and at <= planned_to and row.enrolled_at <= planned_to
-                and row.next_due_at is not None
+                row.state == "active" and step.key == row.next_step and row.next_due_at is not None
+                and planned_to is not None and at <= planned_to and row.enrolled_at <= planned_to
             ):  # fmt: skip
                 due += 1
                 findings.add("due steps without a message", f"enrollment {row.id} {step.key}")
+    _check_repeats(enrollments, messages, findings)
     for key, message in ledger.items():
         if key not in seen:
             findings.add("messages without an enrolled step", f"message {message.id}")
     return due
 
 
-def _check_states(connection: Connection, messages: Sequence[Any], now: datetime, findings: _Findings) -> None:
+def _check_repeats(enrollments: Sequence[Any], messages: Sequence[Any], findings: _Findings) -> None:
+    """What a message repeats of its enrollment is still the same: else it would go to somebody else."""
+    repeated = {row.id: tuple(getattr(row, name) for name in REPEATED) for row in enrollments}
+    for message in messages:
+        if tuple(getattr(message, name) for name in REPEATED) != repeated.get(message.enrollment_id):
+            findings.add("messages that do not fit their enrollment", f"message {message.id}")
+
+
+def _check_states(connection: Connection, state: State, messages: Sequence[Any], findings: _Findings) -> None:
     """States, attempts and chunks agree with each other."""
     attempts: defaultdict[int, list[Any]] = defaultdict(list)
-    for attempt in connection.execute(select(Attempt).order_by(col(Attempt.number))):
+    for attempt in connection.execute(
+        select(col(Attempt.message_id), col(Attempt.number), col(Attempt.outcome))
+        .join(Message, col(Message.id) == col(Attempt.message_id))
+        .where(col(Message.campaign_id) == state.id)
+        .order_by(col(Attempt.number))
+    ):
         attempts[attempt.message_id].append(attempt)
-    chunks = {row.id: row for row in connection.execute(select(Chunk))}
+    chunks = {row.id: row for row in connection.execute(select(Chunk).where(col(Chunk.campaign_id) == state.id))}
     for row in messages:
         tries = attempts.get(row.id, [])
         outcomes = [attempt.outcome for attempt in tries]
@@ -264,7 +301,8 @@ def _check_states(connection: Connection, messages: Sequence[Any], now: datetime
             findings.add("messages whose attempts are not all there", f"message {row.id}")
         if outcomes.count("accepted") > 1:
             findings.add("messages accepted more than once", f"message {row.id}")
-        if (row.state == "accepted") != ("accepted" in outcomes):
+        found = row.state == "accepted" and row.resolution == "found"  # by asking; the attempt may be lost (restore)
+        if (row.state == "accepted") != ("accepted" in outcomes) and not found:
             findings.add("messages and attempts that disagree on accepted", f"message {row.id}")
         if (row.state == "sending") != ("" in outcomes):
             findings.add("messages and attempts that disagree on sending", f"message {row.id}")
