@@ -9,7 +9,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    String,
+    and_,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlmodel import col
 
 from evergreet.database import ingest_position
@@ -136,7 +150,13 @@ def erase(connection: Connection, contact_id: int, *, tokens: Tokens, at: dateti
     messages = connection.execute(
         update(Message)
         .where(col(Message.contact_id) == contact_id, col(Message.address).is_not(None))
-        .values(address=hashed or "erased")
+        # An older address of theirs leaves no hash, and a mark that no other row can have: rows stay unique.
+        .values(
+            address=case(
+                (col(Message.address) == contact.address, hashed),
+                else_=literal("erased:") + cast(col(Message.id), String),
+            )
+        )
     ).rowcount
     connection.execute(
         update(Contact)

@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, insert, select, text, update
 from sqlmodel import col
 
 from evergreet import consent
@@ -28,6 +29,7 @@ from models import (
 )
 from tests.conftest import NOW
 from tests.contacts import add_consent, add_contact
+from tests.story import THANKS, Story
 
 LATER = NOW + timedelta(hours=1)
 TOKENS = Tokens(["an old key", "a new key"])
@@ -204,6 +206,22 @@ def test_erasing_leaves_only_a_keyed_hash(database: Database) -> None:
         log = connection.execute(select(AuditLog)).one()
         assert (log.actor, log.action, log.subject) == ("noor", "erase", f"contact {maya}")
         assert "maya" not in everything_stored(connection).lower()
+
+
+def test_people_whose_addresses_changed_since_can_all_be_erased(story: Story) -> None:
+    """They all have one occurrence, and no address, or the same one, is left of any."""
+    once = replace(THANKS, re_entry="once")
+    story.launch(once)
+    people = story.contacts(4)
+    story.happened("order_placed", *people)
+    story.run(once)
+    with story.database.write() as connection:
+        connection.execute(update(Contact).values(address=None, email=None))
+        connection.execute(update(Contact).where(col(Contact.id).in_(people[:2])).values(address="both@example.org"))
+    for person in people:
+        with story.database.write() as connection:
+            consent.erase(connection, person, tokens=TOKENS, at=LATER, actor="noor")
+    assert not [message for message in story.messages if "@" in (message.address or "")]
 
 
 def test_erasing_twice_changes_nothing(database: Database) -> None:
