@@ -67,9 +67,7 @@ def place_of_error(error: Exception, sources: Mapping[str, str]) -> tuple[str, i
     """Return the template and the line where an error arose: the innermost one that is a template."""
     if isinstance(error, TemplateSyntaxError):
         return error.name or error.filename or "?", error.lineno
-    frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__, limit=None) if frame.filename in sources
-    ]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__, limit=None) if frame.filename in sources]
     return (frames[-1].filename, frames[-1].lineno or 0) if frames else None
 
 

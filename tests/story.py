@@ -171,8 +171,8 @@ class Story:
                 [
                     {
                         "contact_id": contact, "name": name, "occurred_at": at or self.now, "source": "test",
-                        "source_id": (number := f"e{next(self.counter)}"), "ingested_at": self.now, "position": position,
-                        "properties": {"order_id": number, **properties},
+                        "source_id": (number := f"e{next(self.counter)}"), "ingested_at": self.now,
+                        "position": position, "properties": {"order_id": number, **properties},
                     }
                     for contact in contacts
                 ],

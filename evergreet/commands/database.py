@@ -21,7 +21,9 @@ def upgrade() -> None:
         before, _ = schema_revisions(database)
         upgrade_schema(database)
         after, _ = schema_revisions(database)
-        typer.echo(f"Schema at revision {after}." if before == after else f"Schema upgraded: {before or 'none'} to {after}.")
+        typer.echo(
+            f"Schema at revision {after}." if before == after else f"Schema upgraded: {before or 'none'} to {after}."
+        )
 
 
 @db.command()

@@ -69,7 +69,9 @@ def suppress_all(connection: Connection, entries: dict[str, Entry], position: in
     known = dict(
         connection.execute(
             select(col(Suppression.address), col(Suppression.scope)).where(col(Suppression.address).in_(list(entries)))
-        ).tuples().all()
+        )
+        .tuples()
+        .all()
     )
     changed = {
         address: "corrected" if address in known else "stored"
