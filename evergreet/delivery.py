@@ -12,8 +12,9 @@ from evergreet.composing import Composer, Letter
 from evergreet.contracts import Accepted, EmailMessage, EmailSender, Outcome, RateLimiter
 from evergreet.errors import EvergreetError, Misconfigured, Permanent, Retryable
 from evergreet.gates import Rules
-from evergreet.ledger import ClaimedChunk, NotLive, Settled, settle, take_in_hand, write_intent
+from evergreet.ledger import ClaimedChunk, NotLive, take_in_hand, write_intent
 from evergreet.settings import Settings
+from evergreet.settling import Settled, settle
 from evergreet.worker import Worker
 
 PING_SECONDS = 20.0

@@ -1,5 +1,6 @@
-"""The ledger's moves: claim a chunk, write the intent, settle. Each is one transaction on the worker's connection.
+"""The ledger's moves before the network: claim a chunk, decide a window, write the intent.
 
+Each is one transaction on the worker's connection, and so is what follows the network (`evergreet.settling`).
 Every intent and settle says which epoch is theirs; another row count than expected means roll back and stop.
 Locks are taken in one order everywhere: chunk, campaign, contacts by id, messages. They are of the kind that lets
 others refer to the row (`FOR NO KEY UPDATE`), so that an import does not wait for a window, nor a window for it.
@@ -11,23 +12,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, func, insert, literal, select, update
+from sqlalchemy import Connection, func, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
 from evergreet.campaigns import State, halt, required
-from evergreet.contracts import Accepted, Outcome
-from evergreet.errors import Misconfigured, OwnershipLost, Permanent, Retryable
+from evergreet.errors import OwnershipLost
 from evergreet.gates import OCCUPIED, Decision, Defer, Go, Rules, Skip, Stale, decide_window
-from evergreet.settings import Settings
-from evergreet.store import insert_ignore
 from evergreet.worker import Worker
-from models import Attempt, CampaignRow, Chunk, Contact, Instant, Message, Suppression
+from models import Attempt, CampaignRow, Chunk, Contact, Instant, Message
 
 REASON_LENGTH = 500
-PROVIDER_ID_LENGTH = 998
-LONGEST_PAUSE = timedelta(days=30)
-"""Whatever a provider asks for; a step is too late by then anyway."""
 INTENT_TRIES = 10
 """How often a window is decided anew because another worker has just sent to the same address."""
 
@@ -119,7 +114,7 @@ def _reached(connection: Connection, campaign_id: int, chunk: int, now: datetime
 def release(worker: Worker, chunk: ClaimedChunk) -> None:
     """Give a chunk back; it is done when nothing of it is left."""
     with worker.transaction() as connection:
-        _own(connection, worker, chunk)
+        own(connection, worker, chunk)
         left = connection.execute(
             select(func.count()).where(
                 col(Message.chunk_id) == chunk.id, col(Message.state).in_(("planned", "sending"))
@@ -135,11 +130,11 @@ def release(worker: Worker, chunk: ClaimedChunk) -> None:
 def take_in_hand(worker: Worker, chunk: ClaimedChunk, message: int) -> None:
     """Note durably which single message is being worked on, so that a death points at it."""
     with worker.transaction() as connection:
-        _own(connection, worker, chunk)
+        own(connection, worker, chunk)
         connection.execute(update(Chunk).where(col(Chunk.id) == chunk.id).values(in_hand=message))
 
 
-def _own(connection: Connection, worker: Worker, chunk: ClaimedChunk) -> None:
+def own(connection: Connection, worker: Worker, chunk: ClaimedChunk) -> None:
     """Lock the chunk as its owner in this epoch, or stop."""
     owned = connection.execute(
         select(col(Chunk.id))
@@ -150,7 +145,7 @@ def _own(connection: Connection, worker: Worker, chunk: ClaimedChunk) -> None:
         raise OwnershipLost(f"Worker {worker.id} no longer owns chunk {chunk.id} (epoch {chunk.epoch}): it stops.")
 
 
-def _campaign_state(connection: Connection, chunk: ClaimedChunk) -> str:
+def campaign_state(connection: Connection, chunk: ClaimedChunk) -> str:
     """Read the state of the chunk's campaign; it stays so until the end of the transaction."""
     return connection.execute(
         select(col(CampaignRow.state))
@@ -160,7 +155,8 @@ def _campaign_state(connection: Connection, chunk: ClaimedChunk) -> str:
     ).scalar_one()
 
 
-def _expect(found: int, expected: int, what: str) -> None:
+def expect(found: int, expected: int, what: str) -> None:
+    """Stop where another number of rows changed than is ours."""
     if found != expected:
         raise OwnershipLost(
             f"{what}: {found} rows instead of {expected}. Somebody else changed them; this worker stops."
@@ -200,8 +196,8 @@ def _write_intent(
     provider: str,
 ) -> Intent:
     with worker.transaction() as connection:
-        _own(connection, worker, chunk)
-        if (state := _campaign_state(connection, chunk)) != "live":
+        own(connection, worker, chunk)
+        if (state := campaign_state(connection, chunk)) != "live":
             raise NotLive(state)
         connection.execute(
             select(col(Contact.id))
@@ -234,9 +230,9 @@ def _write_failures(
         found = connection.execute(
             update(Message)
             .where(col(Message.id) == message, col(Message.state) == "planned", col(Message.chunk_id) == chunk.id)
-            .values(state="failed", reason=_storable(reason, REASON_LENGTH), chunk_id=None, changed_at=now)
+            .values(state="failed", reason=storable(reason, REASON_LENGTH), chunk_id=None, changed_at=now)
         ).rowcount
-        _expect(found, 1, "Writing a rendering error")
+        expect(found, 1, "Writing a rendering error")
         intent.counts["failed"] += 1
 
 
@@ -259,7 +255,7 @@ def _write_decisions(
                 not_before=decision.until if isinstance(decision, Defer) else None,
             )
         ).rowcount  # fmt: skip
-        _expect(found, len(messages), f"Writing {state}")
+        expect(found, len(messages), f"Writing {state}")
         intent.counts[state] += len(messages)
 
 
@@ -281,7 +277,7 @@ def _write_sending(
             provider=provider, not_before=None, changed_at=now,
         )
     ).rowcount  # fmt: skip
-    _expect(found, len(go), "Writing an intent")
+    expect(found, len(go), "Writing an intent")
     connection.execute(
         insert(Attempt).from_select(
             ["message_id", "number", "run_id", "worker_id", "epoch", "started_at", "outcome", "detail"],
@@ -293,122 +289,7 @@ def _write_sending(
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What became of a window: counts by state, and the sentence of a fault of ours."""
-
-    counts: Counter[str]
-    misconfigured: str | None = None
-
-
-def settle(
-    worker: Worker,
-    chunk: ClaimedChunk,
-    attempts: dict[int, int],
-    outcomes: dict[int, Outcome],
-    settings: Settings,
-) -> Settled:
-    """Write what became of a window, in one transaction: accepted, failed, planned again, or unknown."""
-    with worker.transaction() as connection:
-        _own(connection, worker, chunk)
-        now = worker.clock.now(connection)
-        messages, tries, invalid = [], [], []
-        counts: Counter[str] = Counter()
-        misconfigured = None
-        may_return = any(isinstance(outcome, Retryable | Misconfigured) for outcome in outcomes.values())
-        stopped = may_return and _campaign_state(connection, chunk) == "stopped"
-        for message, outcome in outcomes.items():
-            state, result, reason, again, provider_id = _judge(outcome, attempts[message], settings, now)
-            detail = reason
-            if state == "planned" and stopped:  # nobody would come back for it
-                state, reason, again = "skipped", "campaign_stopped", None
-            counts[result if state == "planned" else state] += 1
-            if isinstance(outcome, Misconfigured):
-                misconfigured = outcome.reason
-            if isinstance(outcome, Permanent) and outcome.address_invalid:
-                invalid.append(message)
-            messages.append(
-                {"row": message, "attempt": attempts[message], "to": state,
-                 "why": _storable(reason, REASON_LENGTH), "again": again,
-                 "name": None if provider_id is None else _storable(provider_id, PROVIDER_ID_LENGTH)}
-            )  # fmt: skip
-            tries.append(
-                {
-                    "row": message,
-                    "attempt": attempts[message],
-                    "result": result,
-                    "why": _storable(detail, REASON_LENGTH),
-                }
-            )
-        _suppress_bounced(connection, invalid, now)
-        table = Message.__table__  # type: ignore[attr-defined]
-        found = connection.execute(
-            table.update()
-            .where(
-                table.c.id == bindparam("row"), table.c.state == "sending",
-                table.c.attempts == bindparam("attempt"), table.c.chunk_id == chunk.id,
-            )
-            .values(
-                state=bindparam("to"), reason=bindparam("why"), not_before=bindparam("again"),
-                provider_id=bindparam("name"), chunk_id=None, changed_at=now,
-            ),
-            messages,
-        ).rowcount  # fmt: skip
-        _expect(found, len(messages), "Settling a window")
-        table = Attempt.__table__  # type: ignore[attr-defined]
-        found = connection.execute(
-            table.update()
-            .where(
-                table.c.message_id == bindparam("row"),
-                table.c.number == bindparam("attempt"),
-                table.c.outcome == "",
-            )
-            .values(outcome=bindparam("result"), detail=bindparam("why"), settled_at=now),
-            tries,
-        ).rowcount
-        _expect(found, len(tries), "Settling the attempts of a window")
-        return Settled(counts, misconfigured)
-
-
-def _judge(
-    outcome: Outcome, attempt: int, settings: Settings, now: datetime
-) -> tuple[str, str, str, datetime | None, str | None]:
-    """Return the message's state, the attempt's outcome, the reason, when to try again, and the provider's id."""
-    if isinstance(outcome, Accepted):
-        return "accepted", "accepted", "", None, outcome.provider_id
-    if isinstance(outcome, Permanent):
-        return "failed", "failed", outcome.reason or "refused", None, None
-    if isinstance(outcome, Retryable) and outcome.accepted != "no":
-        return "unknown", "unknown", outcome.reason or "no answer", None, None
-    pause = timedelta(seconds=min(settings.retry_seconds * 2 ** min(attempt - 1, 20), settings.retry_max_seconds))
-    if isinstance(outcome, Retryable):
-        if attempt > settings.retries:
-            return "failed", "returned", f"gave up after {attempt} attempts: {outcome.reason}", None, None
-        pause = min(max(pause, outcome.retry_after or timedelta(0)), LONGEST_PAUSE)
-    return "planned", "returned", outcome.reason, now + pause, None
-
-
-def _storable(told: str, length: int) -> str:
+def storable(told: str, length: int) -> str:
     """What a provider said, as far as either store takes it: what was accepted must not fail for its wording."""
     kept = told.encode("utf-8", "replace").decode().replace("\x00", "")[:length]
     return kept or ("(unreadable)" if told else "")
-
-
-def _suppress_bounced(connection: Connection, messages: list[int], now: datetime) -> None:
-    """Suppress addresses that the provider says do not exist; contacts are locked before messages, as everywhere."""
-    if not messages:
-        return
-    bounced = connection.execute(
-        select(col(Message.address)).where(col(Message.id).in_(messages)).order_by(col(Message.address))
-    ).scalars()
-    addresses = sorted({address for address in bounced if address})
-    connection.execute(
-        select(col(Contact.id))
-        .where(col(Contact.address).in_(addresses))
-        .order_by(col(Contact.id))
-        .with_for_update(key_share=True)
-    )
-    insert_ignore(
-        connection, Suppression,
-        [{"address": a, "scope": "all", "reason": "hard_bounce", "source": "send", "at": now} for a in addresses],
-    )  # fmt: skip
