@@ -21,6 +21,7 @@ from evergreet.database import Database
 from evergreet.errors import EvergreetError
 from evergreet.settings import Settings
 from evergreet.store import words
+from evergreet.worker import Worker
 from models import Attempt, CampaignRow, CampaignVersion, Contact, Instant, Message
 
 BATCH = 500
@@ -39,7 +40,12 @@ class Reconciled:
 
 
 def reconcile(database: Database, sender: EmailSender, settings: Settings, clock: Clock) -> Reconciled:
-    """Resolve what can be resolved for all campaigns: first by asking, then by the steps' own opt-in."""
+    """Resolve what can be resolved for all campaigns: first by asking, then by the steps' own opt-in.
+
+    What dead workers had in hand is unknown before anything is asked.
+    """
+    with Worker.open(database, clock, silence_seconds=settings.owner_silence_seconds):
+        pass
     resolved: Counter[str] = Counter()
     after = 0
     while rows := _in_doubt(database, sender.name, settings, clock, after):

@@ -3,10 +3,12 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from evergreet.audit import audit
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email
-from evergreet.campaigns import stop
+from evergreet.campaigns import stop, version_of
+from evergreet.composing import Composer, read_letters
 from evergreet.durations import hours
 from evergreet.errors import EvergreetError, Permanent, Retryable
 from evergreet.reconcile import Reconciled, assume_sent, hold, reconcile, retry
@@ -22,15 +24,10 @@ def doubt(story: Story, *, arrived: bool, campaign: Campaign = THANKS) -> None:
     story.sender.answers.clear()
     if arrived:
         with story.database.read() as connection:
-            from evergreet.campaigns import version_of
-            from evergreet.composing import Composer, read_letters
-
             row = story.messages[0]
             version = version_of(connection, row.version_id)
             composer = Composer(connection, version, version.campaign.steps[0], story.settings, story.engine().tokens)
         with story.database.write() as connection:
-            from sqlalchemy import text
-
             connection.execute(text("UPDATE message SET state = 'planned', chunk_id = (SELECT MIN(id) FROM chunk)"))
             letter = read_letters(connection, 1)[0]
             connection.execute(text("UPDATE message SET state = 'unknown', chunk_id = NULL"))
@@ -159,8 +156,6 @@ def test_a_held_message_is_found_by_its_key_although_the_row_is_new(story: Story
     story.run()
     sent = list(story.sender.sent)
     with story.database.write() as connection:
-        from sqlalchemy import text
-
         for table in ("attempt", "message", "enrollment", "stretch"):
             connection.execute(text(f"DELETE FROM {table}"))
         connection.execute(text("UPDATE campaign SET scanned_to = scanned_from"))
@@ -210,3 +205,17 @@ def test_what_was_assumed_sent_is_not_among_those_to_try_again(story: Story) -> 
     doubt(story, arrived=False)
     assume_sent(story.database, "thanks", clock=story.clock, actor="test", confirm=1)
     assert retry(story.database, "thanks", "unknown", clock=story.clock, actor="test", confirm=None) == 0
+
+
+def test_what_a_dead_worker_had_in_hand_is_unknown_before_anything_is_asked(story: Story) -> None:
+    story.launch()
+    story.happened("order_placed", story.contact("ana"))
+    story.run()
+    with story.database.write() as connection:  # as a worker leaves it that dies before it settles
+        connection.execute(text("UPDATE worker SET ended_at = NULL, \"end\" = ''"))
+        connection.execute(text("UPDATE chunk SET state = 'open', owner_id = (SELECT MAX(id) FROM worker)"))
+        connection.execute(text("UPDATE message SET state = 'sending', chunk_id = (SELECT MAX(id) FROM chunk)"))
+        connection.execute(text("UPDATE attempt SET outcome = '', settled_at = NULL"))
+    story.clock.advance(timedelta(minutes=10))
+    assert resolve(story) == Reconciled({"found": 1}, 0)
+    assert clean(story)

@@ -60,7 +60,6 @@ def list_campaigns(json: Json = False) -> None:
 @app.command()
 def launch(
     name: Name,
-    options: Set = None,
     backfill: Annotated[
         str | None,
         typer.Option(help="Take history in: a time such as 2026-01-31, or a span such as 30d. Counts until confirmed."),
@@ -78,7 +77,7 @@ def launch(
     from evergreet.enrollment import backfill as take_in
     from evergreet.settings import settings
 
-    found, chosen = _chosen(name, options)
+    found, chosen = _chosen(name, None)
     clock = DatabaseClock()
     with open_database() as database:
         state = go_live(

@@ -5,14 +5,8 @@ from prefect.concurrency.sync import rate_limit
 from prefect.exceptions import ObjectNotFound
 
 from evergreet.contracts import RateLimiter
+from evergreet.engine import Unlimited
 from evergreet.errors import ConfigurationError
-
-
-class Unlimited:
-    """Never waits."""
-
-    def acquire(self, count: int) -> None:
-        """Return at once."""
 
 
 class PrefectLimit:

@@ -73,8 +73,9 @@ def test_history_is_counted_and_confirmed_with_the_line_that_is_printed(store: S
 
 
 def test_options_are_set_by_name_and_checked(store: Story) -> None:
-    said("launch", "thank-you", "--set", "check_in_hour=9")
-    wrong = evergreet("launch", "thank-you", "--set", "check_in_hour=24")
+    said("launch", "thank-you")
+    said("run", "thank-you", "--set", "check_in_hour=9")
+    wrong = evergreet("run", "thank-you", "--set", "check_in_hour=24")
     assert isinstance(wrong.exception, EvergreetError)
     assert "check_in_hour: Input should be less than or equal to 23" in str(wrong.exception)
     unknown = evergreet("run", "thank-you", "--set", "discount=10")
