@@ -31,7 +31,7 @@ up: $(STAMP) ## A local Prefect server with UI, a worker and all deployments
 
 .PHONY: test
 test: $(STAMP) ## All tests
-	@$(BIN)/python -m pytest -n 2 --dist loadscope -q
+	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -q
 
 .PHONY: check
 check: $(STAMP) ## What CI runs: format, lint, types, imports, tests, wheel
