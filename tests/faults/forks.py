@@ -4,6 +4,7 @@ It has one thread whenever it forks. What SQLAlchemy has compiled is kept betwee
 same kind speaks the same SQL.
 """
 
+import gc
 import os
 import pickle
 from collections.abc import Callable
@@ -39,6 +40,8 @@ def _serve(speak: Callable[[Any], None], orders: Pipe) -> None:
             speak(_in_a_fork(task, arguments))
         else:
             speak(("done", task(lambda word: None, *arguments)))
+            gc.collect()
+            gc.freeze()  # no fork looks through, and so copies, what is here already
 
 
 def _in_a_fork(task: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
@@ -46,6 +49,7 @@ def _in_a_fork(task: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     here, there = context.Pipe(duplex=False)
     child = os.fork()
     if child == 0:
+        gc.disable()
         here.close()
         speak_and_exit(there, task, arguments)
     there.close()

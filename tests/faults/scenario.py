@@ -1,6 +1,7 @@
 """What child processes do with the shop: set it up, play two days, and look at the ledger after a crash."""
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -49,15 +50,10 @@ def prepare(speak: Speak, place: Place, boundaries: Boundaries) -> None:
 
 
 def run(database: Database, place: Place, clock: Clock, *campaigns: Campaign, **options: Any) -> list[Report]:
-    """Run campaigns through the real connector, and reconcile."""
-    sender = place.smtp()
-    try:
+    """Run campaigns through the real connector."""
+    with closing(place.smtp()) as sender:
         engine = Engine(database, sender, place.settings, note, clock=clock)
-        reports = [engine.run(campaign, Options(**options)) for campaign in campaigns]
-        reconcile(database, sender, place.settings, clock)
-    finally:
-        sender.close()
-    return reports
+        return [engine.run(campaign, Options(**options)) for campaign in campaigns]
 
 
 def play(speak: Speak, place: Place, boundaries: Boundaries, begin: datetime = NOW) -> list[str]:
@@ -79,6 +75,8 @@ def days(database: Database, place: Place, boundaries: Boundaries, begin: dateti
     boundaries.phase = SECOND
     clock.advance(LATER)
     run(database, place, clock, HELLO)
+    with closing(place.smtp()) as sender:
+        reconcile(database, sender, place.settings, clock)
 
 
 def recover(_speak: Speak, place: Place, begin: datetime) -> dict[str, Any]:
