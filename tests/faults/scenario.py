@@ -1,8 +1,7 @@
-"""What child processes do with the shop: set it up, play two days, and look at the ledger after a crash."""
+"""What child processes do with the shop: set it up, play a day, and look at the ledger after a crash."""
 
 from collections.abc import Callable
 from contextlib import closing
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -56,43 +55,60 @@ def run(database: Database, place: Place, clock: Clock, *campaigns: Campaign, **
         return [engine.run(campaign, Options(**options)) for campaign in campaigns]
 
 
-def play(speak: Speak, place: Place, boundaries: Boundaries, begin: datetime = NOW) -> list[str]:
-    """Do what the shop does on two days, and die where it is asked; return the boundaries that were passed."""
-    boundaries.dying = lambda label: speak(("killed", label))
+def first_day(speak: Speak, place: Place, boundaries: Boundaries) -> list[str]:
+    """Launch, and send to whom it is day; die where it is asked, and return the boundaries that were passed."""
+    boundaries.phase, boundaries.dying = FIRST, lambda label: speak(("killed", label))
     boundaries.install()
-    days(Database(place.url), place, boundaries, begin)
+    with opened(place.url) as database:
+        clock = FrozenClock(NOW)
+        begin(database, clock)
+        run(database, place, clock, RECEIPTS, HELLO)
     return boundaries.labels
 
 
-def days(database: Database, place: Place, boundaries: Boundaries, begin: datetime) -> None:
-    """Two days, or the second one; all of it may be done again after a crash."""
-    clock = FrozenClock(NOW)
-    if begin == NOW:
-        boundaries.phase = FIRST
-        launch(database, HELLO, Options(), note, clock=clock, actor="test")
-        happened(database, "signed_up", PEOPLE)
-        run(database, place, clock, RECEIPTS, HELLO)
-    boundaries.phase = SECOND
-    clock.advance(LATER)
-    run(database, place, clock, HELLO)
+def second_day(speak: Speak, place: Place, boundaries: Boundaries) -> list[str]:
+    """What was put off comes due, and so does the second step."""
+    boundaries.phase, boundaries.dying = SECOND, lambda label: speak(("killed", label))
+    boundaries.install()
+    with opened(place.url) as database:
+        end(database, place, HELLO)
+    return boundaries.labels
+
+
+def begin(database: Database, clock: Clock) -> None:
+    """Launch the second campaign and store what its people did; all of it may be done again."""
+    launch(database, HELLO, Options(), note, clock=clock, actor="test")
+    happened(database, "signed_up", PEOPLE)
+
+
+def end(database: Database, place: Place, *campaigns: Campaign) -> None:
+    """Run on the second day, and reconcile."""
+    clock = FrozenClock(NOW + LATER)
+    run(database, place, clock, *campaigns)
     with closing(place.smtp()) as sender:
         reconcile(database, sender, place.settings, clock)
 
 
-def recover(_speak: Speak, place: Place, begin: datetime) -> dict[str, Any]:
-    """Look at what a crash left behind, do everything again, and look once more."""
+def recover(_speak: Speak, place: Place, phase: str) -> dict[str, Any]:
+    """Look at what a crash left behind, go on until everything is due and done, and look once more."""
+    clock = FrozenClock(NOW if phase == FIRST else NOW + LATER)
     with opened(place.url) as database:
-        crashed, findings = ledger(database), audited(database, begin)
-        days(database, place, Boundaries(), begin)
+        crashed, findings = ledger(database), audited(database, clock)
+        if phase == FIRST:
+            begin(database, clock)
+            end(database, place, RECEIPTS, HELLO)
+        else:
+            end(database, place, HELLO)
+        clock = FrozenClock(NOW + LATER)
         return {
             "crashed": crashed, "findings": findings,
-            "rows": ledger(database), "findings_at_the_end": audited(database, NOW + LATER),
+            "rows": ledger(database), "findings_at_the_end": audited(database, clock),
         }  # fmt: skip
 
 
-def audited(database: Database, at: datetime) -> list[str]:
+def audited(database: Database, clock: Clock) -> list[str]:
     """Return what the audit finds."""
-    return [finding for one in audit(database, FrozenClock(at)) for finding in (*one.findings, *_sum(one))]
+    return [finding for one in audit(database, clock) for finding in (*one.findings, *_sum(one))]
 
 
 def _sum(one: Any) -> list[str]:

@@ -4,19 +4,17 @@ import ast
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
 import evergreet
-from tests.conftest import NOW
 from tests.faults import scenario
 from tests.faults.books import disagreements
 from tests.faults.children import Boundaries, When
 from tests.faults.forks import ForkServer
-from tests.faults.shop import LATER, QUIET, Place
+from tests.faults.shop import QUIET, Place
 from tests.faults.sink import Mail, Sink
 from tests.faults.stores import Store
 
@@ -50,7 +48,7 @@ NOT_OF_A_RUN = {
 
 
 class Explorer:
-    """One shop on one store, to be killed again and again."""
+    """One shop on one store, to be killed again and again on one day of its life."""
 
     def __init__(self, store: Store, server: ForkServer, sink: Sink) -> None:
         self.store = store
@@ -63,22 +61,40 @@ class Explorer:
             scenario.prepare, replace(self.place, url=self.base), Boundaries("write of the content", "after")
         )
         assert died == ("killed", "write of the content")
-        sink.quiet()
-        self.booked: list[Mail] = list(sink.mails)
+        self.remember(scenario.FIRST)
+        place = self.fresh()
+        server.warm_up(scenario.recover, place, self.phase)
+        store.drop(place.url)
+
+    def remember(self, phase: str) -> None:
+        """Begin each life from here: this database, and these books of the mail server."""
+        self.sink.quiet()
+        self.phase = phase
+        self.booked: list[Mail] = list(self.sink.mails)
+
+    def night(self) -> None:
+        """Let the first day pass: from now on each life begins with the second."""
+        place = self.fresh()
+        assert self.play(place, Boundaries())[0] == "done"
+        self.store.drop(self.base)
+        self.base = place.url
+        self.remember(scenario.SECOND)
 
     def fresh(self) -> Place:
-        """A shop as the base left it, and the server's books from then."""
+        """A shop as it was remembered."""
         self.sink.mails[:] = self.booked
-        self.sink.refuse_next["gus@example.org"] = ["451 4.2.1 come back later"]
+        self.sink.refuse_next["gus@example.org"] = ["451 4.2.1 tomorrow"] if self.phase == scenario.FIRST else []
         return replace(self.place, url=self.store.copy(self.base))
 
+    def play(self, place: Place, boundaries: Boundaries) -> Any:
+        """Live the day; return the last word."""
+        day = scenario.first_day if self.phase == scenario.FIRST else scenario.second_day
+        return self.server.run(day, place, boundaries)
+
     def boundaries(self) -> list[str]:
-        """Let it live once; return the boundaries in their order."""
+        """Live the day to its end; return its boundaries in their order."""
         place = self.fresh()
-        self.server.warm_up(scenario.recover, place, NOW)
-        self.store.drop(place.url)
-        place = self.fresh()
-        said = self.server.run(scenario.play, place, Boundaries())
+        said = self.play(place, Boundaries())
         self.store.drop(place.url)
         assert said[0] == "done"
         labels: list[str] = said[1]
@@ -87,21 +103,20 @@ class Explorer:
     def kill(self, number: int, when: When) -> tuple[Place, Any]:
         """Kill it there; return where, and its last word."""
         place = self.fresh()
-        return place, self.server.run(scenario.play, place, Boundaries(number, when))
+        return place, self.play(place, Boundaries(number, when))
 
     def die(self, labels: list[str], number: int, when: When) -> list[str]:
         """Kill it there, start again, and say what is wrong then."""
-        label = labels[number]
         place, said = self.kill(number, when)
-        if said != ("killed", label):  # autovacuum may have held the cursor back, and all came one run later
+        if said != ("killed", labels[number]):  # autovacuum may have held the cursor back: all came one run later
             self.store.drop(place.url)
             place, said = self.kill(number, when)
-        if said != ("killed", label):
+        if said != ("killed", labels[number]):
             return [f"not visited: {said}"]
         self.sink.quiet()
         self.store.deserted(place.url)
-        begin: datetime = NOW if label.startswith(scenario.FIRST) else NOW + LATER
-        _, told = self.server.run(scenario.recover, place, begin)
+        self.sink.refuse_next.clear()
+        _, told = self.server.run(scenario.recover, place, self.phase)
         self.sink.quiet()
         self.store.drop(place.url)
         in_flight = {key for key, row in told["crashed"].items() if row["state"] in {"sending", "unknown"}}
@@ -140,21 +155,27 @@ def unexpected(rows: dict[str, dict[str, Any]], in_flight: set[str]) -> Iterator
 def test_death_at_any_boundary_leaves_the_ledger_true(store: Store, sink: Sink) -> None:
     with ForkServer() as server:
         explorer = Explorer(store, server, sink)
-        labels = explorer.boundaries()
-        print("\n".join(f"{number:3} {label}" for number, label in enumerate(labels)))
-        wrong = {
-            f"{when} {label} (boundary {number})": found
-            for number, label in enumerate(labels)
-            for when in get_args(When)
-            if (found := explorer.die(labels, number, when))
-        }
-        assert wrong == {}
-        visited = {label.partition(": ")[2] for label in labels}
-        assert not_visited(visited) == []
-        assert {
-            f"write of {word}" for word in ("EHLO", "MAIL", "RCPT", "DATA", "the content", "RSET", "QUIT")
-        } <= visited
+        visited = explore(explorer)
+        explorer.night()
+        visited |= explore(explorer)
         store.drop(explorer.base)
+    assert not_visited(visited) == []
+    words = ("EHLO", "MAIL", "RCPT", "DATA", "the content", "RSET", "QUIT")
+    assert {f"write of {word}" for word in words} <= visited
+
+
+def explore(explorer: Explorer) -> set[str]:
+    """Die at every boundary of the day, before it and after it; return what they are called."""
+    labels = explorer.boundaries()
+    print("\n".join(f"{number:3} {label}" for number, label in enumerate(labels)))
+    wrong = {
+        f"{when} {label} (boundary {number})": found
+        for number, label in enumerate(labels)
+        for when in get_args(When)
+        if (found := explorer.die(labels, number, when))
+    }
+    assert wrong == {}
+    return {label.partition(": ")[2] for label in labels}
 
 
 def not_visited(visited: set[str]) -> list[str]:
