@@ -18,6 +18,8 @@ class Capabilities:
 
     `batch_limit` is the most messages in one `send`; `window` the default number of messages whose intent
     is written together (DESIGN §5.5); `idempotency` the lifetime of the provider's idempotency key.
+    `splits`: messages of one skeleton travel in one request (`EmailMessage.split`), so the engine gives it
+    windows of one skeleton.
     """
 
     channel: str = "email"
@@ -25,6 +27,7 @@ class Capabilities:
     window: int = 1
     connections: int = 1
     idempotency: timedelta | None = None
+    splits: bool = False
     sandbox: bool = False
     find: bool = False
     webhooks: bool = False
@@ -39,13 +42,36 @@ class Mailbox:
 
 
 @dataclass(frozen=True, slots=True)
+class Skeleton:
+    """What is equal for all messages of one variant of a template: texts, and numbers of slots between them.
+
+    `key` names the content: equal keys mean equal parts. `slots` is how many values a message brings along.
+    """
+
+    key: str
+    slots: int
+    subject: tuple[str | int, ...]
+    html: tuple[str | int, ...]
+    text: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A message as a skeleton and its own values: each part, filled in, is the message's part byte for byte."""
+
+    skeleton: Skeleton
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EmailMessage:
     """One rendered email for one recipient.
 
     `key` is deterministic per ledger row and attempt-independent; it is the local part of the Message-ID
     and what `Finder.find` is asked for. `template` names the content hash of the template version, so that
     a connector may keep what is equal for all its messages. `headers` are extra headers such as
-    `List-Unsubscribe`; their names and values hold no CR or LF (checked by the connector as well).
+    `List-Unsubscribe`; their names and values hold no CR or LF (checked by the connector as well). `split`
+    says the same content as `subject`, `html` and `text` in another form, where it provably can be split.
     """
 
     key: str
@@ -58,6 +84,7 @@ class EmailMessage:
     template: str = ""
     reply_to: Mailbox | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    split: Split | None = None
 
 
 @dataclass(frozen=True, slots=True)
