@@ -19,7 +19,7 @@ from evergreet.settings import Settings
 from evergreet.template_sources import load_template, template_root
 from models import Contact, Event
 
-KNOWN = {"contact", "event", "event_name", "options", "occurred_at", "purpose", "campaign", "step", "topic"}
+KNOWN = {"contact", "event", "event_name", "options", "occurred_at", "purpose", "campaign", "step", "topic", "picked", "nth"}
 
 
 def read_sample(root: str, name: str, settings: Settings) -> tuple[MessageContext, str | None]:
@@ -59,6 +59,8 @@ def read_sample(root: str, name: str, settings: Settings) -> tuple[MessageContex
         step=sample.get("step", name.rpartition("/")[2]),
         topic=sample.get("topic"),
         unsubscribe_url=f"{settings.public_url.rstrip('/')}/u/preview" if purpose is Purpose.MARKETING else None,
+        picked=sample.get("picked", {}),
+        nth=sample.get("nth"),
     )
     return context, sample.get("event_name")
 

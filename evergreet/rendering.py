@@ -6,7 +6,7 @@ gets the message it was promised, also after the template's folder is gone.
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -57,7 +57,8 @@ class MessageContext:
     `contact` has id, first_name, last_name, email, locale, timezone and the free attributes, `event` the
     properties of the causing event (its newest revision), `options` what the campaign's version says.
     `locale` and `timezone` are the contact's or the defaults. `unsubscribe_url` is empty where a message
-    needs none (transactional).
+    needs none (transactional). `picked` holds what the campaign picks per contact (`pick(…)`), by name; `nth`
+    is which anniversary it is.
     """
 
     contact: Mapping[str, Any]
@@ -71,6 +72,8 @@ class MessageContext:
     step: str
     topic: str | None = None
     unsubscribe_url: str | None = None
+    picked: Mapping[str, Any] = field(default_factory=dict)
+    nth: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
