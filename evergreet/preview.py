@@ -19,7 +19,19 @@ from evergreet.settings import Settings
 from evergreet.template_sources import load_template, template_root
 from models import Contact, Event
 
-KNOWN = {"contact", "event", "event_name", "options", "occurred_at", "purpose", "campaign", "step", "topic", "picked", "nth"}
+KNOWN = {
+    "contact",
+    "event",
+    "event_name",
+    "options",
+    "occurred_at",
+    "purpose",
+    "campaign",
+    "step",
+    "topic",
+    "picked",
+    "nth",
+}
 
 
 def read_sample(root: str, name: str, settings: Settings) -> tuple[MessageContext, str | None]:
