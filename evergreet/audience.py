@@ -73,6 +73,7 @@ class Scope:
     `now`, `since` and `current_event` refer to. `now` is a bound value or a column. Events count without
     `within` only after `since` (where it is not NULL it must not be later than `now`); `current_event`, the
     id of an event, counts also when its time equals `since`. `window_from_since`: `within` counts from there.
+    `cause` is the id of the event that `same(…)` compares with.
     """
 
     contact: FromClause
@@ -80,6 +81,7 @@ class Scope:
     since: ColumnElement[datetime] | None = None
     window_from_since: bool = False
     current_event: ColumnElement[int] | None = None
+    cause: ColumnElement[int] | None = None
 
 
 def compile_condition(condition: Condition, scope: Scope) -> ColumnElement[bool]:
@@ -146,7 +148,7 @@ def _happened(condition: Did, names: list[str], scope: Scope) -> ColumnElement[b
         found = found.where(event.c.occurred_at >= shift(scope.now, -condition.within.span))
     if condition.before is not None:
         found = found.where(event.c.occurred_at < literal(condition.before, Instant()))
-    found = found.where(*(_where(where, event) for where in condition.where))
+    found = found.where(*(_where(where, event, scope) for where in condition.where))
     if condition.at_least > 1:  # the n-th one exists: stops there, where a count would go on
         found = found.limit(1).offset(condition.at_least - 1)
     return exists(found)
@@ -161,8 +163,24 @@ def _nth(condition: Nth, scope: Scope) -> ColumnElement[bool]:
     return _sure(moment <= turning if condition.op == ">=" else moment > turning)
 
 
-def _where(where: Where, event: FromClause) -> ColumnElement[bool]:
+def _where(where: Where, event: FromClause, scope: Scope) -> ColumnElement[bool]:
+    if where.op == "same":
+        return _same(where, event, scope)
     return _comparison(where, lambda kind: in_document(kind, event.c.properties, where.name))
+
+
+def _same(where: Where, event: FromClause, scope: Scope) -> ColumnElement[bool]:
+    if scope.cause is None:
+        return false()
+    cause = _table("event")
+    name = str(where.value)
+    alike = or_(
+        *(
+            in_document(kind, event.c.properties, where.name) == in_document(kind, cause.c.properties, name)
+            for kind in (DocumentText, DocumentNumber)
+        )
+    )
+    return exists(select(literal(1)).where(cause.c.id == scope.cause, _sure(alike)).correlate_except(cause))
 
 
 @_compile.register

@@ -7,9 +7,32 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from evergreet.conditions import Condition, everyone
+from evergreet.conditions import Attribute, Condition, Consented, Did, HasEmail, Scalar, everyone, leaves
 from evergreet.durations import Amount, Duration, Option, days, hours, number
 from evergreet.errors import DefinitionError
+from evergreet.reviews import REVIEWED, forbids_asking, incentive_in
+from evergreet.triggers import (
+    AnniversaryTrigger,
+    BroadcastTrigger,
+    EventTrigger,
+    SilenceTrigger,
+    StageTrigger,
+    Trigger,
+    Triggers,
+    anniversary,
+    broadcast,
+    event,
+    silence,
+    stage_entered,
+)
+
+__all__ = [
+    "CAMPAIGN", "MARKETING", "TRANSACTIONAL", "AnniversaryTrigger", "BroadcastTrigger", "Campaign", "Case",
+    "CountedFrom", "Email", "EventTrigger", "Local", "Options", "Pick", "Purpose", "ReEntry", "SendWindow",
+    "SilenceTrigger",
+    "StageTrigger", "Step", "Trigger", "Triggers", "anniversary", "broadcast", "event", "latest", "local", "pick",
+    "send_window", "silence", "stage_entered",
+]  # fmt: skip
 
 
 class Purpose(StrEnum):
@@ -58,43 +81,54 @@ class Local:
 
 
 @dataclass(frozen=True, slots=True)
-class EventTrigger:
-    """Starts an enrollment for each event of that name; with `key`, one per value of that property."""
+class SendWindow:
+    """When a step may go: on these weekdays (0 is Monday), from hour `opens` to before hour `closes`, local.
+
+    Outside it a message waits for the next opening where the contact lives; `closes` 24 is midnight.
+    """
+
+    weekdays: tuple[int, ...]
+    opens: Amount = 0
+    closes: Amount = 24
+
+    def __post_init__(self) -> None:
+        """Refuse a window that never opens."""
+        if not self.weekdays or not set(self.weekdays) <= set(range(7)):
+            raise DefinitionError("send_window(…): name weekdays, e.g. send_window('mon-fri', 9, 18).")
+        if isinstance(self.opens, int) and isinstance(self.closes, int) and not 0 <= self.opens < self.closes <= 24:
+            raise DefinitionError(
+                f"send_window(…, {self.opens}, {self.closes}): it opens before it closes, within 0 to 24; "
+                "for a window over midnight set quiet hours instead."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class CountedFrom:
+    """The latest `event` of the contact whose property `same` has the value that it has in the causing event."""
+
+    event: str
+    same: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a pick gives where `when` holds: names and values, as the template reads them."""
+
+    when: Condition
+    value: tuple[tuple[str, Scalar], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Chooses content per contact: the first case whose condition holds, as `picked.<name>` in the template.
+
+    Conditions are asked when the message is rendered; without `within` they count events after the triggering
+    one, or all history with `ever`. Where no case holds, `picked.<name>` is none.
+    """
 
     name: str
-    key: str | None = None
-    kind: Literal["event"] = "event"
-
-
-@dataclass(frozen=True, slots=True)
-class StageTrigger:
-    """Starts an enrollment when a contact enters the stage; a move caused by event E is E's occurrence."""
-
-    stage: str
-    kind: Literal["stage"] = "stage"
-
-
-Trigger: TypeAlias = EventTrigger | StageTrigger
-
-
-@dataclass(frozen=True, slots=True)
-class Triggers:
-    """What starts an enrollment: any of these, once per causing event."""
-
-    parts: tuple[Trigger, ...]
-
-    def __or__(self, other: "Triggers") -> "Triggers":
-        return Triggers((*self.parts, *other.parts))
-
-    @property
-    def events(self) -> tuple[EventTrigger, ...]:
-        """The event triggers among them."""
-        return tuple(part for part in self.parts if isinstance(part, EventTrigger))
-
-    @property
-    def stages(self) -> tuple[StageTrigger, ...]:
-        """The stage triggers among them."""
-        return tuple(part for part in self.parts if isinstance(part, StageTrigger))
+    cases: tuple[Case, ...]
+    ever: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +139,11 @@ class Email:
     the contact's zone; a time already past moves to the next day). `unless` looks at events after the
     triggering one. Not sent when more than `lateness` late. `resend_after` opts in to a second attempt of a
     message whose fate is unknown for that long.
+
+    `counted_from` names an event that `after` counts from where it is known when the step would be due, instead
+    of the triggering moment: `counted_from=latest("order_delivered", same="order_id")`. `window` says on which
+    days and hours it may go. `review_site` makes it a request for a review, with the rules of
+    `evergreet.reviews`.
     """
 
     key: str
@@ -115,6 +154,9 @@ class Email:
     purpose: Purpose = MARKETING
     lateness: Duration = days(2)
     resend_after: Duration | None = None
+    counted_from: CountedFrom | None = None
+    window: SendWindow | None = None
+    review_site: str | Option | None = None
     kind: Literal["email"] = "email"
 
 
@@ -128,6 +170,9 @@ class Campaign:
 
     `holdout` is a percentage of contacts who are enrolled but never sent marketing steps.
     `limit_per_day` is the blast radius: more messages than that within 24 hours pause the campaign.
+    `picks` choose content per contact. A broadcast to more than `confirm_above` contacts waits until somebody
+    confirms the count. `ends_mailing`: who got the last step and gave no sign of life since gets no marketing
+    email from any campaign until they come back (what counts as coming back is what breaks its silence).
     """
 
     name: str
@@ -139,6 +184,9 @@ class Campaign:
     re_entry: ReEntry = "every"
     holdout: int = 0
     limit_per_day: int | None = 100_000
+    picks: tuple[Pick, ...] = ()
+    confirm_above: int = 1_000
+    ends_mailing: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would fail later."""
@@ -160,8 +208,22 @@ class Campaign:
                     f"{where}, step {step.key!r}: a marketing email needs a topic people can unsubscribe from; "
                     f"write topic='…' on the campaign, or purpose=TRANSACTIONAL on the step."
                 )
+            if step.review_site is not None:
+                _check_review_request(f"{where}, step {step.key!r}", self, step)
         if not 0 <= self.holdout <= 100:
             raise DefinitionError(f"{where}: holdout={self.holdout} is not a percentage from 0 to 100.")
+        if self.ends_mailing and not self.trigger.silences:
+            raise DefinitionError(f"{where}: ends_mailing=True goes with trigger=silence(…): it says what ends it.")
+
+    @property
+    def is_broadcast(self) -> bool:
+        """Whether it writes to a whole audience at once; then it comes after what a contact's own life sets off."""
+        return bool(self.trigger.broadcasts)
+
+    @property
+    def priority(self) -> int:
+        """Which campaign is first where several compete for one place: 1 lifecycle, 2 broadcast (0: transactional)."""
+        return 2 if self.is_broadcast else 1
 
     def step(self, key: str) -> Step | None:
         """Return the step with that key, if the campaign has it."""
@@ -175,12 +237,47 @@ class Campaign:
 
     def resolve(self, options: Options) -> "Campaign":
         """Return the campaign with every `option(…)` replaced by its value."""
-        resolved: Campaign = _fill(self, options.of_version(), self.name)
+        chosen = options.of_version()
+        resolved: Campaign = _fill(self, chosen, self.name)
+        if any(step.review_site for step in self.steps) and (name := incentive_in(list(chosen))):
+            raise DefinitionError(
+                f"campaign {self.name!r}: the option {name!r} would give something for a review; a request for a "
+                "review carries no incentive. Take the option out, or send the offer in a campaign of its own."
+            )
         return resolved
 
 
 CAMPAIGN: TypeAdapter[Campaign] = TypeAdapter(Campaign)
 """Turns a resolved campaign into its canonical JSON and back."""
+
+
+def _check_review_request(where: str, campaign: Campaign, step: Email) -> None:
+    """Refuse a request for a review that is not the same for everyone, or that goes where asking is forbidden."""
+    if isinstance(step.review_site, str):
+        if not step.review_site.startswith("https://"):
+            raise DefinitionError(f"{where}: review_site={step.review_site!r} is not an https:// address.")
+        if rule := forbids_asking(step.review_site):
+            raise DefinitionError(
+                f"{where}: review_site={step.review_site!r}: {rule}. Ask for a review on your own site instead."
+            )
+    for condition in (campaign.audience, *((step.unless,) if step.unless is not None else ())):
+        if odd := next((part for part in leaves(condition) if not _same_for_everyone(part)), None):
+            raise DefinitionError(
+                f"{where}: a request for a review goes to everyone alike, but a condition asks for {odd!r}. Only "
+                f"has_email, consented(…), attributes of place and did({' or '.join(sorted(REVIEWED))}) may choose."
+            )
+
+
+def _same_for_everyone(part: Condition) -> bool:
+    match part:
+        case HasEmail() | Consented():
+            return True
+        case Attribute(name=name):
+            return name in {"country", "locale", "timezone"}
+        case Did(event=name, where=where):
+            return name in REVIEWED and all(each.op == "same" for each in where)
+        case _:
+            return False
 
 
 def _fill(value: Any, options: dict[str, Any], campaign: str) -> Any:
@@ -200,14 +297,29 @@ def _fill(value: Any, options: dict[str, Any], campaign: str) -> Any:
     return value
 
 
-def event(name: str, *, key: str | None = None) -> Triggers:
-    """Start an enrollment for each `name` event; with `key`, one per value of that property."""
-    return Triggers((EventTrigger(name, key),))
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-def stage_entered(stage: str) -> Triggers:
-    """Start an enrollment when a contact enters the stage."""
-    return Triggers((StageTrigger(stage),))
+def send_window(weekdays: str, opens: Amount = 0, closes: Amount = 24) -> SendWindow:
+    """Say when a step may go where the contact lives: `send_window("mon-fri", 9, 18)` or `send_window("tue,thu")`."""
+    chosen: set[int] = set()
+    for part in weekdays.lower().replace(" ", "").split(","):
+        begin, _, end = part.partition("-")
+        if begin not in WEEKDAYS or (end or begin) not in WEEKDAYS:
+            raise DefinitionError(f"send_window({weekdays!r}): write days such as 'mon-fri' or 'tue,thu,sat'.")
+        first, last = WEEKDAYS.index(begin), WEEKDAYS.index(end or begin)
+        chosen |= {day % 7 for day in range(first, (last if last >= first else last + 7) + 1)}
+    return SendWindow(tuple(sorted(chosen)), opens, closes)
+
+
+def latest(event: str, *, same: str) -> CountedFrom:
+    """Count from the latest such event about the same thing: `latest("order_delivered", same="order_id")`."""
+    return CountedFrom(event, same)
+
+
+def pick(name: str, *cases: tuple[Condition, dict[str, Scalar]], ever: bool = False) -> Pick:
+    """Choose content per contact: `pick("milestone", (did_not("profile_completed"), {"title": "…"}), …)`."""
+    return Pick(name, tuple(Case(when, tuple(value.items())) for when, value in cases), ever)
 
 
 def local(at: time | Amount, minute: Amount = 0) -> Local:

@@ -25,7 +25,7 @@ from evergreet.durations import Duration
 from evergreet.errors import DefinitionError
 
 Scalar: TypeAlias = bool | int | float | str
-Operator: TypeAlias = Literal["==", "!=", "<", "<=", ">", ">=", "in", "exists"]
+Operator: TypeAlias = Literal["==", "!=", "<", "<=", ">", ">=", "in", "exists", "same"]
 
 
 class _Joinable:
@@ -70,6 +70,8 @@ def _check_comparison(where: str, name: str, op: Operator, value: object) -> Non
         raise DefinitionError(f"{where} {op} {value!r}: write {where}.is_in(…) to compare with several values.")
     if op == "exists" and not isinstance(value, bool):
         raise DefinitionError(f"{where}.exists({value!r}): write True or False.")
+    if op == "same" and not (isinstance(value, str) and value):
+        raise DefinitionError(f"{where} same {value!r}: name the property of the causing event it is compared with.")
     if op in {"<", "<=", ">", ">="} and isinstance(value, bool):
         raise DefinitionError(f"{where} {op} {value}: booleans have no order; write == or !=.")
 
@@ -84,9 +86,10 @@ class Where:
 
     Numbers compare with numbers, text with text, booleans with booleans (`==`, `!=` only); a property that
     is missing, null or of another type satisfies nothing except `!=`, which is the exact opposite of `==`.
-    `in` takes a tuple; `exists` takes True or False and asks for presence with a value other than null.
-    Text compares exactly and in the order of code points. Integers are exact within 64 bits; an integer
-    compared with a fraction is exact up to 2**53.
+    `in` takes a tuple; `exists` takes True or False and asks for presence with a value other than null; `same`
+    names a property of the causing event that has the same text or number (it holds for nothing where there is
+    no causing event). Text compares exactly and in the order of code points. Integers are exact within 64 bits;
+    an integer compared with a fraction is exact up to 2**53.
     """
 
     name: str
@@ -143,6 +146,8 @@ class Attribute(_Joinable):
 
     def __post_init__(self) -> None:
         """Refuse what could not be compared."""
+        if self.op == "same":
+            raise DefinitionError(f"attribute({self.name!r}): same(…) compares events, not attributes.")
         _check_comparison(f"attribute({self.name!r})", self.name, self.op, self.value)
 
 
@@ -289,6 +294,22 @@ class _Property:
 def prop(name: str) -> _Property:
     """Compare an event property: `did("order_placed", where=prop("amount") >= 50)`."""
     return _Property(Where, name)
+
+
+def same(name: str) -> Where:
+    """Ask for the same thing as in the causing event: `did("refund_requested", where=same("order_id"))`."""
+    return Where(name, "same", name)
+
+
+def leaves(condition: Condition) -> list[Condition]:
+    """Return the conditions that it is joined from, without `&`, `|` and `~`."""
+    match condition:
+        case AllOf(parts) | AnyOf(parts):
+            return [leaf for part in parts for leaf in leaves(part)]
+        case Not(part):
+            return leaves(part)
+        case _:
+            return [condition]
 
 
 def attribute(name: str) -> _Property:

@@ -10,10 +10,30 @@ from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from evergreet.errors import ConfigurationError
+
+
+class Cap(BaseModel):
+    """At most so many messages within so many days, counted back from now."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    messages: int = Field(ge=1)
+    days: int = Field(ge=1)
+
+
+class Milestone(BaseModel):
+    """One step of the onboarding checklist: the event that says it is done, and how to get there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event: str
+    title: str
+    text: str = ""
+    path: str = "/"
 
 
 class Settings(BaseSettings):
@@ -63,6 +83,28 @@ class Settings(BaseSettings):
         default=None, ge=1, description="At most so many marketing emails per contact over all campaigns …"
     )
     cap_days: int = Field(default=7, ge=1, description="… within so many days.")
+    topic_caps: dict[str, Cap] = Field(
+        default={},
+        description='Caps per topic, JSON: {"offers": {"messages": 1, "days": 14}}; beside the cap over all.',
+    )
+    holdout: int = Field(
+        default=0, ge=0, le=50, description="Percentage of contacts who get no marketing email at all, to measure lift."
+    )
+    holdout_salt: str = Field(
+        default="evergreet", description="Change it to choose the held-out contacts anew (of all holdouts)."
+    )
+    checklist: tuple[Milestone, ...] = Field(
+        default=(
+            Milestone(event="profile_completed", title="Complete your profile", path="/account",
+                      text="Tell us your shoe size and what grows where you live, and we stop showing you the rest."),
+            Milestone(event="product_added_to_wishlist", title="Start a wish list", path="/wishlist",
+                      text="Keep what you like in one place; we tell you when it is back in stock."),
+            Milestone(event="newsletter_subscribed", title="Choose what we write about", path="/preferences",
+                      text="Camping, gardening or both, and how often."),
+        ),
+        description='Steps that onboarding leads to, JSON: [{"event": "profile_completed", "title": "…", '
+        '"text": "…", "path": "/account"}, …].',
+    )  # fmt: skip
     threads: int = Field(default=4, ge=1, le=64, description="Hand-overs that run side by side in one worker.")
     window: int | None = Field(
         default=None, ge=1, le=1000, description="Marketing messages per intent; empty: what the connector says."

@@ -1,7 +1,7 @@
 """The tables. Importing this package registers all of them on `Table.metadata`."""
 
 from models.base import Instant, Table
-from models.campaign import AuditLog, CampaignRow, CampaignVersion, Stretch, TemplateVersion
+from models.campaign import AuditLog, Broadcast, CampaignRow, CampaignVersion, ClockStretch, Stretch, TemplateVersion
 from models.contact import Consent, Contact, Suppression
 from models.event import Cursor, Event, IngestPosition, Transition
 from models.ledger import Attempt, Chunk, Enrollment, Message, Run, WorkerRow
@@ -9,9 +9,11 @@ from models.ledger import Attempt, Chunk, Enrollment, Message, Run, WorkerRow
 __all__ = [
     "Attempt",
     "AuditLog",
+    "Broadcast",
     "CampaignRow",
     "CampaignVersion",
     "Chunk",
+    "ClockStretch",
     "Consent",
     "Contact",
     "Cursor",

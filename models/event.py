@@ -25,6 +25,8 @@ class Event(Table, table=True):
               sqlite_where=text("NOT superseded"), postgresql_where=text("NOT superseded")),
         Index("ix_event_contact_id_name_occurred_at", "contact_id", "name", "occurred_at"),
         Index("ix_event_position", "position"),
+        Index("ix_event_name_occurred_at", "name", "occurred_at",
+              sqlite_where=text("NOT superseded"), postgresql_where=text("NOT superseded")),
     )  # fmt: skip
 
     id: int = Field(default=None, primary_key=True, sa_type=Id)

@@ -47,7 +47,8 @@ class Enrollment(Table, table=True):
     """One contact's passage through one occurrence of one campaign, pinned to a version.
 
     Who met the trigger but not the audience is recorded too (`excluded`, with the reason), so that every
-    trigger is accounted for. `zone` is the time zone that `next_due_at` was counted in.
+    trigger is accounted for. `zone` is the time zone that `next_due_at` was counted in, `counted_at` the moment
+    it was counted from where that is not the triggering one.
     """
 
     __tablename__ = "enrollment"
@@ -73,6 +74,7 @@ class Enrollment(Table, table=True):
     reason: str = Field(default="", max_length=200)
     next_step: str | None = Field(default=None, max_length=100)
     next_due_at: datetime | None = Field(default=None, sa_type=Instant)
+    counted_at: datetime | None = Field(default=None, sa_type=Instant)
     zone: str | None = Field(default=None, max_length=64)
 
 
@@ -143,7 +145,9 @@ class Message(Table, table=True):
     step_key: str = Field(max_length=100)
     channel: str = Field(default="email", max_length=20)
     purpose: str = Field(max_length=20)
+    topic: str | None = Field(default=None, max_length=100)
     due_at: datetime = Field(sa_type=Instant)
+    counted_at: datetime | None = Field(default=None, sa_type=Instant)
     zone: str | None = Field(default=None, max_length=64)
     state: str = Field(default="planned", max_length=20)
     reason: str = Field(default="", max_length=500)

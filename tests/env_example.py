@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
+from pydantic_core import to_jsonable_python
 from pydantic_settings import BaseSettings
 
 from evergreet.settings import Settings
@@ -58,7 +59,7 @@ def written(value: Any) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, (tuple, list, dict)):
-        return json.dumps(value) if value else ""
+        return json.dumps(to_jsonable_python(value)) if value else ""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value)
