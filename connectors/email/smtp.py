@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self, TypeVar
 
+from connectors.elapsed import Clock, elapsed
 from connectors.email.mime import Mime, compose
 from connectors.email.smtp_opening import Connect, open_session
-from connectors.email.smtp_session import Clock, Session, StaleConnection, elapsed
+from connectors.email.smtp_session import Session, StaleConnection
 from connectors.email.smtp_settings import SmtpSettings
 from connectors.environment import read_settings
 from evergreet.contracts import Capabilities, EmailMessage, Outcome

@@ -7,8 +7,9 @@ import ssl
 from base64 import b64encode
 from collections.abc import Callable
 
+from connectors.elapsed import Clock
 from connectors.email.smtp_answers import said
-from connectors.email.smtp_session import Clock, Session
+from connectors.email.smtp_session import Session
 from connectors.email.smtp_settings import SmtpSettings
 from evergreet.errors import Misconfigured, Retryable
 

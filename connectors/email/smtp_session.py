@@ -9,10 +9,9 @@ import re
 import smtplib
 import socket
 import ssl
-import time
-from collections.abc import Callable
 from contextlib import suppress
 
+from connectors.elapsed import Clock
 from connectors.email.mime import Mime
 from connectors.email.smtp_answers import queue_id, refused, said
 from evergreet.contracts import Accepted, Outcome
@@ -23,13 +22,6 @@ LONGEST_ANSWER = 64 * 1024
 
 _CODE = re.compile(rb"[2-5]\d\d(?=[ -]|$)")
 _QUIT_SECONDS = 5.0
-
-Clock = Callable[[], float]
-
-
-def elapsed() -> float:
-    """Seconds on a clock that goes on counting while the machine sleeps or the process is stopped."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class StaleConnection(Exception):

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from connectors.email.mime import LONGEST_LINE, _skeleton, compose
+from connectors.email.checks import LONGEST_LINE
+from connectors.email.mime import _skeleton, compose
 from evergreet.contracts import EmailMessage, Mailbox
 from evergreet.errors import Misconfigured, Permanent
 from tests.connectors.email.letters import SENDER, letter

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import trustme
 
+from connectors.elapsed import elapsed
 from connectors.email.mime import Mime, compose
 from connectors.email.smtp import Smtp
 from connectors.email.smtp_opening import open_session
-from connectors.email.smtp_session import elapsed
 from connectors.email.smtp_settings import SmtpSettings
 from evergreet.contracts import Accepted, Mailbox
 from evergreet.errors import Misconfigured, Permanent, Retryable
