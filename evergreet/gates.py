@@ -4,27 +4,27 @@ One query gathers the facts of a window, pure functions decide. The order is fix
 not say *go* gives the reason (DESIGN §5.5).
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, false, func, literal, select, true
+from sqlalchemy import ColumnElement, Connection, false, func, literal, null, select, true
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition
 from evergreet.campaign import MARKETING, Campaign, Email
-from evergreet.schedule import quiet_until, zone_of
+from evergreet.caps import OCCUPIED, Limit, limits_of, place_columns, wait_for_place
+from evergreet.comparisons import DocumentText, in_document
+from evergreet.dormancy import Ending, is_dormant
+from evergreet.holdout import holdout_reason
+from evergreet.schedule import OpenHours, opening, zone_of
 from evergreet.settings import Settings
-from evergreet.store import words
 from evergreet.tokens import Tokens
 from models import Consent, Contact, Enrollment, Instant, Message, Suppression
-
-OCCUPIED = words("sending", "accepted", "unknown")
-"""States in which a message may have reached its reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +57,39 @@ class Stale:
 Decision: TypeAlias = Go | Skip | Defer | Stale
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rules:
-    """What the gates of one step ask: the definition, the settings that limit, and the keys of erased people."""
+    """What the gates of one step ask: the definition, the settings that limit, and the keys of erased people.
+
+    `endings` are the campaigns that end mailing, whichever campaign this step is of.
+    """
 
     campaign: Campaign
     step: Email
     settings: Settings
     tokens: Tokens
+    endings: tuple[Ending, ...] = ()
 
     @property
     def marketing(self) -> bool:
-        """Whether consent, holdout, goal, quiet hours and caps apply."""
+        """Whether consent, dormancy, holdout, goal, quiet hours and caps apply."""
         return self.step.purpose is MARKETING
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether there is a holdout at all, of this campaign or of all."""
+        return self.marketing and bool(self.settings.holdout or self.campaign.holdout)
+
+    @cached_property
+    def hours(self) -> OpenHours | None:
+        """When the step may go by the clock where the contact lives; None means always."""
+        quiet = (self.settings.quiet_from, self.settings.quiet_until) if self.marketing else (None, None)
+        return None if self.step.window is None and None in quiet else OpenHours(self.step.window, *quiet)
+
+    @cached_property
+    def limits(self) -> tuple[Limit, ...]:
+        """The caps the step is under."""
+        return limits_of(self.settings, self.campaign.topic) if self.marketing else ()
 
 
 def decide_window(
@@ -117,8 +137,10 @@ def _decide(  # noqa: PLR0912 - the list of gates, in the order that is promised
     late = step.lateness.span
     if row.paused_until is not None and row.paused_until > now:
         return _wait(row.paused_until, "contact_paused", row.due_at, late)
-    if rules.marketing and held_out(rules.campaign, row.contact_id):
-        return Skip("holdout")
+    if row.dormant:
+        return Skip("dormant")
+    if rules.holds_out and (reason := holdout_reason(settings, rules.campaign, row.source, row.source_id)) is not None:
+        return Skip(reason)
     if rules.marketing and row.goal:
         return Skip("goal_reached")
     if row.unless:
@@ -127,27 +149,29 @@ def _decide(  # noqa: PLR0912 - the list of gates, in the order that is promised
         return Skip("too_late")
     if row.duplicate or (row.occurrence, row.address) in taken:
         return Skip("duplicate_address")
-    if rules.marketing:
-        zone = zone_of(row.timezone, settings.default_timezone)
-        if (until := quiet_until(now, zone, settings.quiet_from, settings.quiet_until)) is not None:
-            return Defer(until, "quiet_hours")
-        if settings.cap is not None and row.recent + sent_here >= settings.cap:
-            frees = (row.oldest if row.oldest is not None else now) + timedelta(days=settings.cap_days)
-            return _wait(frees, "frequency_cap", row.due_at, late)
+    if rules.hours is not None and (closed := _closed(rules.hours, settings, row, now)) is not None:
+        return closed
+    if rules.limits and (wait := wait_for_place(rules.limits, row, sent_here, now)) is not None:
+        return _wait(wait.until, wait.reason, row.due_at, late)
     return Go(row.address)
+
+
+def _closed(hours: OpenHours, settings: Settings, row: Any, now: datetime) -> Decision | None:
+    """Wait for the next moment that is in the step's window and not quiet; skip where there is none.
+
+    Lateness is not asked here: the message is asked again at the opening, and is `too_late` then where it is.
+    """
+    zone = zone_of(row.timezone, settings.default_timezone, row.country)
+    until = opening(now, zone, hours)
+    if until == now:
+        return None
+    reason = "send_window" if hours.outside_window(now.astimezone(zone)) else "quiet_hours"
+    return Skip(reason) if until is None else Defer(until, reason)
 
 
 def _wait(until: datetime, reason: str, due_at: datetime, lateness: timedelta) -> Decision:
     """Defer where the step would still be in time then, else skip."""
     return Defer(until, reason) if until - due_at <= lateness else Skip(reason)
-
-
-def held_out(campaign: Campaign, contact_id: int) -> bool:
-    """Whether a contact is in the campaign's holdout: a stable choice by hash of contact and campaign."""
-    if campaign.holdout == 0:
-        return False
-    digest = hashlib.blake2b(f"{campaign.name}:{contact_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest) % 100 < campaign.holdout
 
 
 def _suppressed(connection: Connection, rules: Rules, addresses: set[str]) -> dict[str, str]:
@@ -187,25 +211,20 @@ def _facts(rules: Rules, messages: Sequence[int], now: datetime) -> Any:
         )
         .exists()
     )
-    recent: ColumnElement[Any] = literal(0)
-    oldest: ColumnElement[Any] = literal(None, Instant())
-    if rules.settings.cap is not None and rules.marketing:
-        counted = (
-            col(other.contact_id) == col(Message.contact_id),
-            col(other.id) != col(Message.id),
-            col(other.purpose) == str(MARKETING),
-            col(other.state).in_(OCCUPIED),
-            col(other.sent_at) > now - timedelta(days=rules.settings.cap_days),
-        )
-        recent = select(func.count()).where(*counted).scalar_subquery()
-        oldest = select(func.min(col(other.sent_at))).where(*counted).scalar_subquery()
+    dormant: ColumnElement[bool] = false()
+    if rules.marketing and rules.endings:
+        dormant = is_dormant(rules.endings, contact, moment)
+    country: ColumnElement[Any] = null()
+    if rules.hours is not None:
+        country = in_document(DocumentText, contact.c.attributes, "country")
     return (
         select(
             col(Message.id), col(Message.contact_id), col(Message.occurrence), col(Message.due_at),
             contact.c.address, contact.c.erased_at, contact.c.paused_until, contact.c.timezone, contact.c.changed_at,
             (_consented(rules.campaign.topic, contact) if rules.marketing else true()).label("consented"),
+            contact.c.source, contact.c.source_id, country.label("country"), dormant.label("dormant"),
             goal.label("goal"), unless.label("unless"), duplicate.label("duplicate"),
-            recent.label("recent"), oldest.label("oldest"),
+            *place_columns(rules.limits, rules.campaign.priority, now),
         )
         .select_from(Message)
         .join(contact, contact.c.id == col(Message.contact_id))

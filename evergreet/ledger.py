@@ -17,8 +17,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
 from evergreet.campaigns import State, halt, required
+from evergreet.caps import OCCUPIED
 from evergreet.errors import OwnershipLost
-from evergreet.gates import OCCUPIED, Decision, Defer, Go, Rules, Skip, Stale, decide_window
+from evergreet.gates import Decision, Defer, Go, Rules, Skip, Stale, decide_window
 from evergreet.worker import Worker
 from models import Attempt, CampaignRow, Chunk, Contact, Instant, Message
 

@@ -1,21 +1,28 @@
-"""When a step is due: spans from the triggering moment, and local times where the contact lives."""
+"""When a step is due, and when it may go: spans, local times and open hours where the contact lives."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from evergreet.campaign import Email
+from evergreet.campaign import Email, SendWindow
 from evergreet.durations import number
+from evergreet.places import zone_of_country
+
+FURTHEST = 15
+"""Days ahead in which an opening is looked for: a week, and another where a change of the clock swallows the first."""
 
 
 @lru_cache(maxsize=1024)
-def zone_of(name: str | None, default: str) -> ZoneInfo:
-    """Return the zone of that name, or the default where a contact has none or an unknown one."""
-    if name:
-        try:
-            return ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            pass
+def zone_of(name: str | None, default: str, country: str | None = None) -> ZoneInfo:
+    """Return the zone of that name; where there is none or an unknown one, that of the country, or the default."""
+    for each in (name, zone_of_country(country) if country else None):
+        if each:
+            try:
+                return ZoneInfo(each)
+            except (ZoneInfoNotFoundError, ValueError, OSError):
+                pass
     return ZoneInfo(default)
 
 
@@ -47,17 +54,76 @@ def at_local(day: date, at: time, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, at, tzinfo=zone).astimezone(UTC)
 
 
-def quiet_until(moment: datetime, zone: ZoneInfo, start: time | None, end: time | None) -> datetime | None:
-    """Return when quiet hours end, if `moment` lies in them: from local `start` to local `end`, over midnight
-    where `end` is the earlier."""
-    if start is None or end is None or start == end:
+@dataclass(frozen=True, slots=True)
+class OpenHours:
+    """When a message may go by the clock on the wall: within `window`, and not from `quiet_from` to `quiet_until`.
+
+    Quiet hours go over midnight where they end at the earlier time; where one end is missing, or both are equal,
+    there are none.
+    """
+
+    window: SendWindow | None = None
+    quiet_from: time | None = None
+    quiet_until: time | None = None
+
+    def outside_window(self, local: datetime) -> bool:
+        """Whether the window is closed at this local time."""
+        window = self.window
+        if window is None:
+            return False
+        return local.weekday() not in window.weekdays or not number(window.opens) <= local.hour < number(window.closes)
+
+    def quiet(self, local: datetime) -> bool:
+        """Whether it is quiet at this local time."""
+        start, end, clock = self.quiet_from, self.quiet_until, local.time()
+        if start is None or end is None or start == end:
+            return False
+        return start <= clock < end if start < end else clock >= start or clock < end
+
+    def open(self, local: datetime) -> bool:
+        """Whether a message may go at this local time."""
+        return not self.outside_window(local) and not self.quiet(local)
+
+    @property
+    def beginnings(self) -> tuple[time, ...]:
+        """The times of day at which it may become open."""
+        opens = () if self.window is None else (time(number(self.window.opens)),)
+        return (time(0), *opens, *(() if self.quiet_until is None else (self.quiet_until,)))
+
+
+@lru_cache(maxsize=4096)
+def opening(moment: datetime, zone: ZoneInfo, hours: OpenHours) -> datetime | None:
+    """Return the first moment from `moment` on at which it is open in `zone`, in UTC; None where it never is.
+
+    It follows the wall: what a change of the clock leaves out is not there, what it repeats is there twice.
+    """
+    return next((at for at in (moment, *_beginnings(moment, zone, hours)) if hours.open(at.astimezone(zone))), None)
+
+
+def _beginnings(moment: datetime, zone: ZoneInfo, hours: OpenHours) -> Iterator[datetime]:
+    """Yield in order the moments after `moment` at which it may become open: times on the wall and its changes."""
+    today = moment.astimezone(zone).date()
+    found = set()
+    for day in (today + timedelta(days=ahead) for ahead in range(-1, FURTHEST + 1)):
+        walls = [
+            datetime.combine(day, at, tzinfo=zone).replace(fold=fold) for at in hours.beginnings for fold in (0, 1)
+        ]
+        found |= {wall.astimezone(UTC) for wall in walls}
+        if (change := _change(at_local(day, time(0), zone), zone)) is not None:
+            found.add(change)
+    yield from sorted(at for at in found if at > moment)
+
+
+def _change(start: datetime, zone: ZoneInfo) -> datetime | None:
+    """Return the moment within a day of `start` from which the clock in `zone` differs from UTC by another span."""
+    before = start.astimezone(zone).utcoffset()
+    same, changed = 0, 25 * 3600  # seconds: a day with a change is longer or shorter, two days may overlap
+    if (start + timedelta(seconds=changed)).astimezone(zone).utcoffset() == before:
         return None
-    local = moment.astimezone(zone)
-    clock = local.time()
-    quiet = start <= clock < end if start < end else clock >= start or clock < end
-    if not quiet:
-        return None
-    over = local.date() if clock < end else local.date() + timedelta(days=1)
-    until = at_local(over, end, zone)
-    # Where the clock is set back, the wall shows the quiet hour twice: never defer into the past.
-    return until if until > moment else moment + timedelta(hours=1)
+    while changed - same > 1:
+        middle = (same + changed) // 2
+        if (start + timedelta(seconds=middle)).astimezone(zone).utcoffset() == before:
+            same = middle
+        else:
+            changed = middle
+    return start + timedelta(seconds=changed)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from evergreet.campaign import Email, local
 from evergreet.durations import Duration, days, hours, minutes
-from evergreet.schedule import due_time, quiet_until, zone_of
+from evergreet.schedule import due_time, zone_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -70,21 +70,3 @@ def test_an_unknown_zone_is_the_default() -> None:
     assert zone_of("Mars/Olympus", "Europe/Berlin") is zone_of(None, "Europe/Berlin") or (
         zone_of("Mars/Olympus", "Europe/Berlin").key == "Europe/Berlin"
     )
-
-
-@pytest.mark.parametrize(
-    ("moment", "start", "end", "until"),
-    [
-        (utc(2026, 3, 10, 20), time(21), time(8), utc(2026, 3, 11, 7)),  # 21:00 there: quiet begins
-        (utc(2026, 3, 10, 19, 59), time(21), time(8), None),
-        (utc(2026, 3, 11, 6, 59), time(21), time(8), utc(2026, 3, 11, 7)),
-        (utc(2026, 3, 11, 7), time(21), time(8), None),  # 08:00 there: it is over
-        (utc(2026, 3, 10, 12), time(12), time(14), utc(2026, 3, 10, 13)),  # at noon
-        (utc(2026, 3, 29, 0, 30), time(21), time(2, 30), utc(2026, 3, 29, 1, 30)),  # ends in the gap
-        (utc(2026, 10, 25, 1, 15), time(21), time(2, 30), utc(2026, 10, 25, 2, 15)),  # the hour comes twice
-        (utc(2026, 3, 10, 12), None, time(8), None),
-        (utc(2026, 3, 10, 12), time(8), time(8), None),
-    ],
-)
-def test_quiet_hours_end(moment: datetime, start: time | None, end: time | None, until: datetime | None) -> None:
-    assert quiet_until(moment, BERLIN, start, end) == until

@@ -1,0 +1,157 @@
+"""Caps: at most so many marketing emails per contact in a rolling window, and who is first where places are short.
+
+A message takes a place while it is `sending`, `accepted` or `unknown` and younger than the cap's window. A campaign
+of lower priority leaves room for those before it that wait for the same contact now.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Boolean, ColumnElement, func, literal, or_, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import aliased
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlmodel import col
+
+from evergreet.campaign import MARKETING
+from evergreet.settings import Settings
+from evergreet.store import words
+from models import CampaignRow, CampaignVersion, Enrollment, Instant, Message
+
+OCCUPIED = words("sending", "accepted", "unknown")
+"""States in which a message may have reached its reader, and takes a place."""
+
+COMPETING = timedelta(hours=1)
+"""How long a message steps back for others that need the place, before it is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `messages` per contact within `span`, of one topic or (None) of all; `reason` says so in the ledger."""
+
+    reason: str
+    messages: int
+    span: timedelta
+    topic: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """No place now: ask again at `until`."""
+
+    until: datetime
+    reason: str
+
+
+def limits_of(settings: Settings, topic: str | None) -> tuple[Limit, ...]:
+    """Return the caps that a marketing message of this topic is under."""
+    limits = []
+    if settings.cap is not None:
+        limits.append(Limit("frequency_cap", settings.cap, timedelta(days=settings.cap_days)))
+    if topic is not None and (cap := settings.topic_caps.get(topic)) is not None:
+        limits.append(Limit("topic_cap", cap.messages, timedelta(days=cap.days), topic))
+    return tuple(limits)
+
+
+def place_columns(limits: Sequence[Limit], priority: int, now: datetime) -> list[ColumnElement[Any]]:
+    """Return what `wait_for_place` reads of a message: per limit the places taken, the oldest, and the rivals."""
+    columns: list[ColumnElement[Any]] = []
+    for number, limit in enumerate(limits):
+        other = aliased(Message)
+        taken = [
+            col(other.contact_id) == col(Message.contact_id),
+            col(other.purpose) == str(MARKETING),
+            col(other.state).in_(OCCUPIED),
+            col(other.sent_at) > now - limit.span,
+        ]
+        if limit.topic is not None:
+            taken.append(col(other.topic) == limit.topic)
+        columns += [
+            select(func.count()).where(*taken).scalar_subquery().label(f"taken_{number}"),
+            select(func.min(col(other.sent_at))).where(*taken).scalar_subquery().label(f"oldest_{number}"),
+            (_rivals(limit, priority, now) if priority > 1 else literal(0)).label(f"rivals_{number}"),
+        ]
+    return columns
+
+
+def wait_for_place(limits: Sequence[Limit], row: Any, sent_here: int, now: datetime) -> Wait | None:
+    """Return how long the message has to wait for a place, or None where there is one under every limit.
+
+    `sent_here` counts what this window has just decided to send to the contact. Where several caps are full, the one
+    that frees last is the reason.
+    """
+    full, competing = [], False
+    for number, limit in enumerate(limits):
+        taken = getattr(row, f"taken_{number}") + sent_here
+        if taken >= limit.messages:
+            oldest = getattr(row, f"oldest_{number}")
+            full.append(Wait((now if oldest is None else oldest) + limit.span, limit.reason))
+        elif taken + getattr(row, f"rivals_{number}") >= limit.messages:
+            competing = True
+    if full:
+        return max(full, key=lambda wait: wait.until)
+    return Wait(now + COMPETING, "priority") if competing else None
+
+
+def _rivals(limit: Limit, priority: int, now: datetime) -> ColumnElement[int]:
+    """Count the marketing messages of the contact that go first and want a place while this one would take it.
+
+    They are looked up through the contact's enrollments: an index of waiting messages by contact would cost every
+    message, and only campaigns of lower priority ask.
+    """
+    rival, message = aliased(Enrollment), aliased(Message)
+    goes_first = (
+        col(rival.contact_id) == col(Message.contact_id),
+        col(CampaignRow.id) == col(rival.campaign_id),
+        col(CampaignRow.state) == "live",
+        col(CampaignRow.priority) < priority,
+    )
+    waiting = [
+        col(message.enrollment_id) == col(rival.id),
+        col(message.purpose) == str(MARKETING),
+        col(message.state).in_(words("planned", "deferred")),
+        or_(col(message.not_before).is_(None), col(message.not_before) < now + limit.span),
+    ]
+    if limit.topic is not None:
+        waiting.append(col(message.topic) == limit.topic)
+    definition = col(CampaignVersion.definition)["campaign"]
+    due = [
+        col(rival.state) == "active",
+        col(rival.next_due_at) <= literal(now, Instant()),
+        col(CampaignVersion.id) == col(rival.version_id),
+        _MarketingStep(definition["steps"], rival.next_step),
+    ]
+    if limit.topic is not None:
+        due.append(definition["topic"].as_string() == limit.topic)
+    planned = select(func.count(col(message.id))).where(*goes_first, *waiting).scalar_subquery()
+    unplanned = select(func.count(col(rival.id))).where(*goes_first, *due).scalar_subquery()
+    return planned + unplanned
+
+
+class _MarketingStep(FunctionElement[bool]):
+    """Whether among the steps of a definition (JSON) the one with that key is marketing."""
+
+    name = "marketing_step"
+    inherit_cache = True
+    type = Boolean()
+
+    def __init__(self, steps: ColumnElement[Any], key: Any) -> None:
+        super().__init__(steps, key)
+
+
+@compiles(_MarketingStep, "sqlite")
+def _marketing_step_on_sqlite(element: _MarketingStep, compiler: SQLCompiler, **kw: Any) -> str:
+    steps, key = (compiler.process(part, **kw) for part in element.clauses.clauses)
+    return (
+        f"EXISTS (SELECT 1 FROM json_each({steps}) AS step WHERE json_extract(step.value, '$.key') = {key} "
+        "AND json_extract(step.value, '$.purpose') = 'marketing')"
+    )
+
+
+@compiles(_MarketingStep, "postgresql")
+def _marketing_step_on_postgresql(element: _MarketingStep, compiler: SQLCompiler, **kw: Any) -> str:
+    steps, key = (compiler.process(part, **kw) for part in element.clauses.clauses)
+    return f"({steps}) @> jsonb_build_array(jsonb_build_object('key', {key}, 'purpose', 'marketing'))"
