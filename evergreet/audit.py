@@ -8,7 +8,7 @@ is a sentence; a clean audit has none.
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,11 +16,12 @@ from sqlalchemy import Connection, and_, select, text
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
+from evergreet.audit_clock import Anchors, ClockStretches, Met, anniversaries, broadcasts, silences
 from evergreet.campaign import Campaign
 from evergreet.campaigns import State, Version, states
+from evergreet.causes import OCCURRENCE_LENGTH
 from evergreet.clock import Clock
 from evergreet.database import Database
-from evergreet.enrollment import OCCURRENCE_LENGTH
 from evergreet.schedule import due_time, zone_of
 from models import (
     Attempt,
@@ -98,10 +99,18 @@ def _audit(connection: Connection, state: State) -> Audit:
     for row in enrollments:
         if row.version_id not in versions:
             findings.add("enrollments of a version that is not there", f"enrollment {row.id}")
-    counted = sum(stretch.enrolled for stretch in stretches)
+    clock = ClockStretches(connection, state)
+    for gap in clock.gaps():
+        findings.add("stretches of the clock are missing", gap)
+    campaigns = {version.campaign for version in versions.values()}
+    frozen, announced, faults = broadcasts(connection, campaigns, state, enrollments, _Scans(stretches).cover)
+    for fault in faults:
+        findings.add("broadcasts and their audiences disagree", fault)
+    counted = sum(stretch.enrolled for stretch in stretches) + clock.enrolled + frozen
     if counted != len(enrollments):
         findings.add("enrollments that stretches counted otherwise", f"{counted} counted, {len(enrollments)} there")
-    _check_triggers(connection, versions, enrollments, stretches, findings)
+    met = [*_met(connection, campaigns, _Scans(stretches)), *_met_by_clock(connection, campaigns, state, clock)]
+    _check_triggers(met, announced, enrollments, findings)
     due = _check_due(connection, state, versions, enrollments, messages, findings)
     _check_states(connection, state, messages, findings)
     return Audit(state.name, len(enrollments), due, len(messages), findings.sentences())
@@ -121,41 +130,46 @@ def _check_stretches(state: State, stretches: Sequence[Any], findings: _Findings
 
 
 def _check_triggers(
-    connection: Connection,
-    versions: dict[int, Version],
-    enrollments: Sequence[Any],
-    stretches: Sequence[Any],
-    findings: _Findings,
+    met: Sequence[Met], announced: set[tuple[int, str]], enrollments: Sequence[Any], findings: _Findings
 ) -> None:
     """Everything that met a trigger in a scanned stretch has its enrollment, and no enrollment is without cause."""
     have = {(row.contact_id, row.occurrence): row for row in enrollments}
-    scans = _Scans(stretches)
-    explained: set[tuple[int, str]] = set()
-    for met in _met(connection, {version.campaign for version in versions.values()}, scans):
-        if met.covered:
-            explained.add((met.contact_id, met.occurrence))
-            if (met.contact_id, met.occurrence) not in have and met.certain:
-                findings.add("triggers without an enrollment", f"contact {met.contact_id} {met.occurrence}")
+    explained = set(announced)
+    for one in met:
+        if one.covered:
+            explained.add((one.contact_id, one.occurrence))
+            if (one.contact_id, one.occurrence) not in have and one.certain:
+                findings.add("triggers without an enrollment", f"contact {one.contact_id} {one.occurrence}")
     for key, row in have.items():
         if key not in explained:
             findings.add("enrollments outside every scanned stretch", f"enrollment {row.id} {row.occurrence}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Met:
-    contact_id: int
-    occurrence: str
-    covered: bool
-    certain: bool
+def _met_by_clock(
+    connection: Connection, campaigns: set[Campaign], state: State, clock: ClockStretches
+) -> Iterator[Met]:
+    """Yield what met a trigger by the passing of time; certain only where all versions have the same triggers."""
+    certain = _alike(campaigns)
+    for campaign in campaigns:
+        for silence in campaign.trigger.silences:
+            for one in silences(connection, campaign, silence, state, clock):
+                yield replace(one, certain=one.certain and certain)
+        for trigger in campaign.trigger.anniversaries:
+            for one in anniversaries(connection, campaign, trigger, state, clock):
+                yield replace(one, certain=one.certain and certain)
 
 
-def _met(connection: Connection, campaigns: set[Campaign], scans: "_Scans") -> Iterator[_Met]:
+def _alike(campaigns: set[Campaign]) -> bool:
+    return len({(campaign.trigger, campaign.re_entry == "once") for campaign in campaigns}) == 1
+
+
+def _met(connection: Connection, campaigns: set[Campaign], scans: "_Scans") -> Iterator[Met]:
     """Yield every trigger that was met, as each version of the campaign reads it.
 
     `certain` is false where versions differ in their triggers: then nobody can tell from a stretch alone
     which of them scanned it.
     """
-    certain = len({(campaign.trigger, campaign.re_entry == "once") for campaign in campaigns}) == 1
+    certain = _alike(campaigns)
     for campaign in campaigns:
         names = {trigger.name for trigger in campaign.trigger.events}
         stages = {trigger.stage for trigger in campaign.trigger.stages}
@@ -165,7 +179,7 @@ def _met(connection: Connection, campaigns: set[Campaign], scans: "_Scans") -> I
             ):
                 if event.revision == 0:
                     covered = scans.cover(event.position, event.occurred_at)
-                    yield _Met(event.contact_id, _occurrence(campaign, event), covered, certain)
+                    yield Met(event.contact_id, _occurrence(campaign, event), covered, certain)
         if stages:
             cause = aliased(Event)
             rows: Sequence[Any] = connection.execute(
@@ -190,7 +204,7 @@ def _met(connection: Connection, campaigns: set[Campaign], scans: "_Scans") -> I
                     occurrence = f"transition:{row.id}"
                 else:
                     occurrence = _occurrence(campaign, row)
-                yield _Met(row.contact_id, occurrence, scans.cover(row.position, row.at), certain)
+                yield Met(row.contact_id, occurrence, scans.cover(row.position, row.at), certain)
 
 
 class _Scans:
@@ -234,6 +248,7 @@ def _check_due(
     ).scalar_one()
     ledger: dict[tuple[int, str], Any] = {(row.enrollment_id, row.step_key): row for row in messages}
     timezones = dict(connection.execute(select(col(Contact.id), col(Contact.timezone))).tuples().all())
+    anchors = Anchors(connection, {version.campaign for version in versions.values()})
     due = 0
     seen: set[tuple[int, str]] = set()
     for row in enrollments:
@@ -246,7 +261,9 @@ def _check_due(
             if step.key == row.next_step:
                 passed = False
             zone_name = message.zone if message is not None else row.zone or timezones.get(row.contact_id)
-            at = due_time(step, row.caused_at, zone_of(zone_name, "UTC"))
+            counted_at = message.counted_at if message is not None else row.counted_at
+            anchors.check(row, step, counted_at, findings.add)
+            at = due_time(step, counted_at or row.caused_at, zone_of(zone_name, "UTC"))
             if message is not None:
                 due += 1
                 seen.add(key)

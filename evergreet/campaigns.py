@@ -1,17 +1,19 @@
 """Campaigns as the store knows them: versions, states, and what has something due."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal, or_, select, true, update
 from sqlmodel import col
 
 from evergreet.campaign import CAMPAIGN, Campaign, Options, Purpose
+from evergreet.causes import Reach
 from evergreet.clock import Clock
+from evergreet.clock_causes import Span, days_begun, late_silences, silences
 from evergreet.database import Database, exclusive, settled_position
 from evergreet.errors import EvergreetError
 from evergreet.store import insert_ignore, words
@@ -21,6 +23,7 @@ from models import (
     CampaignRow,
     CampaignVersion,
     Chunk,
+    ClockStretch,
     Enrollment,
     Event,
     Instant,
@@ -29,6 +32,12 @@ from models import (
     TemplateVersion,
     Transition,
 )
+
+LOOK_ANYWAY = timedelta(hours=1)
+"""A campaign that follows the clock looks at it at least so often, also when nothing seems due."""
+
+EVERYTHING = 2**62
+"""A position that no row has reached."""
 
 LoadTemplate = Callable[[str, Purpose], TemplateSource]
 """Finds the sources of a template by name and checks that they suit the purpose of the step."""
@@ -70,6 +79,8 @@ class State:
     version_id: int | None
     held_since: datetime | None
     held_until: datetime | None
+    clock_from: datetime | None
+    clock_to: datetime | None
 
 
 def template_loader(root: str) -> LoadTemplate:
@@ -91,7 +102,7 @@ def states(connection: Connection) -> list[State]:
 def _state(row: Any) -> State:
     return State(
         row.id, row.name, row.state, row.state_reason, row.state_by, row.live_since, row.scanned_from,
-        row.scanned_to, row.current_version_id, row.held_since, row.held_until,
+        row.scanned_to, row.current_version_id, row.held_since, row.held_until, row.clock_from, row.clock_to,
     )  # fmt: skip
 
 
@@ -148,7 +159,7 @@ def register(
     connection.execute(
         update(CampaignRow)
         .where(col(CampaignRow.id) == row.campaign_id, col(CampaignRow.current_version_id).is_distinct_from(row.id))
-        .values(current_version_id=row.id)
+        .values(current_version_id=row.id, priority=resolved.priority)
     )
     return Version.read(row)
 
@@ -186,6 +197,13 @@ def launch(
                     at=now,
                 )
             )
+        if state.clock_to is not None and state.clock_to < now:
+            connection.execute(
+                ClockStretch.__table__.insert().values(  # type: ignore[attr-defined]
+                    campaign_id=state.id, kind="gap", low=state.clock_to, high=now, enrolled=0, at=now
+                )
+            )
+        follows = campaign.trigger.by_clock or state.clock_to is not None
         connection.execute(
             update(CampaignRow)
             .where(col(CampaignRow.id) == state.id)
@@ -193,6 +211,8 @@ def launch(
                 live_since=now,
                 scanned_from=position if state.scanned_from is None else state.scanned_from,
                 scanned_to=position if state.scanned_to is None else max(position, state.scanned_to),
+                clock_from=now if follows and state.clock_from is None else state.clock_from,
+                clock_to=max(now, state.clock_to or now) if follows else None,
             )
         )
         _set_state(connection, state, "live", now, actor, "")
@@ -280,7 +300,7 @@ def halt(connection: Connection, state: State, now: datetime, reason: str) -> No
 
 
 def due_campaigns(connection: Connection, now: datetime) -> list[str]:
-    """Name the live campaigns that have something to do now, transactional ones first, in one query."""
+    """Name the live campaigns that have something to do now, transactional ones first and broadcasts last."""
     rows = connection.execute(
         select(CampaignRow, col(CampaignVersion.definition))
         .join(CampaignVersion, col(CampaignVersion.id) == col(CampaignRow.current_version_id))
@@ -292,16 +312,18 @@ def due_campaigns(connection: Connection, now: datetime) -> list[str]:
         select(*(_something_due(row, row.definition["campaign"], now).label(f"c{row.id}") for row in rows))
     ).one()
     due = [row for row, answer in zip(rows, answers, strict=True) if answer]
-    urgent = {
-        row.name: any(step["purpose"] == "transactional" for step in row.definition["campaign"]["steps"]) for row in due
-    }
-    return sorted(urgent, key=lambda name: (not urgent[name], name))
+    place = {
+        row.name: 0 if any(step["purpose"] == "transactional" for step in row.definition["campaign"]["steps"])
+        else row.priority
+        for row in due
+    }  # fmt: skip
+    return sorted(place, key=lambda name: (place[name], name))
 
 
 def _something_due(row: Any, definition: dict[str, Any], now: datetime) -> ColumnElement[bool]:
     moment = literal(now, Instant())
     parts = definition["trigger"]["parts"]
-    events = [part["name"] for part in parts if part["kind"] == "event"]
+    events = [part["name"] for part in parts if part["kind"] in {"event", "broadcast"}]
     stages = [part["stage"] for part in parts if part["kind"] == "stage"]
     return or_(
         exists().where(col(Enrollment.campaign_id) == row.id, col(Enrollment.next_due_at) <= moment),
@@ -321,7 +343,30 @@ def _something_due(row: Any, definition: dict[str, Any], now: datetime) -> Colum
             and_(col(Event.position) >= row.scanned_to, col(Event.name).in_(events), col(Event.revision) == 0)
         ),
         exists().where(and_(col(Transition.position) >= row.scanned_to, col(Transition.to_stage).in_(stages))),
+        *_due_by_clock(row, parts, now),
     )
+
+
+def _due_by_clock(row: Any, parts: list[dict[str, Any]], now: datetime) -> Iterator[ColumnElement[bool]]:
+    """Yield what asks whether time alone, or what came in late, may have started something."""
+    kinds = {part["kind"] for part in parts}
+    if kinds.isdisjoint({"silence", "anniversary"}):
+        return
+    if row.clock_to is None or now - row.clock_to >= LOOK_ANYWAY:
+        yield true()  # and the stretch that is looked at stays short
+        return
+    campaign = CAMPAIGN.validate_python(row.definition["campaign"])
+    span = Span(row.clock_to, now, row.live_since)
+    reach = Reach(row.scanned_to, EVERYTHING, row.live_since)
+    for silence in campaign.trigger.silences:
+        yield exists(silences(campaign, silence, span, reach))
+        yield exists(late_silences(campaign, silence, row.clock_to, reach))
+    for trigger in campaign.trigger.anniversaries:
+        yield literal(days_begun(now) > days_begun(row.clock_to))
+        yield exists().where(
+            col(Event.position) >= row.scanned_to, col(Event.name).in_(trigger.of),
+            col(Event.occurred_at) < now - timedelta(days=27 * trigger.months),
+        )  # fmt: skip
 
 
 def count_by_state(connection: Connection, campaign_id: int) -> dict[tuple[str, str], int]:

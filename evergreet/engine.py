@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
 from sqlmodel import col
@@ -23,10 +23,11 @@ from evergreet.composing import Composer, read_letters
 from evergreet.contracts import EmailSender, RateLimiter, Reporter
 from evergreet.database import Database, check_schema, exclusive
 from evergreet.delivery import Delivery
+from evergreet.dormancy import Ending, ending_campaigns
 from evergreet.enrollment import enroll, schedule
 from evergreet.gates import Rules, Skip, decide_window
 from evergreet.ledger import ClaimedChunk, claim, release
-from evergreet.planning import chunk_waiting, plan_chunk
+from evergreet.planning import chunk_waiting, count_anew, plan_chunk
 from evergreet.settings import Settings
 from evergreet.tokens import Tokens
 from evergreet.worker import Worker
@@ -112,10 +113,10 @@ class Engine:
                 versions = _versions(connection, state.id)
                 if state.state == "live":
                     hold_off(connection, state.name)
-                    enrolled = enroll(connection, state, version, now)
-                    while schedule(connection, versions, state.id, self.settings.default_timezone):
-                        pass
+                    enrolled = enroll(connection, state, version, now, self.settings.default_timezone)
                     planned = 0
+                    while self.prepare(connection, versions, state, now):
+                        pass
                     while size := plan_chunk(connection, state, versions, now, options.batch_size):
                         planned += size
                     while chunk_waiting(connection, state, versions, now, options.batch_size):
@@ -129,12 +130,18 @@ class Engine:
             finally:
                 transaction.rollback()
 
+    def prepare(self, connection: Connection, versions: dict[int, Version], state: State, now: datetime) -> int:
+        """Compute due times that are missing, and count anew what a later event moves; return how many."""
+        moved = count_anew(connection, versions, state.id, now)
+        return moved + schedule(connection, versions, state.id, self.settings.default_timezone)
+
     def _forecast(
         self, connection: Connection, state: State, versions: dict[int, Version]
     ) -> tuple[Balance, dict[str, int]]:
         """Ask the gates about every planned message; what would go stays `planned` in the forecast."""
         now = self.clock.now(connection)
         outcomes: Counter[str] = Counter()
+        endings = ending_campaigns(connection)
         planned = connection.execute(
             select(col(Message.version_id), col(Message.step_key), col(Message.chunk_id))
             .where(
@@ -148,7 +155,7 @@ class Engine:
             version = versions[row.version_id]
             step = version.campaign.step(row.step_key)
             assert step is not None
-            rules = Rules(version.campaign, step, self.settings, self.tokens)
+            rules = Rules(version.campaign, step, self.settings, self.tokens, endings)
             letters = read_letters(connection, row.chunk_id)
             decisions = decide_window(
                 connection, rules, [letter.id for letter in letters],
@@ -187,6 +194,7 @@ class _CampaignRun:
         self.enrolled = self.excluded = self.planned = 0
         self.attempted: Counter[str] = Counter()
         self.misconfigured: str | None = None
+        self.endings: tuple[Ending, ...] = ()
 
     def perform(self) -> Report:
         """Do it; the run's row says how it ended, also when it fails."""
@@ -212,7 +220,8 @@ class _CampaignRun:
         engine = self.engine
         with self.worker.transaction() as connection:
             hold_off(connection, self.state.name)  # else a planner may say it is done up to a moment after ours
-            enrolled = enroll(connection, self.state, self.version, engine.clock.now(connection))
+            now = engine.clock.now(connection)
+            enrolled = enroll(connection, self.state, self.version, now, engine.settings.default_timezone)
         self.enrolled, self.excluded = enrolled.active, enrolled.excluded
         engine.reporter.progress("enrolled", self.enrolled, None)
 
@@ -223,9 +232,9 @@ class _CampaignRun:
             with self.worker.transaction() as connection:
                 exclusive(connection, f"plan:{self.state.name}")  # before anything is read: others plan and enroll too
                 self._learn_versions(connection)
-                if schedule(connection, self.versions, self.state.id, engine.settings.default_timezone):
-                    continue
                 now = engine.clock.now(connection)
+                if engine.prepare(connection, self.versions, self.state, now):
+                    continue
                 planned = plan_chunk(connection, self.state, self.versions, now, self.batch_size)
                 again = chunk_waiting(connection, self.state, self.versions, now, self.batch_size)
             self.planned += planned
@@ -241,6 +250,7 @@ class _CampaignRun:
     def _deliver(self) -> bool:
         """Claim chunks and work through them; return whether work is left."""
         with self.worker.transaction() as connection:
+            self.endings = ending_campaigns(connection)
             total = connection.execute(
                 select(func.count()).where(
                     col(Message.campaign_id) == self.state.id, col(Message.state) == "planned",
@@ -271,8 +281,9 @@ class _CampaignRun:
             if key not in self.composers:
                 self.composers[key] = Composer(connection, version, step, engine.settings, engine.tokens)
             letters, read_at = read_letters(connection, chunk.id), engine.clock.now(connection)
+        rules = Rules(version.campaign, step, engine.settings, engine.tokens, self.endings)
         delivery = Delivery(
-            self.worker, chunk, Rules(version.campaign, step, engine.settings, engine.tokens), self.composers[key],
+            self.worker, chunk, rules, self.composers[key],
             engine.sender, engine.limiter, engine.settings, self.run_id, pool, self.over,
         )  # fmt: skip
         while letters:

@@ -1,9 +1,10 @@
-"""Enroll: the trigger and the audience as one set-based INSERT … SELECT per trigger, over new stretches.
+"""Enroll: the trigger and the audience as one set-based INSERT … SELECT per trigger, over what is new.
 
 Every trigger that is met becomes a row, also for those outside the audience (`excluded`), so that nobody
-can be missed without a trace. The cursor moves in the same transaction.
+can be missed without a trace. The cursors, of ingestion and of the clock, move in the same transaction.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,8 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
-    String,
-    and_,
     bindparam,
     case,
     cast,
@@ -25,36 +24,28 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition, shift
-from evergreet.campaign import Campaign, EventTrigger, StageTrigger
+from evergreet.broadcasts import announce
 from evergreet.campaigns import State, Version, hold_off, record, required
+from evergreet.causes import Reach, by_event, by_stage
 from evergreet.clock import Clock
+from evergreet.clock_causes import Span, anniversaries, late_anniversaries, late_silences, met_anniversaries, silences
+from evergreet.comparisons import DocumentText, in_document
 from evergreet.database import Database, exclusive, settled_position
 from evergreet.durations import Duration
 from evergreet.errors import EvergreetError
 from evergreet.schedule import due_time, zone_of
 from evergreet.store import insert_select_ignore
-from models import CampaignRow, Contact, Enrollment, Event, Instant, Stretch, Transition
-from models.base import Id
+from models import CampaignRow, ClockStretch, Contact, Enrollment, Instant, Stretch
 
 COLUMNS = (
     "campaign_id", "version_id", "contact_id", "occurrence", "cause_event_id", "cause_transition_id",
     "caused_at", "enrolled_at", "state", "reason", "next_step", "next_due_at",
 )  # fmt: skip
 SCHEDULE_BATCH = 5_000
-OCCURRENCE_LENGTH = 380
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """Which ingest positions (`low` ≤ position < `high`) are scanned, for what happened since when."""
-
-    low: int
-    high: int
-    since: datetime
+COUNTRY = in_document(DocumentText, Contact.__table__.c.attributes, "country")  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +56,58 @@ class Enrolled:
     excluded: int = 0
 
 
-def enroll(connection: Connection, state: State, version: Version, now: datetime) -> Enrolled:
-    """Scan everything ingested since the last time; return what is new.
+@dataclass(frozen=True, slots=True)
+class _New:
+    """How many rows are new, by the cursor they were found by, and the sum as people read it."""
 
-    One enroller per campaign at a time: the named lock. `state` is read again under it.
+    by_position: int
+    by_clock: int
+    enrolled: Enrolled
+
+
+def enroll(connection: Connection, state: State, version: Version, now: datetime, zone: str = "UTC") -> Enrolled:
+    """Scan everything ingested since the last time, and the time that has passed; return what is new.
+
+    One enroller per campaign at a time: the named lock. `state` is read again under it. `zone` is that of
+    contacts whose own is not known.
     """
     exclusive(connection, f"enroll:{state.name}")
     state = required(connection, state.name)
     high = settled_position(connection)
-    if state.state != "live" or state.live_since is None or state.scanned_to is None or high <= state.scanned_to:
-        if state.scanned_to is not None and high < state.scanned_to:
-            raise EvergreetError(
-                f"Campaign {state.name!r} has scanned up to position {state.scanned_to}, but the database has only "
-                f"reached {high}: it was restored from a logical backup into a new server. Restore a physical backup "
-                "(transaction ids go on), or see docs/operations.md, Restore."
-            )
+    if state.scanned_to is not None and high < state.scanned_to:
+        raise EvergreetError(
+            f"Campaign {state.name!r} has scanned up to position {state.scanned_to}, but the database has only "
+            f"reached {high}: it was restored from a logical backup into a new server. Restore a physical backup "
+            "(transaction ids go on), or see docs/operations.md, Restore."
+        )
+    if state.state != "live" or state.live_since is None or state.scanned_to is None:
         return Enrolled()
     reach = Reach(state.scanned_to, high, state.live_since)
-    new = _insert(connection, version, reach, now)
-    _extend(connection, state.id, reach, new.active + new.excluded, now)
-    connection.execute(update(CampaignRow).where(col(CampaignRow.id) == state.id).values(scanned_to=high))
-    return new
+    span = _time_passed(connection, state, version, now)
+    if reach.low == reach.high and span is None:
+        return Enrolled()
+    new = _insert(connection, version, reach, span, state.clock_to, now, zone)
+    announced = announce(connection, version, reach, now)
+    if reach.low < reach.high:
+        _extend(connection, state.id, reach, new.by_position, now)
+        connection.execute(update(CampaignRow).where(col(CampaignRow.id) == state.id).values(scanned_to=high))
+    if span is not None:
+        _extend_clock(connection, state.id, span, new.by_clock, now)
+        connection.execute(update(CampaignRow).where(col(CampaignRow.id) == state.id).values(clock_to=span.high))
+    return Enrolled(new.enrolled.active + announced, new.enrolled.excluded)
+
+
+def _time_passed(connection: Connection, state: State, version: Version, now: datetime) -> Span | None:
+    """Return the stretch of time to look at, where the version has triggers that follow the clock."""
+    if not version.campaign.trigger.by_clock:
+        return None
+    if state.clock_to is None:  # it follows the clock from now on: what lasted before is taken as it is
+        connection.execute(
+            update(CampaignRow).where(col(CampaignRow.id) == state.id).values(clock_from=now, clock_to=now)
+        )
+        return None
+    assert state.live_since is not None
+    return Span(state.clock_to, now, state.live_since) if now > state.clock_to else None
 
 
 def _extend(connection: Connection, campaign_id: int, reach: Reach, new: int, now: datetime) -> None:
@@ -113,13 +135,38 @@ def _extend(connection: Connection, campaign_id: int, reach: Reach, new: int, no
         )  # fmt: skip
 
 
+def _extend_clock(connection: Connection, campaign_id: int, span: Span, new: int, now: datetime) -> None:
+    """Record the stretch of time, as `_extend` does for positions."""
+    grown = 0
+    if new == 0:
+        newest = select(func.max(col(ClockStretch.low))).where(
+            col(ClockStretch.campaign_id) == campaign_id, text("kind <> 'backfill'")
+        )
+        grown = connection.execute(
+            update(ClockStretch)
+            .where(
+                col(ClockStretch.campaign_id) == campaign_id, col(ClockStretch.kind) == "scan",
+                col(ClockStretch.low) == newest.scalar_subquery(), col(ClockStretch.high) == span.low,
+                col(ClockStretch.enrolled) == 0,
+            )
+            .values(high=span.high, at=now)
+        ).rowcount  # fmt: skip
+    if not grown:
+        connection.execute(
+            ClockStretch.__table__.insert().values(  # type: ignore[attr-defined]
+                campaign_id=campaign_id, kind="scan", low=span.low, high=span.high, enrolled=new, at=now
+            )
+        )
+
+
 def backfill(
-    database: Database, version: Version, since: datetime, *, clock: Clock, actor: str, confirm: int | None
-) -> int:
+    database: Database, version: Version, since: datetime, *, clock: Clock, actor: str, confirm: int | None,
+    zone: str = "UTC",
+) -> int:  # fmt: skip
     """Take history into a live campaign: everything ingested so far that happened since `since`.
 
     Counts first: without `confirm` nothing is stored and the count is returned; with it, the count must
-    still be the same.
+    still be the same. Broadcasts of the past are not repeated.
     """
     with database.write() as connection:
         hold_off(connection, version.campaign.name)
@@ -129,8 +176,11 @@ def backfill(
             raise EvergreetError(f"Campaign {state.name!r} is {state.state}: launch it before taking history in.")
         savepoint = connection.begin_nested()
         reach = Reach(0, state.scanned_to, since)
-        new = _insert(connection, version, reach, now)
-        count = new.active
+        span = None
+        if version.campaign.trigger.by_clock and state.clock_to is not None and since < state.clock_to:
+            span = Span(since, state.clock_to, since)
+        new = _insert(connection, version, reach, span, None, now, zone)
+        count = new.enrolled.active
         if confirm is None:
             savepoint.rollback()
             return count
@@ -143,114 +193,100 @@ def backfill(
         if reach.low < reach.high:
             connection.execute(
                 Stretch.__table__.insert().values(  # type: ignore[attr-defined]
-                    campaign_id=state.id,
-                    kind="backfill",
-                    low=0,
-                    high=reach.high,
-                    since=since,
-                    enrolled=new.active + new.excluded,
-                    at=now,
+                    campaign_id=state.id, kind="backfill", low=0, high=reach.high, since=since,
+                    enrolled=new.by_position, at=now,
+                )
+            )  # fmt: skip
+        if span is not None:
+            connection.execute(
+                ClockStretch.__table__.insert().values(  # type: ignore[attr-defined]
+                    campaign_id=state.id, kind="backfill", low=span.low, high=span.high, enrolled=new.by_clock, at=now
                 )
             )
         record(connection, now, actor, "campaign backfill", state.name, since=since.isoformat(), enrolled=count)
         return count
 
 
-def _insert(connection: Connection, version: Version, reach: Reach, now: datetime) -> Enrolled:
-    campaign = version.campaign
-    queries = [_by_event(campaign, trigger, reach) for trigger in campaign.trigger.events]
-    queries += [_by_stage(campaign, trigger, reach) for trigger in campaign.trigger.stages]
+def _insert(
+    connection: Connection,
+    version: Version,
+    reach: Reach,
+    span: Span | None,
+    looked_to: datetime | None,
+    now: datetime,
+    zone: str,
+) -> _New:
+    """Enroll by both cursors; `looked_to` is how far the clock was followed before, for what comes late."""
     before = connection.execute(select(func.coalesce(func.max(col(Enrollment.id)), 0))).scalar_one()
-    if isinstance(campaign.re_entry, Duration):
-        new = sum(_spaced(connection, version, query, campaign.re_entry.span, now) for query in queries)
-    else:
-        new = sum(
-            insert_select_ignore(connection, Enrollment, COLUMNS, _rows(version, query, now)) for query in queries
-        )
+    by_clock = sum(
+        _take(connection, version, query, now) for query in _by_clock(connection, version, reach, span, zone)
+    )
+    by_position = sum(
+        _take(connection, version, query, now) for query in _by_position(connection, version, reach, looked_to, zone)
+    )
+    new = by_position + by_clock
     if new == 0:
-        return Enrolled()
+        return _New(0, 0, Enrolled())
     excluded = connection.execute(
         select(func.count()).where(
             col(Enrollment.id) > before, col(Enrollment.campaign_id) == version.campaign_id,
             col(Enrollment.state) == "excluded",
         )
     ).scalar_one()  # fmt: skip
-    return Enrolled(new - excluded, excluded)
+    return _New(by_position, by_clock, Enrolled(new - excluded, excluded))
 
 
-def _by_event(campaign: Campaign, trigger: EventTrigger, reach: Reach) -> Select[Any]:
-    """Who met the trigger: contact, occurrence, cause, moment; the first ingested first."""
-    return select(
-        col(Event.contact_id).label("contact_id"),
-        _occurrence(campaign).label("occurrence"),
-        col(Event.id).label("cause_event_id"),
-        cast(null(), Id).label("cause_transition_id"),
-        col(Event.occurred_at).label("caused_at"),
-        col(Event.position).label("position"),
-        col(Event.id).label("row_id"),
-    ).where(
-        col(Event.position) >= reach.low,
-        col(Event.position) < reach.high,
-        col(Event.name) == trigger.name,
-        col(Event.revision) == 0,
-        col(Event.occurred_at) >= reach.since,
-        col(Event.contact_id).is_not(None),
-    )
+def _by_position(
+    connection: Connection, version: Version, reach: Reach, looked_to: datetime | None, zone: str
+) -> Iterator[Select[Any]]:
+    """Yield who met the triggers by what was ingested in `reach`."""
+    campaign = version.campaign
+    if reach.low == reach.high:
+        return
+    for event in campaign.trigger.events:
+        yield by_event(campaign, event, reach)
+    for stage in campaign.trigger.stages:
+        yield by_stage(campaign, stage, reach)
+    if looked_to is not None:
+        for silence in campaign.trigger.silences:
+            yield late_silences(campaign, silence, looked_to, reach)
+        for trigger in campaign.trigger.anniversaries:
+            late = late_anniversaries(connection, trigger, looked_to, reach, zone)
+            yield from met_anniversaries(campaign, late)
 
 
-def _by_stage(campaign: Campaign, trigger: StageTrigger, reach: Reach) -> Select[Any]:
-    own = literal("transition:") + cast(col(Transition.id), String)
-    occurrence = _occurrence(campaign)
-    cause = aliased(Event)  # may be a correction, which is an occurrence of the event as it was first told
-    return (
-        select(
-            col(Transition.contact_id).label("contact_id"),
-            (
-                occurrence if campaign.re_entry == "once" else case((col(Event.id).is_(None), own), else_=occurrence)
-            ).label("occurrence"),
-            col(Transition.cause_event_id).label("cause_event_id"),
-            col(Transition.id).label("cause_transition_id"),
-            col(Transition.at).label("caused_at"),
-            col(Transition.position).label("position"),
-            col(Transition.id).label("row_id"),
-        )
-        .outerjoin(cause, col(cause.id) == col(Transition.cause_event_id))
-        .outerjoin(
-            Event,
-            and_(
-                col(Event.source) == col(cause.source),
-                col(Event.source_id) == col(cause.source_id),
-                col(Event.revision) == 0,
-            ),
-        )
-        .where(
-            col(Transition.position) >= reach.low,
-            col(Transition.position) < reach.high,
-            col(Transition.to_stage) == trigger.stage,
-            col(Transition.at) >= reach.since,
-        )
-    )
+def _by_clock(
+    connection: Connection, version: Version, reach: Reach, span: Span | None, zone: str
+) -> Iterator[Select[Any]]:
+    """Yield who met the triggers by the passing of the time in `span`."""
+    campaign = version.campaign
+    if span is None:
+        return
+    for silence in campaign.trigger.silences:
+        yield silences(campaign, silence, span, reach)
+    for trigger in campaign.trigger.anniversaries:
+        yield from met_anniversaries(campaign, anniversaries(connection, trigger, span, zone))
 
 
-def _occurrence(campaign: Campaign) -> ColumnElement[str]:
-    """What makes an enrollment unique: the causing event, by its key property where the trigger names one.
+def _take(connection: Connection, version: Version, query: Select[Any], now: datetime) -> int:
+    """Enroll who met a trigger; return how many rows are new."""
+    if (apart := _apart(version)) is not None:
+        return _spaced(connection, version, query, apart, now)
+    return insert_select_ignore(connection, Enrollment, COLUMNS, _rows(version, query, now))
 
-    The same for an event and for the transition that it caused; corrections share the source id.
+
+def _apart(version: Version) -> timedelta | None:
+    """Return how far enrollments of a contact must lie apart, if at all.
+
+    Anniversaries in any case by half their way: when the first event's date is corrected, the next one would
+    otherwise follow the last at once.
     """
-    if campaign.re_entry == "once":
-        return literal("once")
-    plain = literal("event:") + col(Event.source) + literal(":") + col(Event.source_id)
-    keyed = [
-        (
-            and_(col(Event.name) == trigger.name, key.is_not(None)),
-            literal(f"{trigger.name}:") + key,
-        )
-        for trigger in campaign.trigger.events
-        if trigger.key is not None
-        for key in [cast(col(Event.properties)[trigger.key].as_string(), String)]
-    ]
-    whole = case(*keyed, else_=plain) if keyed else plain
-    return func.substr(whole, 1, OCCURRENCE_LENGTH)
+    campaign = version.campaign
+    if isinstance(campaign.re_entry, Duration):
+        return campaign.re_entry.span
+    if campaign.re_entry == "every" and campaign.trigger.anniversaries:
+        return timedelta(days=15 * min(trigger.months for trigger in campaign.trigger.anniversaries))
+    return None
 
 
 def _rows(version: Version, query: Select[Any], now: datetime) -> Select[Any]:
@@ -317,7 +353,7 @@ def schedule(connection: Connection, versions: dict[int, Version], campaign_id: 
     rows = connection.execute(
         select(
             col(Enrollment.id), col(Enrollment.version_id), col(Enrollment.next_step), col(Enrollment.caused_at),
-            col(Contact.timezone),
+            col(Enrollment.counted_at), col(Contact.timezone), COUNTRY.label("country"),
         )
         .join(Contact, col(Contact.id) == col(Enrollment.contact_id))
         .where(
@@ -332,9 +368,10 @@ def schedule(connection: Connection, versions: dict[int, Version], campaign_id: 
     due = []
     for row in rows:
         step = versions[row.version_id].campaign.step(row.next_step)
-        zone = zone_of(row.timezone, default_zone)
+        zone = zone_of(row.timezone, default_zone, row.country)
         if step is not None:
-            due.append({"row": row.id, "of": step.key, "due": due_time(step, row.caused_at, zone), "in_zone": zone.key})
+            due_at = due_time(step, row.counted_at or row.caused_at, zone)
+            due.append({"row": row.id, "of": step.key, "due": due_at, "in_zone": zone.key})
     if due:
         table = Enrollment.__table__  # type: ignore[attr-defined]
         connection.execute(

@@ -2,19 +2,35 @@
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, case, false, func, insert, literal, null, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    String,
+    case,
+    cast,
+    false,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.audience import shift
-from evergreet.campaign import TRANSACTIONAL, Step
+from evergreet.campaign import TRANSACTIONAL, CountedFrom, Step
 from evergreet.campaigns import State, Version, required
+from evergreet.comparisons import DocumentNumber, DocumentText, in_document
 from evergreet.database import exclusive
 from evergreet.store import insert_select_ignore, words
-from models import CampaignRow, Chunk, Enrollment, Instant, Message
+from models import CampaignRow, Chunk, Enrollment, Event, Instant, Message
 
 MESSAGE_COLUMNS = (
-    "enrollment_id", "campaign_id", "version_id", "contact_id", "occurrence", "step_key", "channel", "purpose",
-    "due_at", "zone", "state", "reason", "chunk_id", "attempts", "deaths", "sent_at", "changed_at",
+    "enrollment_id", "campaign_id", "version_id", "contact_id", "occurrence", "step_key", "channel", "purpose", "topic",
+    "due_at", "counted_at", "zone", "state", "reason", "chunk_id", "attempts", "deaths", "sent_at", "changed_at",
 )  # fmt: skip
 HELD = "held_after_restore"
 
@@ -59,7 +75,8 @@ def plan_chunk(connection: Connection, state: State, versions: dict[int, Version
         select(
             col(Enrollment.id), col(Enrollment.campaign_id), col(Enrollment.version_id), col(Enrollment.contact_id),
             col(Enrollment.occurrence), literal(step.key), literal(step.kind), literal(str(step.purpose)),
-            col(Enrollment.next_due_at), col(Enrollment.zone),
+            literal(version.campaign.topic, String()), col(Enrollment.next_due_at), col(Enrollment.counted_at),
+            col(Enrollment.zone),
             case((held, "unknown"), else_="planned"), case((held, HELD), else_=""),
             case((held, null()), else_=literal(chunk)), literal(0), literal(0),
             case((held, col(Enrollment.next_due_at)), else_=null()), literal(now, Instant()),
@@ -87,13 +104,60 @@ def plan_chunk(connection: Connection, state: State, versions: dict[int, Version
     return planned
 
 
+def count_anew(connection: Connection, versions: dict[int, Version], campaign_id: int, now: datetime) -> int:
+    """Move due steps that count from another event than the triggering one, where that is known; return how many.
+
+    Asked when a step is due, until it is planned: the latest such event about the same thing counts.
+    """
+    moved = 0
+    for version in versions.values():
+        for step in version.campaign.steps:
+            if step.counted_from is not None:
+                moved += _count_anew(connection, version, step, step.counted_from, now)
+    return moved
+
+
+def _count_anew(connection: Connection, version: Version, step: Step, anchor: CountedFrom, now: datetime) -> int:
+    cause, later = aliased(Event), aliased(Event)
+    alike = or_(
+        *(
+            in_document(kind, col(cause.properties), anchor.same)
+            == in_document(kind, col(later.properties), anchor.same)
+            for kind in (DocumentText, DocumentNumber)
+        )
+    )
+    latest = (
+        select(func.max(col(later.occurred_at)))
+        .select_from(cause)
+        .join(later, col(later.contact_id) == col(cause.contact_id))
+        .where(
+            col(cause.id) == col(Enrollment.cause_event_id), col(later.name) == anchor.event, ~col(later.superseded),
+            col(later.occurred_at) <= now, alike,
+        )
+        .correlate(Enrollment)
+        .scalar_subquery()
+    )  # fmt: skip
+    table = Enrollment.__table__  # type: ignore[attr-defined]
+    counted = func.coalesce(table.c.counted_at, table.c.caused_at)
+    due = shift(latest, step.after.span) if step.at is None else cast(null(), Instant())
+    return connection.execute(
+        update(Enrollment)
+        .where(
+            col(Enrollment.campaign_id) == version.campaign_id, col(Enrollment.version_id) == version.id,
+            col(Enrollment.state) == "active", col(Enrollment.next_step) == step.key,
+            col(Enrollment.next_due_at) <= now, latest > counted,
+        )
+        .values(counted_at=latest, next_due_at=due, zone=None)
+    ).rowcount  # fmt: skip
+
+
 def new_chunk(connection: Connection, version: Version, step: Step, now: datetime) -> int:
     """Open a chunk for messages of one step of one version; transactional ones are claimed first."""
     return connection.execute(
         insert(Chunk)
         .values(
             campaign_id=version.campaign_id, version_id=version.id, step_key=step.key,
-            priority=0 if step.purpose is TRANSACTIONAL else 1, created_at=now,
+            priority=0 if step.purpose is TRANSACTIONAL else version.campaign.priority, created_at=now,
         )
         .returning(col(Chunk.id))
     ).scalar_one()  # fmt: skip
@@ -104,12 +168,12 @@ def _advance(connection: Connection, version: Version, step: Step, enrollments: 
     following = version.campaign.after_step(step.key)
     mine = update(Enrollment).where(col(Enrollment.id).in_(enrollments))
     if following is None:
-        connection.execute(mine.values(next_step=None, next_due_at=None, zone=None, state="finished"))
+        connection.execute(mine.values(next_step=None, next_due_at=None, counted_at=None, zone=None, state="finished"))
     elif following.at is None:
         due = shift(Enrollment.__table__.c.caused_at, following.after.span)  # type: ignore[attr-defined]
-        connection.execute(mine.values(next_step=following.key, next_due_at=due, zone=None))
+        connection.execute(mine.values(next_step=following.key, next_due_at=due, counted_at=None, zone=None))
     else:  # a local time: `schedule` computes it
-        connection.execute(mine.values(next_step=following.key, next_due_at=None, zone=None))
+        connection.execute(mine.values(next_step=following.key, next_due_at=None, counted_at=None, zone=None))
 
 
 def chunk_waiting(connection: Connection, state: State, versions: dict[int, Version], now: datetime, size: int) -> int:

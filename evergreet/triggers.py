@@ -118,6 +118,11 @@ class Triggers:
         return tuple(part for part in self.parts if isinstance(part, AnniversaryTrigger))
 
     @property
+    def by_clock(self) -> bool:
+        """Whether time alone may start an enrollment."""
+        return bool(self.silences or self.anniversaries)
+
+    @property
     def broadcasts(self) -> tuple[BroadcastTrigger, ...]:
         """The broadcast triggers among them."""
         return tuple(part for part in self.parts if isinstance(part, BroadcastTrigger))

@@ -1,0 +1,241 @@
+"""Who met a trigger by the passing of time: silences that have lasted long enough, and anniversaries.
+
+A campaign looks at each stretch of time once. What is ingested late, with a time that lies before that, is
+found by its ingest position instead, so that a late event counts here as well.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    cast,
+    column,
+    exists,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    values,
+)
+from sqlalchemy import String as Text
+from sqlalchemy.orm import aliased
+from sqlmodel import col
+
+from evergreet.audience import shift
+from evergreet.campaign import AnniversaryTrigger, Campaign, SilenceTrigger
+from evergreet.causes import OCCURRENCE_LENGTH, Reach
+from evergreet.comparisons import DocumentText, in_document
+from evergreet.schedule import at_local, zone_of
+from models import Contact, Event, Instant
+from models.base import Id
+
+EASTERNMOST = timedelta(hours=14)
+"""No clock is further ahead of UTC, so no day begins earlier anywhere."""
+
+OVERLAP = timedelta(days=2)
+"""Days looked at again: a contact who moves to another zone may have an anniversary a day earlier than before."""
+
+ROWS_PER_STATEMENT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time, `low` ≤ moment < `high`; what happened before `since` does not count."""
+
+    low: datetime
+    high: datetime
+    since: datetime
+
+
+def silences(campaign: Campaign, trigger: SilenceTrigger, span: Span, reach: Reach) -> Select[Any]:
+    """Who has been silent for so long, the moment of that within `span`; among what was ingested below `reach.high`."""
+    last = aliased(Event)
+    length = trigger.span.span
+    return _silent(campaign, trigger, last).where(
+        last.occurred_at >= span.low - length,
+        last.occurred_at < span.high - length,
+        last.occurred_at >= span.since - length,
+        col(last.position) < reach.high,
+    )
+
+
+def late_silences(campaign: Campaign, trigger: SilenceTrigger, before: datetime, reach: Reach) -> Select[Any]:
+    """Who turns out, by what was ingested in `reach`, to have been silent for so long already `before` that moment."""
+    last = aliased(Event)
+    length = trigger.span.span
+    return _silent(campaign, trigger, last).where(
+        col(last.position) >= reach.low,
+        col(last.position) < reach.high,
+        last.occurred_at < before - length,
+        last.occurred_at >= reach.since - length,
+    )
+
+
+def _silent(campaign: Campaign, trigger: SilenceTrigger, last: Any) -> Select[Any]:
+    following, earlier = aliased(Event), aliased(Event)
+    broken = exists().where(
+        col(following.contact_id) == last.contact_id,
+        col(following.name).in_(trigger.broken_by),
+        ~col(following.superseded),
+        or_(
+            col(following.occurred_at) > last.occurred_at,
+            and_(col(following.occurred_at) == last.occurred_at, col(following.id) > last.id),
+        ),
+        col(following.occurred_at) <= shift(last.occurred_at, trigger.span.span),
+    )
+    having: list[ColumnElement[bool]] = []
+    if trigger.having:
+        having.append(
+            exists().where(
+                col(earlier.contact_id) == last.contact_id, col(earlier.name).in_(trigger.having),
+                ~col(earlier.superseded), col(earlier.occurred_at) <= last.occurred_at,
+            )
+        )  # fmt: skip
+    name = literal("silence:") + col(last.source) + literal(":") + col(last.source_id)
+    return select(
+        col(last.contact_id).label("contact_id"),
+        (literal("once") if campaign.re_entry == "once" else func.substr(name, 1, OCCURRENCE_LENGTH)).label(
+            "occurrence"
+        ),
+        col(last.id).label("cause_event_id"),
+        cast(null(), Id).label("cause_transition_id"),
+        col(last.occurred_at).label("caused_at"),
+        col(last.position).label("position"),
+        col(last.id).label("row_id"),
+    ).where(
+        col(last.name).in_(trigger.after), ~col(last.superseded), col(last.contact_id).is_not(None), ~broken, *having
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Anniversary:
+    """One anniversary of one contact: the n-th, which begins at `at` where they live."""
+
+    contact_id: int
+    nth: int
+    event_id: int
+    position: int
+    at: datetime
+
+
+def days_begun(moment: datetime) -> date:
+    """Return the last day that has begun somewhere on earth."""
+    return (moment + EASTERNMOST).astimezone(UTC).date()
+
+
+def anniversaries(
+    connection: Connection, trigger: AnniversaryTrigger, span: Span, default_zone: str
+) -> list[Anniversary]:
+    """Find the anniversaries whose day begins within `span`, where each contact lives."""
+    first, last = days_begun(span.low) - OVERLAP, days_begun(span.high)
+    rows = connection.execute(_firsts(trigger).where(_near(connection, trigger, first, last)))
+    return [one for row in rows for one in _of_contact(trigger, row, default_zone, first, last, span.since)]
+
+
+def late_anniversaries(
+    connection: Connection, trigger: AnniversaryTrigger, until: datetime, reach: Reach, default_zone: str
+) -> list[Anniversary]:
+    """Find the anniversaries up to `until` of contacts about whose first events something was ingested in `reach`."""
+    touched = select(col(Event.contact_id)).where(
+        col(Event.position) >= reach.low, col(Event.position) < reach.high, col(Event.name).in_(trigger.of)
+    )
+    first, last = reach.since.date() - OVERLAP, days_begun(until)
+    rows = connection.execute(_firsts(trigger).where(col(Contact.id).in_(touched)))
+    return [one for row in rows for one in _of_contact(trigger, row, default_zone, first, last, reach.since)]
+
+
+def _firsts(trigger: AnniversaryTrigger) -> Select[Any]:
+    """The first event of each contact, with where the contact lives."""
+    earlier = aliased(Event)
+    before = exists().where(
+        col(earlier.contact_id) == col(Event.contact_id), col(earlier.name).in_(trigger.of), ~col(earlier.superseded),
+        or_(
+            col(earlier.occurred_at) < col(Event.occurred_at),
+            and_(col(earlier.occurred_at) == col(Event.occurred_at), col(earlier.id) < col(Event.id)),
+        ),
+    )  # fmt: skip
+    return (
+        select(
+            col(Event.contact_id), col(Event.id), col(Event.position), col(Event.occurred_at), col(Contact.timezone),
+            in_document(DocumentText, Contact.__table__.c.attributes, "country").label("country"),  # type: ignore[attr-defined]
+        )
+        .join(Contact, col(Contact.id) == col(Event.contact_id))
+        .where(col(Event.name).in_(trigger.of), ~col(Event.superseded), col(Contact.erased_at).is_(None), ~before)
+    )  # fmt: skip
+
+
+def _near(connection: Connection, trigger: AnniversaryTrigger, first: date, last: date) -> ColumnElement[bool]:
+    """Narrow by the index to events around the days whose anniversaries these are, whichever the zone."""
+    oldest = connection.execute(
+        select(func.min(col(Event.occurred_at))).where(col(Event.name).in_(trigger.of), ~col(Event.superseded))
+    ).scalar_one()
+    ranges: list[ColumnElement[bool]] = []
+    nth = 1
+    while oldest is not None:
+        begin, end = (
+            add_months(day - timedelta(days=trigger.shift), -nth * trigger.months) for day in (first, last)
+        )  # a month's end is shorter or longer by up to three days, and zones differ by up to two
+        low, high = (datetime.combine(day, time(), UTC) for day in (begin - timedelta(days=5), end + timedelta(days=6)))
+        if high < oldest:
+            break
+        ranges.append(col(Event.occurred_at).between(low, high))
+        nth += 1
+    return or_(literal(False), *ranges)
+
+
+def _of_contact(
+    trigger: AnniversaryTrigger, row: Any, default_zone: str, first: date, last: date, since: datetime
+) -> Iterator[Anniversary]:
+    zone = zone_of(row.timezone, default_zone, row.country)
+    day = row.occurred_at.astimezone(zone).date()
+    shifted = timedelta(days=trigger.shift)
+    months = (first.year - day.year) * 12 + first.month - day.month
+    nth = max(1, (months - 1) // trigger.months - 1)
+    while (on := add_months(day, nth * trigger.months) + shifted) <= last:
+        begins = at_local(on, time(), zone)
+        if on >= first and begins >= since:
+            yield Anniversary(row.contact_id, nth, row.id, row.position, begins)
+        nth += 1
+
+
+def add_months(day: date, months: int) -> date:
+    """Return the same day so many months later (or earlier), the month's last where it has no such day."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    if not 1 <= year <= 9999:
+        return date.max if year > 0 else date.min + timedelta(days=10)
+    for last in range(day.day, 27, -1):
+        try:
+            return date(year, month + 1, last)
+        except ValueError:
+            continue
+    return date(year, month + 1, day.day)
+
+
+def met_anniversaries(campaign: Campaign, found: Sequence[Anniversary]) -> Iterator[Select[Any]]:
+    """Yield the anniversaries as queries with the columns of all triggers, some hundred rows each."""
+    once = campaign.re_entry == "once"
+    for start in range(0, len(found), ROWS_PER_STATEMENT):
+        rows = [
+            (one.contact_id, "once" if once else f"anniversary:{one.nth}", one.event_id, one.at, one.position)
+            for one in found[start : start + ROWS_PER_STATEMENT]
+        ]
+        table = (
+            values(
+                column("contact_id", Id), column("occurrence", Text), column("cause_event_id", Id),
+                column("caused_at", Instant()), column("position", Id), name="anniversary",
+            )
+            .data(rows)
+            .cte()
+        )  # fmt: skip
+        yield select(
+            table.c.contact_id, table.c.occurrence, table.c.cause_event_id,
+            cast(null(), Id).label("cause_transition_id"), table.c.caused_at, table.c.position,
+            table.c.cause_event_id.label("row_id"),
+        )  # fmt: skip
