@@ -1,0 +1,295 @@
+"""What SendGrid is asked to send: one skeleton for up to 1,000 recipients, and what differs as substitutions.
+
+SendGrid replaces tokens in the subject and the content by each recipient's values. That this gives every message byte
+for byte holds however SendGrid goes about it: in any order, in one pass or again over what it has replaced. A token is
+`-x<16 hex digits><slot>-`; `x` and the digits of the skeleton's own tag stand together nowhere else in it, so two
+tokens never overlap, and a message in whose final text the tag occurs anywhere goes alone. Whatever is replaced first,
+text between two remaining tokens is a piece of that final text: no token can arise in it, across a border neither.
+
+Limits: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/limitations and `…/mail-send/errors`.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any, Self, TypeAlias
+
+import orjson
+
+from connectors.email.checks import (
+    envelope_address,
+    refuse_breaks,
+    refuse_header_names,
+    refuse_header_value,
+    refuse_key,
+)
+from connectors.email.sendgrid_settings import SendGridSettings
+from evergreet.contracts import EmailMessage, Mailbox, Outcome, Skeleton
+from evergreet.errors import Misconfigured, Permanent
+
+KEY = "evergreet_key"
+"""The custom argument that carries the message's key; it comes back with every event of the message."""
+MOST_RECIPIENTS = 1000
+MOST_BYTES = 30_000_000
+MOST_SLOTS = 10_000
+_RESERVED = frozenset(
+    ["x-sg-id", "x-sg-eid", "received", "dkim-signature", "content-type", "content-transfer-encoding", "to", "from",
+     "subject", "reply-to", "cc", "bcc"]
+)  # fmt: skip
+_NOT_IN_NAMES = str.maketrans(dict.fromkeys(",;<>", " "))
+_SURROGATE = "The message holds half a character (a lone surrogate): it cannot be encoded."
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One personalization, as JSON; `position` is the message's place in the batch."""
+
+    position: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of `/v3/mail/send`: what is common to all recipients, as a JSON object, and the recipients."""
+
+    common: bytes
+    recipients: tuple[Recipient, ...]
+    probed: bool = False
+    """Whether some of those that it was cut from were asked for alone already."""
+
+    def body(self) -> bytes:
+        """Return the request as JSON."""
+        personal = b",".join([recipient.content for recipient in self.recipients])
+        return b'{"personalizations":[' + personal + b"]," + self.common[1:]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.common) + sum(len(recipient.content) + 1 for recipient in self.recipients) + 22
+
+    def halves(self) -> list[Self]:
+        """Return the same in two requests."""
+        middle = len(self.recipients) // 2
+        return [self._with(self.recipients[:middle]), self._with(self.recipients[middle:])]
+
+    def only(self, place: int) -> Self:
+        """Return the request for the recipient at a place alone."""
+        return self._with((self.recipients[place],))
+
+    def without(self, places: Iterable[int]) -> Self:
+        """Return the request for all but those at some places."""
+        left_out = set(places)
+        return self._with(tuple(r for place, r in enumerate(self.recipients) if place not in left_out))
+
+    def _with(self, recipients: tuple[Recipient, ...]) -> Self:
+        return replace(self, recipients=recipients)
+
+
+@dataclass(slots=True)
+class _Group:
+    """Messages of one skeleton, sender and reply address, in the order of the batch."""
+
+    skeleton: Skeleton
+    members: list[tuple[int, EmailMessage, str]] = field(default_factory=list)
+
+
+Packed: TypeAlias = tuple[list[Request], dict[int, Outcome]]
+
+
+def pack(batch: Sequence[EmailMessage], settings: SendGridSettings) -> Packed:
+    """Return the requests that carry the batch, and by position the outcomes of messages that cannot be sent."""
+    refused: dict[int, Outcome] = {}
+    alone: list[tuple[int, EmailMessage, str]] = []
+    groups: dict[tuple[str, Mailbox, Mailbox | None], _Group] = {}
+    for position, message in enumerate(batch):
+        try:
+            address = _checked(message)
+        except (Permanent, Misconfigured) as fault:
+            fault.__context__ = None
+            refused[position] = fault.with_traceback(None)
+            continue
+        split = message.split
+        if split is None or len(split.values) != split.skeleton.slots:
+            alone.append((position, message, address))
+            continue
+        key = (split.skeleton.key, message.sender, message.reply_to)
+        groups.setdefault(key, _Group(split.skeleton)).members.append((position, message, address))
+    requests: list[Request] = []
+    for group in groups.values():
+        together, others = _together(group, settings)
+        requests += together
+        alone += others
+    for position, message, address in alone:
+        request = _alone(position, message, address, settings)
+        if request is None:
+            refused[position] = Permanent(_SURROGATE)
+        else:
+            requests.append(request)
+    return requests, refused
+
+
+def _checked(message: EmailMessage) -> str:
+    """Return the recipient's address as SendGrid takes it; raise where the message cannot be sent as it is."""
+    try:
+        refuse_breaks(message)
+        refuse_key(message.key)
+        refuse_header_names(tuple(message.headers), _RESERVED)
+        for name, value in message.headers.items():
+            refuse_header_value(name, value)
+        for ours in (message.sender, message.reply_to):
+            if ours is not None:
+                _ascii_address(ours.address)
+    except UnicodeEncodeError:
+        raise Permanent(_SURROGATE) from None
+    except ValueError as fault:
+        raise Misconfigured(
+            f"The sender's or reply address cannot be used: {fault}. Correct the sender's settings."
+        ) from None
+    try:
+        return _ascii_address(message.to.address)
+    except UnicodeEncodeError:
+        raise Permanent(_SURROGATE) from None
+    except ValueError as fault:
+        raise Permanent(f"The recipient's address cannot be written to: {fault}.") from None
+
+
+def _ascii_address(address: str) -> str:
+    address = envelope_address(address)
+    if not address.isascii():
+        raise ValueError("what stands before the @ is not ASCII, which SendGrid cannot write to")
+    return address
+
+
+def _together(group: _Group, settings: SendGridSettings) -> tuple[list[Request], list[tuple[int, EmailMessage, str]]]:
+    """Return requests for the members that share the skeleton, and the members that go alone."""
+    if len(group.members) == 1:
+        return [], group.members
+    tokens = Tokens.of(group.skeleton)
+    common = _common(group.members[0][1], tokens.subject, tokens.text, tokens.html, settings) if tokens.fit else None
+    if common is None:
+        return [], group.members
+    alone: list[tuple[int, EmailMessage, str]] = []
+    rounds: list[list[Recipient]] = []  # the nth message to one address is in the nth
+    seen: Counter[str] = Counter()
+    for position, message, address in group.members:
+        content = _personalization(message, address, tokens.substitutions(message), settings.substitution_bytes)
+        if content is None or tokens.arise_in(message):
+            alone.append((position, message, address))
+            continue
+        known = address.lower()
+        if seen[known] == len(rounds):
+            rounds.append([])
+        rounds[seen[known]].append(Recipient(position, content))
+        seen[known] += 1
+    requests = [
+        Request(common, tuple(recipients[start : start + MOST_RECIPIENTS]))
+        for recipients in rounds
+        for start in range(0, len(recipients), MOST_RECIPIENTS)
+    ]
+    return [small for request in requests for small in _below_limit(request)], alone
+
+
+def _below_limit(request: Request) -> Iterator[Request]:
+    if request.size < MOST_BYTES or len(request.recipients) == 1:
+        yield request
+    else:
+        for half in request.halves():
+            yield from _below_limit(half)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens of a skeleton, and its parts with them in the slots."""
+
+    tag: str
+    used: tuple[tuple[int, str], ...]
+    """Slots that stand anywhere, with their tokens."""
+    fit: bool
+    subject: str
+    html: str
+    text: str
+
+    @classmethod
+    def of(cls, skeleton: Skeleton) -> Self:
+        """Make the tokens of a skeleton; they are the same whenever it comes again."""
+        tag = f"x{sha256(skeleton.key.encode('utf-8', 'replace')).hexdigest()[:16]}"
+        parts = (skeleton.subject, skeleton.html, skeleton.text)
+        slots = sorted({piece for part in parts for piece in part if isinstance(piece, int)})
+        tokens = {slot: f"-{tag}{slot:05}-" for slot in slots}
+        subject, html, text = ("".join([p if isinstance(p, str) else tokens[p] for p in part]) for part in parts)
+        fit = not slots or (slots[0] >= 0 and slots[-1] < min(skeleton.slots, MOST_SLOTS))
+        return cls(tag, tuple(tokens.items()), fit, subject, html, text)
+
+    def substitutions(self, message: EmailMessage) -> dict[str, str]:
+        """Return what the tokens stand for in a message that has a split."""
+        assert message.split is not None
+        values = message.split.values
+        return {token: values[slot] for slot, token in self.used}
+
+    def arise_in(self, message: EmailMessage) -> bool:
+        """Say whether a token could stand anywhere but in its slots; see the module's first lines."""
+        tag = self.tag
+        return (
+            tag in message.html or tag in message.text or tag in message.subject or tag in message.key
+            or tag in message.to.name or tag in message.to.address
+            or any(tag in value for value in message.headers.values())
+        )  # fmt: skip
+
+
+def _alone(position: int, message: EmailMessage, address: str, settings: SendGridSettings) -> Request | None:
+    """Return the request for one message with its whole content; None where it cannot be encoded."""
+    common = _common(message, message.subject, message.text, message.html, settings)
+    personal = _personalization(message, address, {}, 0)
+    return None if common is None or personal is None else Request(common, (Recipient(position, personal),))
+
+
+def _common(message: EmailMessage, subject: str, text: str, html: str, settings: SendGridSettings) -> bytes | None:
+    """Return what is common to all recipients as JSON; None where it holds half a character."""
+    # SendGrid takes neither an empty subject nor an empty part, and wants the text before the HTML.
+    parts = [("text/plain", text), ("text/html", html)]
+    content = [{"type": kind, "value": value} for kind, value in parts if value]
+    common: dict[str, Any] = {
+        "from": _mailbox(message.sender, envelope_address(message.sender.address)),
+        "subject": subject or " ",
+        "content": content or [{"type": "text/plain", "value": " "}],
+        "tracking_settings": {
+            "click_tracking": {"enable": settings.click_tracking, "enable_text": settings.click_tracking},
+            "open_tracking": {"enable": settings.open_tracking},
+            "subscription_tracking": {"enable": False},  # it would add an unsubscribe link of its own
+            "ganalytics": {"enable": False},
+        },
+    }
+    if message.reply_to is not None:
+        common["reply_to"] = _mailbox(message.reply_to, envelope_address(message.reply_to.address))
+    if settings.categories:
+        common["categories"] = list(settings.categories)
+    if settings.sandbox:
+        common["mail_settings"] = {"sandbox_mode": {"enable": True}}
+    return _encoded(common)
+
+
+def _personalization(message: EmailMessage, address: str, substitutions: dict[str, str], limit: int) -> bytes | None:
+    """Return one personalization as JSON; None where it cannot be encoded or its substitutions are above the limit."""
+    personal: dict[str, Any] = {"to": [_mailbox(message.to, address)], "custom_args": {KEY: message.key}}
+    if message.headers:
+        personal["headers"] = dict(message.headers)
+    if substitutions:
+        written = _encoded(substitutions)
+        if written is None or len(written) > limit:
+            return None
+        personal["substitutions"] = orjson.Fragment(written)
+    return _encoded(personal)
+
+
+def _mailbox(mailbox: Mailbox, address: str) -> dict[str, str]:
+    """Return an address with the name cleared of what SendGrid does not take in names."""
+    name = " ".join(mailbox.name.translate(_NOT_IN_NAMES).split())
+    return {"email": address, "name": name} if name else {"email": address}
+
+
+def _encoded(value: Mapping[str, Any]) -> bytes | None:
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return None
