@@ -9,32 +9,33 @@ contact came into its present stage; the event at hand counts in any case. `ever
 import importlib
 from dataclasses import dataclass
 
-from evergreet.conditions import (
-    AllOf,
-    AnyOf,
-    Attribute,
-    Condition,
-    Consented,
-    Did,
-    HasEmail,
-    Not,
-    Nth,
-    StageIs,
-    everyone,
-)
+from evergreet.conditions import Attribute, Condition, Consented, Did, HasEmail, Nth, StageIs, everyone, leaves
 from evergreet.errors import ConfigurationError, DefinitionError
 
-PRESETS = {"experience": "evergreet.presets.experience:lifecycle"}
+PRESETS = {
+    name: f"evergreet.presets.{name}:lifecycle" for name in ("discovery", "experience", "loyalty", "reach", "retention")
+}
 """The lifecycles that come along, by name."""
+
+LIFE_STAGES = (
+    "awareness", "engagement", "evaluation", "purchase", "onboarding", "adoption", "retention", "expansion",
+    "loyalty", "advocacy",
+)  # fmt: skip
+"""What the stages of any model stand for: campaigns that name these work under every lifecycle that has them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A phase in the life of a contact with the company. `name` is what conditions and triggers say."""
+    """A phase in the life of a contact with the company. `name` is what conditions and triggers say.
+
+    `also` names the life stages (`LIFE_STAGES`) that it stands for, so that a campaign which starts from
+    `stage_entered("purchase")` starts from it whatever it is called here.
+    """
 
     name: str
     title: str
     about: str = ""
+    also: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse names that could not stand in an event's resource or on a command line."""
@@ -42,6 +43,13 @@ class Stage:
             raise DefinitionError(f"stage {self.name!r}: write small letters, digits, - and _, e.g. 'purchase'.")
         if len(self.name) > 100:
             raise DefinitionError(f"stage {self.name!r}: longer than 100 characters.")
+        if isinstance(self.also, str):
+            raise DefinitionError(f"stage {self.name!r}: write also as a tuple, e.g. also=({self.also!r},).")
+        if unknown := sorted(set(self.also) - set(LIFE_STAGES)):
+            raise DefinitionError(
+                f"stage {self.name!r}: it cannot stand for {unknown[0]!r}; the life stages are: "
+                f"{', '.join(LIFE_STAGES)}."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +69,12 @@ class Rule:
     @property
     def event_names(self) -> frozenset[str]:
         """The names of the events it asks about, in `on` and in `when`."""
-        return frozenset(self.on) | {part.event for part in _parts(self.when) if isinstance(part, (Did, Nth))}
+        return frozenset(self.on) | {part.event for part in leaves(self.when) if isinstance(part, (Did, Nth))}
 
     @property
     def asks_contact(self) -> bool:
         """Whether it asks about the contact's own data, so that a change of these may make it hold."""
-        return any(isinstance(part, (Attribute, HasEmail, Consented)) for part in _parts(self.when))
+        return any(isinstance(part, (Attribute, HasEmail, Consented)) for part in leaves(self.when))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +123,21 @@ class Lifecycle:
             f"lifecycle {self.name!r} has no stage {name!r}; it has: {', '.join(s.name for s in self.stages)}."
         )
 
+    def meaning(self, name: str) -> tuple[str, ...]:
+        """Return the stages that `name` means here, in order: the one of that name and those that stand for it.
+
+        Raises DefinitionError with the names there are where it means none.
+        """
+        found = tuple(stage.name for stage in self.stages if name == stage.name or name in stage.also)
+        if not found:
+            own = [stage.name for stage in self.stages]
+            known = dict.fromkeys((*own, *(each for each in LIFE_STAGES if any(each in s.also for s in self.stages))))
+            raise DefinitionError(
+                f"lifecycle {self.name!r} has no stage {name!r} and none that stands for it (also=…); "
+                f"it knows: {', '.join(known)}."
+            )
+        return found
+
     def sources(self, rule: Rule) -> tuple[str, ...]:
         """Return the stages a rule moves out of."""
         return rule.from_ or tuple(stage.name for stage in self.stages if stage.name != rule.to)
@@ -141,7 +164,7 @@ def lifecycle(name: str) -> Lifecycle:
 def _check_rule(where: str, rule: Rule, names: list[str]) -> None:
     if isinstance(rule.on, str) or isinstance(rule.from_, str):
         raise DefinitionError(f"{where}: write on and from_ as tuples, e.g. ('order_placed',).")
-    asked = [stage for part in _parts(rule.when) if isinstance(part, StageIs) for stage in part.stages]
+    asked = [stage for part in leaves(rule.when) if isinstance(part, StageIs) for stage in part.stages]
     for name in (rule.to, *(rule.from_ or ()), *asked):
         if name not in names:
             raise DefinitionError(f"{where}: there is no stage {name!r}; there are: {', '.join(names)}.")
@@ -153,14 +176,3 @@ def _check_rule(where: str, rule: Rule, names: list[str]) -> None:
         raise DefinitionError(f"{where}: it has neither on= nor when=, so it would always move everybody.")
     if rule.to in (rule.from_ or ()):
         raise DefinitionError(f"{where}: a rule without on= that moves a stage to itself would never end.")
-
-
-def _parts(condition: Condition) -> list[Condition]:
-    """Return the condition and all it is made of."""
-    match condition:
-        case AllOf(parts) | AnyOf(parts):
-            return [condition, *(inner for part in parts for inner in _parts(part))]
-        case Not(part):
-            return [condition, *_parts(part)]
-        case _:
-            return [condition]

@@ -1,6 +1,5 @@
 """The words of a lifecycle check themselves; presets are found by name."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from evergreet.conditions import attribute, did, everyone, in_stage_for, last, s
 from evergreet.durations import days
 from evergreet.errors import ConfigurationError, DefinitionError
 from evergreet.lifecycle import Lifecycle, Rule, Stage, lifecycle
-from evergreet.presets.experience import ACTIVITY
 
 TWO = (Stage("new", "New"), Stage("old", "Old"))
 
@@ -39,6 +37,8 @@ def test_a_lifecycle_of_two_stages_is_accepted() -> None:
         (lambda: Stage("Not Good", "Name"), "small letters"),
         (lambda: Stage("", "No name"), "small letters"),
         (lambda: Stage("x" * 101, "Long"), "100 characters"),
+        (lambda: Stage("vip", "VIP", also=("vip",)), "cannot stand for 'vip'; the life stages are: awareness"),
+        (lambda: Stage("vip", "VIP", also="loyalty"), r"also=\('loyalty',\)"),  # type: ignore[arg-type]
         (lambda: Lifecycle("mine", TWO, ()).stage("gone"), "it has: new, old"),
     ],
 )
@@ -54,10 +54,21 @@ def test_a_rule_knows_the_events_and_the_data_it_asks_about() -> None:
     assert not Rule("old", on=("a",), when=everyone).asks_contact
 
 
-def test_the_preset_has_the_six_stages_in_order() -> None:
-    assert [stage.title for stage in lifecycle("experience").stages] == [
-        "Awareness", "Engagement", "Evaluation", "Purchase", "Product and support experience", "Bonding",
-    ]  # fmt: skip
+def test_a_name_means_the_stage_of_that_name_and_those_that_stand_for_it() -> None:
+    moves = Lifecycle(
+        "mine",
+        (
+            Stage("lead", "Lead", also=("awareness", "engagement")),
+            Stage("purchase", "Order"),
+            Stage("again", "Again", also=("purchase", "loyalty")),
+        ),
+        (),
+    )
+    assert moves.meaning("purchase") == ("purchase", "again")
+    assert moves.meaning("awareness") == ("lead",)
+    assert moves.meaning("lead") == ("lead",)
+    with pytest.raises(DefinitionError, match=r"'mine' has no stage 'advocacy'.*knows: lead, purchase, again, aware"):
+        moves.meaning("advocacy")
 
 
 def test_a_company_names_a_lifecycle_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,9 +86,3 @@ def test_a_company_names_a_lifecycle_of_its_own(tmp_path: Path, monkeypatch: pyt
 def test_an_unknown_lifecycle_is_a_sentence(name: str) -> None:
     with pytest.raises(ConfigurationError, match="EVERGREET_LIFECYCLE="):
         lifecycle(name)
-
-
-def test_the_page_describes_every_event_of_the_vocabulary() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "lifecycle.md").read_text(encoding="utf-8")
-    vocabulary = page.partition("## The vocabulary")[2].partition("\n## ")[0]
-    assert set(re.findall(r"`([a-z_]+)`", vocabulary)) == set(ACTIVITY)

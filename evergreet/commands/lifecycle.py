@@ -1,12 +1,11 @@
 """Stages and moves."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from evergreet.lifecycle import Lifecycle, Rule
 
 app = typer.Typer()
@@ -62,14 +61,15 @@ def show(as_json: AsJson = False) -> None:
     if as_json:
         print_json(_described(lifecycle, counts))
         return
-    table = Table("stage", "", "contacts now", title=f"Lifecycle {lifecycle.name}")
-    table.columns[2].justify = "right"
+    table = Table("stage", "title", "", "stands for", "contacts now", title=f"Lifecycle {lifecycle.name}")
+    table.columns[4].justify = "right"
     for stage in lifecycle.stages:
-        table.add_row(stage.name, stage.about or stage.title, str(counts.get(stage.name, 0)))
+        also = f"[dim]{', '.join(stage.also)}[/dim]"
+        table.add_row(stage.name, stage.title, stage.about, also, str(counts.get(stage.name, 0)))
     for name in sorted({str(name) for name in counts if name} - {stage.name for stage in lifecycle.stages}):
-        table.add_row(f"[yellow]{name}[/yellow]", "not in this lifecycle", str(counts[name]))
+        table.add_row(f"[yellow]{name}[/yellow]", "", "not in this lifecycle", "", str(counts[name]))
     if waiting := counts.get(None):
-        table.add_row("[dim]none yet[/dim]", "evergreet stages begins with them", str(waiting))
+        table.add_row("[dim]none yet[/dim]", "", "evergreet stages begins with them", "", str(waiting))
     console().print(table)
     rules = Table("", "to", "from", "when", title="Rules: the first that holds moves the contact")
     for number, rule in enumerate(lifecycle.rules, start=1):
@@ -83,12 +83,13 @@ def funnel(
         str | None, typer.Option(help="Only moves from this time on, e.g. 2026-01-31 or 30d for 30 days ago.")
     ] = None,
     as_json: AsJson = False,
+    picture: Annotated[Path | None, typer.Option(help="Also draw it: an SVG file, e.g. funnel.svg.")] = None,
 ) -> None:
     """Show, per stage: contacts now, how many ever entered, how many went on, the median time in it.
 
     Went on: later came into a stage further on, whichever. The median is that of visits that have ended.
 
-    Example: evergreet lifecycle funnel --since 90d
+    Example: evergreet lifecycle funnel --since 90d --picture funnel.svg
     """
     from rich.table import Table
 
@@ -96,10 +97,14 @@ def funnel(
     from evergreet.commands.opening import open_database, parse_moment
     from evergreet.commands.printing import console, print_json
     from evergreet.funnel import funnel as figures_of
+    from evergreet.pictures import save
+    from evergreet.pictures.funnel import draw_funnel, said
 
     with open_database() as database, database.read() as connection:
         start = parse_moment(since, DatabaseClock().now(connection)) if since else None
         figures = figures_of(connection, _lifecycle(), start)
+    if picture is not None:
+        save(draw_funnel(_lifecycle(), figures, start), picture)
     if as_json:
         print_json(
             [
@@ -117,9 +122,12 @@ def funnel(
     for column in table.columns[1:]:
         column.justify = "right"
     for one in figures:
-        share = f"{one.conversion:.0%}" if one.conversion is not None else ""
-        table.add_row(one.title, str(one.now), str(one.entered), str(one.converted), share, _said(one.median))
+        share = f"{one.conversion:.0%}" if one.conversion is not None and one is not figures[-1] else ""
+        median = said(one.median) if one.median is not None else ""
+        table.add_row(one.title, str(one.now), str(one.entered), str(one.converted), share, median)
     console().print(table)
+    if picture is not None:
+        console().print(f"Drawn to {picture}.")
 
 
 def _lifecycle() -> "Lifecycle":
@@ -135,7 +143,10 @@ def _described(lifecycle: "Lifecycle", counts: dict[str | None, int]) -> dict[st
     return {
         "name": lifecycle.name,
         "stages": [
-            {"name": stage.name, "title": stage.title, "about": stage.about, "contacts": counts.get(stage.name, 0)}
+            {
+                "name": stage.name, "title": stage.title, "about": stage.about, "also": stage.also,
+                "contacts": counts.get(stage.name, 0),
+            }
             for stage in lifecycle.stages
         ],
         "rules": [
@@ -152,10 +163,3 @@ def _described(lifecycle: "Lifecycle", counts: dict[str | None, int]) -> dict[st
 def _when(rule: "Rule") -> str:
     names = f"[dim]on {', '.join(rule.on)}[/dim]" if rule.on else "[dim]as time goes by[/dim]"
     return f"{rule.about}\n{names}" if rule.about else names
-
-
-def _said(span: "timedelta | None") -> str:
-    if span is None:
-        return ""
-    hours = span.total_seconds() / 3600
-    return f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.1f} hours"

@@ -1,49 +1,20 @@
-"""The customer experience lifecycle: from first sight to a bond, and back to a purchase again and again.
+"""The customer experience lifecycle: from first sight to a bond, and back to a purchase again and again."""
 
-The vocabulary of events is described in docs/lifecycle.md: Segment's e-commerce names in snake_case, with the
-short names that many shops use beside them.
-"""
-
-from evergreet.conditions import AnyOf, did, in_stage_for
-from evergreet.durations import Duration, days
+from evergreet.conditions import did, in_stage_for
+from evergreet.durations import days
 from evergreet.lifecycle import Lifecycle, Rule, Stage
-
-VISITS = ("page_viewed", "login", "app_opened", "email_link_clicked")
-"""Signs of life that say nothing about what somebody wants."""
-
-INTEREST = (
-    "product_viewed", "product_view", "product_list_viewed", "catalog", "products_searched", "search",
-    "product_list_filtered", "filter_results", "promotion_clicked", "account_created", "newsletter_subscribed",
-)  # fmt: skip
-"""Looking around in earnest."""
-
-EVALUATING = (
-    "product_added", "add_to_cart", "cart_viewed", "cart", "product_added_to_wishlist", "wishlist_add",
-    "product_compared", "compare", "checkout_started", "shipping_details", "payment_details", "quote_requested",
-)  # fmt: skip
-"""Weighing up a purchase."""
-
-PURCHASED = ("order_placed", "order_completed", "purchase")
-"""A purchase."""
-
-EXPERIENCE = (
-    "order_delivered", "product_activated", "product_used", "support_ticket_opened", "support_chat",
-    "return_requested", "refund_requested",
-)  # fmt: skip
-"""Living with the product, and with our support."""
-
-TROUBLE = ("support_ticket_opened", "support_chat", "return_requested", "refund_requested")
-"""The part of it that asks for help."""
-
-BONDED = ("review_submitted", "product_reviewed", "referral_sent", "loyalty_joined", "subscription_renewed")
-"""What people do for companies they like."""
-
-ACTIVITY = (*VISITS, *INTEREST, *EVALUATING, *PURCHASED, *EXPERIENCE, *BONDED)
-
-
-def _any(names: tuple[str, ...], within: Duration) -> AnyOf:
-    return AnyOf(tuple(did(name, within=within) for name in names))
-
+from evergreet.presets.vocabulary import (
+    ACTIVITY,
+    BONDED,
+    DELIVERED,
+    EVALUATING,
+    INTEREST,
+    PURCHASED,
+    TROUBLE,
+    USE,
+    VISITS,
+    any_of,
+)
 
 lifecycle = Lifecycle(
     name="experience",
@@ -52,13 +23,14 @@ lifecycle = Lifecycle(
         Stage("engagement", "Engagement", "Looks around, comes back."),
         Stage("evaluation", "Evaluation", "Weighs up a purchase."),
         Stage("purchase", "Purchase", "Has just bought."),
-        Stage("experience", "Product and support experience", "Lives with the product and with our support."),
-        Stage("bonding", "Bonding", "Stays, recommends, buys again."),
+        Stage("experience", "Product and support experience", "Lives with the product and with our support.",
+              also=("onboarding", "adoption")),
+        Stage("bonding", "Bonding", "Stays, recommends, buys again.", also=("retention", "loyalty", "advocacy")),
     ),
     rules=(
         Rule("purchase", on=PURCHASED, about="A purchase, from wherever: the loop back."),
         Rule(
-            "experience", on=EXPERIENCE, from_=("purchase",),
+            "experience", on=(*DELIVERED, *USE, *TROUBLE), from_=("purchase",),
             about="The order arrived, the product is in use, or a question came up.",
         ),
         Rule("experience", on=TROUBLE, from_=("bonding",), about="Back: a friend needs help."),
@@ -78,19 +50,21 @@ lifecycle = Lifecycle(
         ),
         Rule(
             "bonding", from_=("experience",),
-            when=in_stage_for(days(30)) & ~_any(TROUBLE, days(30)) & _any((*VISITS, *INTEREST, *EVALUATING), days(30)),
+            when=in_stage_for(days(30)) & ~any_of(TROUBLE, within=days(30))
+            & any_of((*VISITS, *INTEREST, *EVALUATING), within=days(30)),
             about="A month later still around, and without trouble.",
         ),
         Rule(
-            "engagement", from_=("evaluation",), when=in_stage_for(days(30)) & ~_any(EVALUATING, days(30)),
+            "engagement", from_=("evaluation",), when=in_stage_for(days(30)) & ~any_of(EVALUATING, within=days(30)),
             about="Back: a cart left alone for 30 days.",
         ),
         Rule(
-            "awareness", from_=("engagement",), when=in_stage_for(days(90)) & ~_any(ACTIVITY, days(90)),
+            "awareness", from_=("engagement",), when=in_stage_for(days(90)) & ~any_of(ACTIVITY, within=days(90)),
             about="Back: not seen for 90 days.",
         ),
         Rule(
-            "engagement", from_=("experience", "bonding"), when=in_stage_for(days(180)) & ~_any(ACTIVITY, days(180)),
+            "engagement", from_=("experience", "bonding"),
+            when=in_stage_for(days(180)) & ~any_of(ACTIVITY, within=days(180)),
             about="Back: a customer not seen for 180 days.",
         ),
     ),

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from evergreet.cli import app
 from evergreet.database import Database, ingest_position
 from evergreet.errors import ConfigurationError, DataError
+from evergreet.lifecycle import PRESETS
 from evergreet.settings import settings
 from models import Contact, Event
 from tests.documents import ROOT, blocks
@@ -89,6 +91,29 @@ def test_the_funnel_as_a_table_and_for_a_machine() -> None:
     assert figures["bonding"]["conversion"] is None
     later = {one["stage"]: one for one in json.loads(evergreet("lifecycle", "funnel", "--since", "11d", "--json"))}
     assert (later["engagement"]["entered"], later["purchase"]["entered"]) == (0, 1)
+
+
+def test_the_funnel_as_a_picture(tmp_path: Path) -> None:
+    evergreet("stages")
+    assert "Drawn to funnel.svg." in evergreet("lifecycle", "funnel", "--picture", "funnel.svg")
+    assert "3.0 days" in (tmp_path / "funnel.svg").read_text("utf-8")
+    assert json.loads(evergreet("lifecycle", "funnel", "--json", "--picture", "again.svg"))
+    assert (tmp_path / "again.svg").exists()
+    with pytest.raises(DataError, match="cannot be written to no_folder"):
+        evergreet("lifecycle", "funnel", "--picture", "no_folder/funnel.svg")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_one_setting_chooses_the_model(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGREET_LIFECYCLE", name)
+    settings.cache_clear()
+    evergreet("stages")
+    described = json.loads(evergreet("lifecycle", "show", "--json"))
+    assert described["name"] == name
+    assert sum(stage["contacts"] for stage in described["stages"]) == 2
+    titles = [one["title"] for one in json.loads(evergreet("lifecycle", "funnel", "--json"))]
+    assert titles == [stage["title"] for stage in described["stages"]]
+    assert all(title.split()[0] in evergreet("lifecycle", "show") for title in titles)
 
 
 def test_a_wrong_time_or_lifecycle_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

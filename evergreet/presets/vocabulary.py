@@ -1,0 +1,76 @@
+"""The names of events that the lifecycles and campaigns that come along know, in groups by what they say.
+
+Segment's names in snake_case where there is one, with short names of many shops beside them; docs/vocabulary.md
+describes each name and its properties. A lifecycle of your own may use these groups, or any other name.
+"""
+
+from evergreet.conditions import AnyOf, did, prop
+from evergreet.durations import Duration
+
+VISITS = ("page_viewed", "login", "app_opened", "email_link_clicked")
+"""Signs of life that say nothing about what somebody wants."""
+
+INTEREST = (
+    "product_viewed", "product_view", "product_list_viewed", "catalog", "products_searched", "search",
+    "product_list_filtered", "filter_results", "promotion_clicked", "account_created", "newsletter_subscribed",
+)  # fmt: skip
+"""Looking around in earnest."""
+
+LEARNING = ("guide_viewed", "video_watched", "webinar_attended", "demo_requested")
+"""Finding out what a product does before buying it."""
+
+EVALUATING = (
+    "product_added", "add_to_cart", "cart_viewed", "cart", "product_added_to_wishlist", "wishlist_add",
+    "product_compared", "compare", "checkout_started", "shipping_details", "payment_details", "quote_requested",
+    "trial_started",
+)  # fmt: skip
+"""Weighing up a purchase."""
+
+PURCHASED = ("order_placed", "order_completed", "purchase")
+"""A purchase."""
+
+DELIVERED = ("order_delivered",)
+"""What was bought has arrived."""
+
+ONBOARDING = ("profile_completed", "setup_completed", "onboarding_completed")
+"""First steps of a new customer."""
+
+USE = ("product_activated", "product_used")
+"""Living with the product."""
+
+TROUBLE = ("support_ticket_opened", "support_chat", "return_requested", "refund_requested")
+"""Asking for help."""
+
+SOLVED = ("support_ticket_solved",)
+"""The end of that trouble."""
+
+REVIEWS = ("review_submitted", "product_reviewed")
+"""Saying in public what one thinks; `rating` says what."""
+
+REFERRALS = ("referral_sent", "product_shared", "invite_sent")
+"""Bringing others along."""
+
+LOYALTY = ("loyalty_joined", "subscription_renewed")
+"""Staying on purpose."""
+
+EXPANSION = ("plan_upgraded", "seats_added", "addon_purchased")
+"""More of what somebody has already."""
+
+BONDED = (*REVIEWS, *REFERRALS, *LOYALTY)
+"""What people do for companies they like."""
+
+ACTIVITY = (
+    *VISITS, *INTEREST, *LEARNING, *EVALUATING, *PURCHASED, *ONBOARDING, *USE, *TROUBLE, *BONDED, *EXPANSION,
+)  # fmt: skip
+"""Any sign of life: what people do themselves, and not what is done for them."""
+
+BUSINESS = ("product_launched",)
+"""Facts about the business, without a contact: campaigns start from them, nobody moves."""
+
+COMPLAINED = AnyOf(tuple(did(name, where=prop("rating") <= 3) for name in REVIEWS))
+"""Wrote a review of three stars or fewer: no recommendation."""
+
+
+def any_of(names: tuple[str, ...], *, within: Duration, at_least: int = 1) -> AnyOf:
+    """Hold when the contact did one of these events `at_least` so many times within the span."""
+    return AnyOf(tuple(did(name, within=within, at_least=at_least) for name in names))
