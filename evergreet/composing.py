@@ -2,23 +2,24 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parseaddr
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, case, literal, null, select
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from evergreet.campaign import MARKETING, Email
+from evergreet.audience import Scope, compile_condition
+from evergreet.campaign import MARKETING, Email, Pick
 from evergreet.campaigns import Version, template_source
 from evergreet.contracts import EmailMessage, Mailbox
 from evergreet.rendering import MessageContext, Renderer, Surroundings
 from evergreet.schedule import zone_of
 from evergreet.settings import Settings
 from evergreet.tokens import Tokens
-from models import Contact, Enrollment, Event, Message
+from models import Contact, Enrollment, Event, Instant, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +36,31 @@ class Letter:
     step_key: str
     occurred_at: datetime
     event: dict[str, Any]
+    picked: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+
+    @property
+    def nth(self) -> int | None:
+        """Which anniversary it is, where it is one."""
+        kind, _, number = self.occurrence.partition(":")
+        return int(number) if kind == "anniversary" else None
 
 
-def read_letters(connection: Connection, chunk_id: int) -> list[Letter]:
-    """Read the planned messages of a chunk, with the newest revision of the event that caused each."""
+def read_letters(
+    connection: Connection, chunk_id: int, picks: Sequence[Pick] = (), now: datetime | None = None
+) -> list[Letter]:
+    """Read the planned messages of a chunk, with the newest revision of the event that caused each.
+
+    `picks` are asked as of `now`; without any, `now` may be left out.
+    """
     cause, newest = aliased(Event), aliased(Event)
+    chosen = [_choice(pick, now).label(f"pick_{number}") for number, pick in enumerate(picks) if now is not None]
     rows = connection.execute(
         select(
             col(Message.id), col(Message.contact_id), col(Message.occurrence), col(Message.step_key),
             col(Contact.changed_at), col(Contact.address), col(Contact.email), col(Contact.locale),
             col(Contact.timezone), col(Contact.attributes), col(Contact.source), col(Contact.source_id),
             col(Contact.phone), col(Enrollment.caused_at), col(newest.properties).label("properties"),
+            *chosen,
         )
         .join(Contact, col(Contact.id) == col(Message.contact_id))
         .join(Enrollment, col(Enrollment.id) == col(Message.enrollment_id))
@@ -63,9 +78,24 @@ def read_letters(connection: Connection, chunk_id: int) -> list[Letter]:
         Letter(
             row.id, row.contact_id, row.changed_at, contact_of(row), row.address, f"{row.source}:{row.source_id}",
             row.occurrence, row.step_key, row.caused_at, row.properties or {},
+            {pick.name: _value(pick, getattr(row, f"pick_{number}")) for number, pick in enumerate(picks)},
         )
         for row in rows
     ]  # fmt: skip
+
+
+def _choice(pick: Pick, now: datetime) -> ColumnElement[Any]:
+    """Return the number of the first case that holds, NULL where none does."""
+    since: ColumnElement[datetime] | None = None if pick.ever else Enrollment.__table__.c.caused_at  # type: ignore[attr-defined]
+    cause: ColumnElement[int] = Enrollment.__table__.c.cause_event_id  # type: ignore[attr-defined]
+    scope = Scope(Contact.__table__, literal(now, Instant()), since, cause=cause)  # type: ignore[attr-defined]
+    return case(
+        *((compile_condition(each.when, scope), number) for number, each in enumerate(pick.cases)), else_=null()
+    )
+
+
+def _value(pick: Pick, number: int | None) -> Mapping[str, Any] | None:
+    return None if number is None else dict(pick.cases[number].value)
 
 
 def contact_of(row: Any) -> dict[str, Any]:
@@ -116,7 +146,7 @@ class Composer:
                 contact=letter.contact, event=letter.event, occurred_at=letter.occurred_at,
                 options=self.version.options, locale=locale, timezone=zone.key, purpose=self.step.purpose,
                 campaign=self.version.campaign.name, step=self.step.key, topic=self.version.campaign.topic,
-                unsubscribe_url=unsubscribe,
+                unsubscribe_url=unsubscribe, picked=letter.picked, nth=letter.nth,
             )
         )  # fmt: skip
         return EmailMessage(

@@ -292,7 +292,8 @@ class _CampaignRun:
             if delivery.ended:
                 break
             with self.worker.transaction() as connection:  # those whose contact changed while in hand
-                letters, read_at = read_letters(connection, chunk.id), engine.clock.now(connection)
+                read_at = engine.clock.now(connection)
+                letters = read_letters(connection, chunk.id, version.campaign.picks, read_at)
         self.misconfigured = delivery.misconfigured
         self.attempted.update(delivery.counts)
         release(self.worker, chunk)

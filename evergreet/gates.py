@@ -192,12 +192,15 @@ def _facts(rules: Rules, messages: Sequence[int], now: datetime) -> Any:
     moment = literal(now, Instant())
     contact = Contact.__table__  # type: ignore[attr-defined]
     since: ColumnElement[datetime] = Enrollment.__table__.c.caused_at  # type: ignore[attr-defined]
+    cause: ColumnElement[int] = Enrollment.__table__.c.cause_event_id  # type: ignore[attr-defined]
     goal: ColumnElement[bool] = false()
     if rules.campaign.goal is not None:
-        goal = compile_condition(rules.campaign.goal, Scope(contact, moment, since, window_from_since=True))
+        goal = compile_condition(
+            rules.campaign.goal, Scope(contact, moment, since, window_from_since=True, cause=cause)
+        )
     unless: ColumnElement[bool] = false()
     if rules.step.unless is not None:
-        unless = compile_condition(rules.step.unless, Scope(contact, moment, since))
+        unless = compile_condition(rules.step.unless, Scope(contact, moment, since, cause=cause))
     other = aliased(Message)
     duplicate = (
         select(literal(1))
