@@ -29,6 +29,10 @@ demo: $(STAMP) ## A sample shop, one campaign through Prefect, the balance and t
 up: $(STAMP) ## A local Prefect server with UI, a worker and all deployments
 	@$(BIN)/python -m evergreet.orchestration.up
 
+.PHONY: bench
+bench: $(STAMP) ## CPU per message on both stores into three sinks (N=2000: quick; 10,000 and 100,000 take half an hour)
+	@$(BIN)/python -m benchmarks $(if $(N),--n $(N)) $(BENCH)
+
 .PHONY: test
 test: $(STAMP) ## All tests
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -q
