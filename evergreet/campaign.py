@@ -1,5 +1,6 @@
 """The words a campaign is written in: frozen values that check themselves when the module is loaded."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import time
 from enum import StrEnum
@@ -317,7 +318,7 @@ def latest(event: str, *, same: str) -> CountedFrom:
     return CountedFrom(event, same)
 
 
-def pick(name: str, *cases: tuple[Condition, dict[str, Scalar]], ever: bool = False) -> Pick:
+def pick(name: str, *cases: tuple[Condition, Mapping[str, Scalar]], ever: bool = False) -> Pick:
     """Choose content per contact: `pick("milestone", (did_not("profile_completed"), {"title": "…"}), …)`."""
     return Pick(name, tuple(Case(when, tuple(value.items())) for when, value in cases), ever)
 

@@ -10,6 +10,9 @@ from typing import Any
 from evergreet.campaign import Campaign, Options
 from evergreet.contracts import Connector
 from evergreet.errors import ConfigurationError, DefinitionError, Misconfigured
+from evergreet.life_stages import in_lifecycle
+from evergreet.lifecycle import lifecycle
+from evergreet.settings import settings
 
 CONNECTORS = "evergreet.connectors"
 
@@ -54,7 +57,11 @@ class CampaignModule:
 
 
 def find_campaigns(package: str) -> dict[str, CampaignModule]:
-    """Import the modules of the package (files beginning with `_` are operational flows) and collect campaigns."""
+    """Import the modules of the package (files beginning with `_` are operational flows) and collect campaigns.
+
+    The stages they name are those of the lifecycle in use.
+    """
+    stages = lifecycle(settings().lifecycle)
     try:
         root = importlib.import_module(package)
     except ModuleNotFoundError as error:
@@ -85,7 +92,7 @@ def find_campaigns(package: str) -> dict[str, CampaignModule]:
                 f"{module.__file__}: the flow of campaign {campaign.name!r} must be called {flow_name}."
             )
         options = getattr(module, "Options", Options)
-        found[campaign.name] = CampaignModule(campaign, options, module, flow)
+        found[campaign.name] = CampaignModule(in_lifecycle(campaign, stages), options, module, flow)
     return found
 
 

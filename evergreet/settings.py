@@ -94,6 +94,7 @@ class Settings(BaseSettings):
         default="evergreet", description="Change it to choose the held-out contacts anew (of all holdouts)."
     )
     checklist: tuple[Milestone, ...] = Field(
+        min_length=1,
         default=(
             Milestone(event="profile_completed", title="Complete your profile", path="/account",
                       text="Tell us your shoe size and what grows where you live, and we stop showing you the rest."),

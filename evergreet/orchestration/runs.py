@@ -17,6 +17,8 @@ from evergreet.campaign import Campaign, Options
 from evergreet.commands.opening import open_database
 from evergreet.engine import Engine
 from evergreet.errors import ConnectorError, EvergreetError
+from evergreet.life_stages import in_lifecycle
+from evergreet.lifecycle import lifecycle
 from evergreet.orchestration.artifacts import campaign_page, failure_page, leave_page, one_line
 from evergreet.orchestration.deployments import mirror, mirror_cancellation
 from evergreet.orchestration.limits import limiter_of
@@ -66,7 +68,7 @@ async def run_campaign(campaign: Campaign, options: Options, *, load: campaigns.
     a person must mend kept it from sending. `load` finds templates elsewhere than the settings say.
     """
     async with failing_in_one_line(campaign.name):
-        report, fault = await _run(campaign, options, load)
+        report, fault = await _run(in_lifecycle(campaign, lifecycle(settings().lifecycle)), options, load)
     await leave_page(campaign.name, campaign_page(report))
     if fault:
         raise RunFailed(fault)

@@ -1,6 +1,7 @@
 """Moving contacts between stages, and telling Prefect."""
 
 import threading
+from collections import Counter
 from collections.abc import Mapping
 
 from prefect.deployments.flow_runs import arun_deployment
@@ -65,8 +66,16 @@ def _evaluate(turn: _Turn) -> StageReport:
 
 
 def tell_prefect(entered: Mapping[str, int]) -> None:
-    """Emit one event per stage, with the count of contacts, never one per contact."""
+    """Emit one event per stage, with the count of contacts, never one per contact.
+
+    A stage that stands for others in the lifecycle in use speaks for them as well: triggers in prefect.yaml name
+    stages as campaigns do.
+    """
+    stages = lifecycle(settings().lifecycle)
+    counts: Counter[str] = Counter()
     for stage, count in entered.items():
+        counts.update(dict.fromkeys((stage, *stages.stage(stage).also), count))
+    for stage, count in counts.items():
         emit_event(
             EVENT,
             resource={"prefect.resource.id": f"evergreet.stage.{stage}", "prefect.resource.name": stage},

@@ -26,6 +26,11 @@ EVALUATING = (
 )  # fmt: skip
 """Weighing up a purchase."""
 
+CART = (
+    "product_added", "add_to_cart", "cart_viewed", "cart", "checkout_started", "shipping_details", "payment_details",
+)  # fmt: skip
+"""The part of it that fills a basket."""
+
 PURCHASED = ("order_placed", "order_completed", "purchase")
 """A purchase."""
 
