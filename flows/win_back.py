@@ -1,0 +1,46 @@
+"""Write twice to customers who fell silent, and then no more until they come back."""
+
+from prefect import flow
+from pydantic import Field
+
+from evergreet import campaign as words
+from evergreet.balance import Report
+from evergreet.campaign import Campaign, Email, send_window, silence
+from evergreet.conditions import AnyOf, did, has_email
+from evergreet.durations import days
+from evergreet.orchestration.runs import run_campaign, run_name
+from evergreet.presets.vocabulary import ACTIVITY, PURCHASED
+
+
+class Options(words.Options):
+    """What may be set without touching the code."""
+
+    discount_percent: int = Field(default=20, ge=1, le=90, description="The discount, in percent.")
+    code: str = Field(default="WELCOMEBACK", description="The code that gives it at the till.", max_length=40)
+
+
+QUIET, PAUSE = 60, 14
+"""Days of silence before we write, and days between the two emails."""
+
+BACK = AnyOf(tuple(did(name) for name in ACTIVITY))
+DAYTIME = send_window("mon-sun", 9, 20)
+
+campaign = Campaign(
+    name="win-back",
+    topic="offers",
+    trigger=silence(days(QUIET), after=ACTIVITY, having=PURCHASED),
+    audience=has_email,
+    steps=(
+        Email("we-miss-you", template="win_back/we_miss_you", after=days(QUIET), unless=BACK, window=DAYTIME),
+        Email("last-word", template="win_back/last_word", after=days(QUIET + PAUSE), unless=BACK, window=DAYTIME),
+    ),
+    goal=AnyOf(tuple(did(name, within=days(QUIET + 30)) for name in PURCHASED)),
+    ends_mailing=True,
+    holdout=10,
+)
+
+
+@flow(name=campaign.name, flow_run_name=run_name)
+async def win_back(options: Options = Options()) -> Report:
+    """Enroll who fell silent, send what is due now, and leave a page with the balance."""
+    return await run_campaign(campaign, options)
