@@ -47,6 +47,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._singles: dict[frozenset[tuple[str, str]], Engine] = {}
 
     @property
     def exists(self) -> bool:
@@ -61,9 +62,13 @@ class Database:
     def single(self, **settings: str) -> Engine:
         """Return an engine without a pool: one connection, opened once and never replaced.
 
-        `settings` are PostgreSQL session settings such as `idle_session_timeout`.
+        `settings` are PostgreSQL session settings such as `idle_session_timeout`. The same settings give the same
+        engine, which keeps the statements it has compiled.
         """
-        return self._engine(poolclass=NullPool, session=settings)
+        key = frozenset(settings.items())
+        if key not in self._singles:
+            self._singles[key] = self._engine(poolclass=NullPool, session=settings)
+        return self._singles[key]
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
