@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, exists, false, or_, select
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.campaigns import Version
@@ -53,20 +54,21 @@ def is_dormant(endings: tuple[Ending, ...], contact: Any, now: ColumnElement[dat
 
 
 def _silent_since(ending: Ending, contact: Any, now: ColumnElement[datetime]) -> ColumnElement[bool]:
+    last = aliased(Message)
     came_back = exists().where(
         col(Event.contact_id) == contact.c.id,
         col(Event.name).in_(ending.events),
-        col(Event.occurred_at) > col(Message.sent_at),
+        col(Event.occurred_at) > col(last.sent_at),
         col(Event.occurred_at) <= now,
         ~col(Event.superseded),
     )
     return (
-        select(col(Message.id))
+        select(col(last.id))
         .where(
-            col(Message.contact_id) == contact.c.id,
-            col(Message.campaign_id) == ending.campaign_id,
-            col(Message.step_key) == ending.step_key,
-            col(Message.state).in_(OCCUPIED),
+            col(last.contact_id) == contact.c.id,
+            col(last.campaign_id) == ending.campaign_id,
+            col(last.step_key) == ending.step_key,
+            col(last.state).in_(OCCUPIED),
             ~came_back,
         )
         .exists()

@@ -1,21 +1,25 @@
 """Gates: each reason, their order, and what transactional mail is spared."""
 
+import itertools
+import math
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
 from sqlalchemy import insert, update
 from sqlmodel import col
 
-from evergreet.campaign import TRANSACTIONAL, Campaign, Email, Options, event
+from evergreet.campaign import TRANSACTIONAL, Campaign, Email, Options, event, silence
+from evergreet.campaigns import register, stop
 from evergreet.conditions import did
 from evergreet.consent import pause_contact
 from evergreet.database import Database
+from evergreet.dormancy import ending_campaigns
 from evergreet.durations import days
-from evergreet.holdout import holdout_reason
+from evergreet.holdout import holdout_reason, in_holdout
 from evergreet.settings import Settings
 from evergreet.tokens import Tokens
 from models import Consent, Contact, Suppression
-from tests.story import Story
+from tests.story import Story, note
 
 NEWS = Campaign(
     name="news",
@@ -109,11 +113,184 @@ def test_who_is_held_out_is_in_the_ledger_and_gets_nothing(story: Story) -> None
     story.launch(half)
     story.happened("order_placed", *people)
     story.run(half)
-    out = sum(
-        holdout_reason(story.settings, half, row.source, row.source_id) is not None for row in story.rows(Contact)
+    out = {
+        row.id for row in story.rows(Contact) if holdout_reason(story.settings, half, row.source, row.source_id)
+    }  # fmt: skip
+    assert 10 < len(out) < 50
+    assert story.states() == {"accepted": 60 - len(out), "skipped: holdout": len(out)}
+    assert {row.contact_id for row in story.messages if row.state == "skipped"} == out
+
+
+def test_a_global_holdout_holds_of_all_campaigns_and_comes_before_a_campaigns_own(story: Story) -> None:
+    story.settings = Settings(secret_keys=("k",), holdout=50)
+    other = Campaign(name="other", topic="orders", trigger=NEWS.trigger, steps=NEWS.steps, holdout=100)
+    people = story.contacts(40, consents=["orders"])
+    for campaign in (NEWS, other):
+        story.launch(campaign)
+    story.happened("order_placed", *people)
+    for campaign in (NEWS, other):
+        story.run(campaign)
+    out = story.states()["skipped: global_holdout"] // 2
+    assert 8 < out < 32
+    assert story.states() == {
+        "accepted": 40 - out, "skipped: global_holdout": 2 * out, "skipped: holdout": 40 - out,
+    }  # fmt: skip
+
+
+def test_a_contact_keeps_its_place_in_a_holdout_when_its_row_is_made_again(story: Story) -> None:
+    """As after a restore from another export: other row ids, the same source ids."""
+    half = Campaign(name="half", topic="orders", trigger=NEWS.trigger, steps=NEWS.steps, holdout=50)
+    first = [holdout_reason(story.settings, half, "shop", f"C-{number}") for number in range(200)]
+    assert {"holdout", None} == set(first)
+    assert first == [holdout_reason(story.settings, half, "shop", f"C-{number}") for number in range(200)]
+    elsewhere = [holdout_reason(story.settings, half, "crm", f"C-{number}") for number in range(200)]
+    assert first != elsewhere, "another source's C-1 is another person"
+    anew = Settings(secret_keys=("k",), holdout_salt="autumn")
+    assert first != [holdout_reason(anew, half, "shop", f"C-{number}") for number in range(200)]
+
+
+@pytest.mark.parametrize("percentage", [1, 5, 10, 50, 90])
+def test_a_holdout_is_as_large_as_it_says(percentage: int) -> None:
+    count = 20_000
+    share = percentage / 100
+    five_sigma = 5 * math.sqrt(count * share * (1 - share))
+    for salt in ("evergreet:all", "evergreet/win-back", "evergreet/news"):
+        out = sum(in_holdout(percentage, salt, f"shop:C-{number}") for number in range(count))
+        assert abs(out - count * share) < five_sigma
+
+
+def test_nobody_is_held_out_at_0_and_everybody_at_100_percent() -> None:
+    assert not any(in_holdout(0, "salt", f"shop:{number}") for number in range(1000))
+    assert all(in_holdout(100, "salt", f"shop:{number}") for number in range(1000))
+
+
+def test_a_higher_percentage_keeps_those_who_were_held_out_before() -> None:
+    def out(percentage: int) -> set[int]:
+        return {number for number in range(5000) if in_holdout(percentage, "evergreet/news", f"shop:{number}")}
+
+    assert out(1) < out(10) < out(20) < out(50)
+
+
+def test_the_holdouts_of_two_campaigns_and_the_global_one_are_independent() -> None:
+    count = 20_000
+    salts = ("evergreet:all", "evergreet/news", "evergreet/win-back")
+    members = {
+        salt: {number for number in range(count) if in_holdout(20, salt, f"shop:{number}")} for salt in salts
+    }  # fmt: skip
+    for one, other in itertools.combinations(salts, 2):
+        both = len(members[one] & members[other])
+        assert abs(both - count * 0.04) < 5 * math.sqrt(count * 0.04 * 0.96)
+
+
+WIN_BACK = Campaign(
+    name="win-back",
+    topic="offers",
+    trigger=silence(days(60), after=("order_placed", "login"), broken_by=("email_link_clicked",)),
+    steps=(
+        Email("first", template="note", after=days(60), lateness=days(5)),
+        Email("last", template="note", after=days(70), lateness=days(5)),
+    ),
+    ends_mailing=True,
+)
+
+
+def quiet_for(story: Story, *spans: timedelta) -> None:
+    """Let time go by, with a run of the win-back campaign after each span."""
+    for span in spans:
+        story.clock.advance(span)
+        story.run(WIN_BACK)
+
+
+def ended(story: Story, *, consents: tuple[str, ...] = ("orders", "offers")) -> int:
+    """A contact who ordered once, was silent, and got both steps of the series."""
+    ana = story.contact("ana", consents=consents)
+    story.launch(WIN_BACK)
+    story.happened("order_placed", ana)
+    quiet_for(story, timedelta(0), timedelta(days=61), timedelta(days=10))
+    assert story.states() == {"accepted": 2}
+    return ana
+
+
+def test_who_got_the_last_word_and_stays_silent_gets_no_marketing_of_any_campaign(story: Story) -> None:
+    ana = ended(story)
+    invited = Campaign(name="invited", topic="orders", trigger=event("invited"), steps=NEWS.steps, holdout=100)
+    receipt = Campaign(
+        name="receipt", trigger=event("invited"), steps=(Email("r", template="note", purpose=TRANSACTIONAL),)
     )
-    assert 10 < out < 50
-    assert story.states() == {"accepted": 60 - out, "skipped: holdout": out}
+    story.launch(invited)
+    story.launch(receipt)
+    story.happened("invited", ana)  # by the company: no sign of life of the contact
+    story.happened("login", ana, at=story.now - timedelta(days=1))  # learned late, but before the last word
+    story.run(invited)
+    story.run(receipt)
+    assert story.states() == {"accepted": 3, "skipped: dormant": 1}
+
+
+@pytest.mark.parametrize("sign", ["login", "order_placed", "email_link_clicked"])
+def test_any_sign_of_life_ends_the_silence(story: Story, sign: str) -> None:
+    ana = ended(story)
+    invited = Campaign(name="invited", topic="orders", trigger=event("invited"), steps=NEWS.steps)
+    story.launch(invited)
+    story.happened(sign, ana, at=story.now + timedelta(days=1))  # to come: not yet a sign
+    story.happened("invited", ana)
+    story.run(invited)
+    assert story.states() == {"accepted": 2, "skipped: dormant": 1}
+    story.clock.advance(timedelta(days=1))
+    story.happened("invited", ana)
+    story.run(invited)
+    assert story.states() == {"accepted": 3, "skipped: dormant": 1}
+
+
+def test_who_came_back_and_falls_silent_again_gets_the_whole_series_again(story: Story) -> None:
+    ana = ended(story)
+    quiet_for(story, timedelta(days=30))
+    story.happened("login", ana)
+    quiet_for(story, timedelta(0), timedelta(days=61), timedelta(days=10), timedelta(days=100))
+    assert [row.step_key for row in story.messages] == ["first", "last"] * 2
+    assert story.states() == {"accepted": 4}
+
+
+def test_before_the_last_step_nobody_is_dormant(story: Story) -> None:
+    ana = story.contact("ana", consents=["orders", "offers"])
+    invited = Campaign(name="invited", topic="orders", trigger=event("invited"), steps=NEWS.steps)
+    for campaign in (WIN_BACK, invited):
+        story.launch(campaign)
+    story.happened("order_placed", ana)
+    quiet_for(story, timedelta(0), timedelta(days=61))
+    story.happened("invited", ana)
+    story.run(invited)
+    assert story.states() == {"accepted": 2}
+
+
+def test_a_last_word_that_was_never_sent_ends_nothing_and_one_in_doubt_does(story: Story) -> None:
+    ana, ben = story.contact("ana", consents=["orders"]), story.contact("ben", consents=["orders", "offers"])
+    story.sender.answers["ben@example.org"] = RuntimeError()
+    invited = Campaign(name="invited", topic="orders", trigger=event("invited"), steps=NEWS.steps)
+    for campaign in (WIN_BACK, invited):
+        story.launch(campaign)
+    story.happened("order_placed", ana, ben)
+    quiet_for(story, timedelta(0), timedelta(days=61), timedelta(days=10))
+    story.sender.answers.clear()
+    story.happened("invited", ana, ben)
+    story.run(invited)
+    assert story.states() == {
+        "skipped: no_consent": 2, "unknown: recorder: RuntimeError": 2, "accepted": 1, "skipped: dormant": 1,
+    }  # fmt: skip
+
+
+def test_what_ends_mailing_is_read_from_campaigns_that_were_ever_live(story: Story) -> None:
+    with story.database.write() as connection:
+        register(connection, WIN_BACK, Options(), note, story.now)
+    with story.database.read() as connection:
+        assert ending_campaigns(connection) == ()
+    story.launch(WIN_BACK)
+    story.launch(NEWS)
+    with story.database.read() as connection:
+        [ending] = ending_campaigns(connection)
+    assert (ending.step_key, ending.events) == ("last", ("order_placed", "login", "email_link_clicked"))
+    stop(story.database, "win-back", clock=story.clock, actor="test")
+    with story.database.read() as connection:
+        assert ending_campaigns(connection) == (ending,), "who got its last word keeps their peace"
 
 
 def test_a_reached_goal_ends_marketing_steps(story: Story) -> None:
