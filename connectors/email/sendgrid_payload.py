@@ -37,6 +37,7 @@ _RESERVED = frozenset(
     ["x-sg-id", "x-sg-eid", "received", "dkim-signature", "content-type", "content-transfer-encoding", "to", "from",
      "subject", "reply-to", "cc", "bcc"]
 )  # fmt: skip
+_OPENING = b'{"personalizations":['
 _NOT_IN_NAMES = str.maketrans(dict.fromkeys(",;<>", " "))
 _SURROGATE = "The message holds half a character (a lone surrogate): it cannot be encoded."
 
@@ -61,12 +62,12 @@ class Request:
     def body(self) -> bytes:
         """Return the request as JSON."""
         personal = b",".join([recipient.content for recipient in self.recipients])
-        return b'{"personalizations":[' + personal + b"]," + self.common[1:]
+        return _OPENING + personal + b"]," + self.common[1:]
 
     @property
     def size(self) -> int:
         """Bytes of the body."""
-        return len(self.common) + sum(len(recipient.content) + 1 for recipient in self.recipients) + 22
+        return len(_OPENING) + sum(len(recipient.content) + 1 for recipient in self.recipients) + len(self.common)
 
     def halves(self) -> list[Self]:
         """Return the same in two requests."""

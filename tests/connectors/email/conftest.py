@@ -1,5 +1,6 @@
 """An authority that certificates in tests come from, and a server and settings that know it."""
 
+import os
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,9 +10,14 @@ from typing import Any
 import pytest
 import trustme
 
+from connectors.email.sendgrid import SendGrid, make_client
+from connectors.email.sendgrid_settings import SendGridSettings
 from connectors.email.smtp import Smtp
 from connectors.email.smtp_settings import SmtpSettings
+from tests.connectors.email.sendgrid_sink import Sink
 from tests.connectors.email.servers import RealServer, Script, ScriptedServer
+
+SENDGRID_KEY = "SG.canary-d0nt-tell"
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +73,35 @@ def real(server_context: ssl.SSLContext) -> Iterator[Callable[..., RealServer]]:
             return running.enter_context(RealServer(server_context, **how))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def sendgrid_spec() -> Path | None:
+    """SendGrid's own description, where the folder with the vendors' files is here."""
+    folder = os.environ.get("EVERGREET_FIXTURES")
+    return Path(folder) / "specs" / "sendgrid_mail_v3.patched.json" if folder else None
+
+
+@pytest.fixture
+def sink(sendgrid_spec: Path | None) -> Iterator[Sink]:
+    """A local SendGrid; a request that breaks one of SendGrid's rules fails the test."""
+    with Sink(SENDGRID_KEY, sendgrid_spec) as running:
+        yield running
+    assert running.faults == []
+
+
+@pytest.fixture
+def sendgrid_at() -> Iterator[Callable[..., SendGrid]]:
+    """Make connectors to an address that are closed when the test ends."""
+    made: list[SendGrid] = []
+
+    def make(url: str, **options: Any) -> SendGrid:
+        outside = {name: options.pop(name) for name in ("client", "clock") if name in options}
+        values = {"api_key": SENDGRID_KEY, "timeout": 20, **options}
+        settings = SendGridSettings.model_validate({"base_url": url, **values})
+        made.append(SendGrid(settings, outside.pop("client", None) or make_client(settings), **outside))
+        return made[-1]
+
+    yield make
+    for connector in made:
+        connector.close()

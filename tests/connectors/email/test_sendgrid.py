@@ -1,0 +1,359 @@
+"""SendGrid passes the contract, and what it is asked to send is what its own SDK would ask."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from python_http_client.exceptions import BadRequestsError, UnauthorizedError
+from sendgrid import SendGridAPIClient
+from sendgrid.helpers import mail as sdk
+
+from connectors.email.sendgrid import SendGrid
+from connectors.email.sendgrid_settings import SendGridSettings
+from evergreet.contracts import Accepted, EmailMessage, EmailSender, Mailbox
+from evergreet.errors import Misconfigured, Permanent
+from evergreet.testing import Arrived, EmailConnectorContract
+from tests.connectors.email.conftest import SENDGRID_KEY
+from tests.connectors.email.letters import letter
+from tests.connectors.email.sendgrid_sink import Mail, Sink
+from tests.connectors.email.sendgrid_wire import SILENT, WireServer
+from tests.connectors.email.splits import HELLO, crowd, split_letter
+
+Connect = Callable[..., SendGrid]
+
+
+def arrival(mail: Mail) -> Arrived:
+    """A mail as its reader has it: white space around a subject is no part of it (RFC 5322 §2.2)."""
+    return Arrived((mail.address,), mail.subject.strip(), mail.text, mail.html, f"<{mail.message_id}>", mail.headers)
+
+
+class TestSendGrid(EmailConnectorContract):
+    entry_point = "sendgrid"
+    required_settings = ("EVERGREET_SENDGRID_API_KEY",)
+    secrets = (SENDGRID_KEY,)
+    keeps_message_id = False  # SendGrid writes its own; ours comes back as a custom argument
+
+    @pytest.fixture
+    def connector(self, sink: Sink, sendgrid_at: Connect) -> EmailSender:
+        return sendgrid_at(sink.url)
+
+    @pytest.fixture
+    def arrived(self, sink: Sink) -> Callable[[], list[Arrived]]:
+        return lambda: [arrival(mail) for mail in list(sink.mails)]
+
+    @pytest.fixture
+    def unreachable(self, sendgrid_at: Connect) -> Iterator[EmailSender]:
+        with Sink("another") as server:
+            yield sendgrid_at(server.url)
+
+    @pytest.fixture
+    def silent(self, sendgrid_at: Connect) -> Iterator[EmailSender]:
+        with WireServer(SILENT) as server:
+            yield sendgrid_at(server.url, timeout=0.3)
+
+
+# One request
+
+
+def test_people_of_one_skeleton_travel_in_one_request(sink: Sink, sendgrid_at: Connect) -> None:
+    batch = crowd(1000)
+    outcomes = sendgrid_at(sink.url).send(batch)
+    assert outcomes == [Accepted("sg-1")] * 1000
+    assert sink.groups == [1000]
+    for message, mail in zip(batch, sink.mails, strict=True):
+        assert (mail.subject, mail.html, mail.text) == (message.subject, message.html, message.text)
+        assert (mail.address, mail.custom_args) == (message.to.address, {"evergreet_key": message.key})
+
+
+def test_more_than_a_thousand_travel_in_several(sink: Sink, sendgrid_at: Connect) -> None:
+    assert len(sendgrid_at(sink.url).send(crowd(2001))) == 2001
+    assert sink.groups == [1000, 1000, 1]
+    assert len({mail.address for mail in sink.mails}) == 2001
+
+
+def test_skeletons_senders_and_reply_addresses_are_not_mixed(sink: Sink, sendgrid_at: Connect) -> None:
+    other = replace(HELLO, key="other", subject=("Bye ", 0))
+    messages = [
+        *crowd(3),
+        *[replace(m, key=f"2{m.key}", sender=Mailbox("bills@fernway.example")) for m in crowd(2)],
+        *[replace(m, key=f"3{m.key}", reply_to=Mailbox("answers@fernway.example")) for m in crowd(2)],
+        *crowd(4, other),
+    ]
+    sendgrid_at(sink.url).send(messages)
+    assert sorted(sink.groups) == [2, 2, 3, 4]
+    got = {mail.custom_args["evergreet_key"] + mail.subject: mail for mail in sink.mails}
+    for message in messages:
+        mail = got[message.key + message.subject]
+        assert mail.sender == message.sender.address
+        assert mail.reply_to == (message.reply_to.address if message.reply_to else None)
+
+
+def test_an_address_stands_once_in_a_request_however_it_is_written(sink: Sink, sendgrid_at: Connect) -> None:
+    addresses = ["anna@customer.example", "ANNA@customer.example", "bo@straße.example", "Bo@xn--strae-oqa.example"]
+    batch = [split_letter(HELLO, (f"P{n}", "1"), f"1.{n}", address) for n, address in enumerate([*addresses] * 2)]
+    assert all(isinstance(outcome, Accepted) for outcome in sendgrid_at(sink.url).send(batch))
+    assert sink.groups == [2, 2, 2, 2]
+    assert sorted(mail.custom_args["evergreet_key"] for mail in sink.mails) == [f"1.{n}" for n in range(8)]
+
+
+def test_a_message_that_cannot_be_split_goes_alone_with_its_whole_content(sink: Sink, sendgrid_at: Connect) -> None:
+    batch = [*crowd(2), letter("2.a"), letter("2.b", to=Mailbox("bo@customer.example"))]
+    sendgrid_at(sink.url).send(batch)
+    assert sink.groups == [2, 1, 1]
+    assert "substitutions" not in sink.bodies[1]["personalizations"][0]
+    assert sink.bodies[1]["content"][1] == {"type": "text/html", "value": "<p>Thank you, Anna.</p>"}
+
+
+def test_a_message_alone_of_its_skeleton_needs_no_substitutions(sink: Sink, sendgrid_at: Connect) -> None:
+    sendgrid_at(sink.url).send(crowd(1))
+    assert "substitutions" not in sink.bodies[0]["personalizations"][0]
+    assert sink.mails[0].subject == "Hello Person 0"
+
+
+@pytest.mark.parametrize("limit", [10_000, 300])
+def test_what_differs_too_much_goes_alone(sink: Sink, sendgrid_at: Connect, limit: int) -> None:
+    large = split_letter(HELLO, ("ä" * (limit // 2), "1"), "2.a")
+    batch = [*crowd(2), large]
+    sendgrid_at(sink.url, substitution_bytes=limit).send(batch)
+    assert sink.groups == [2, 1]
+    assert sink.mails[2].html == large.html
+
+
+def test_a_request_stays_below_the_largest_that_is_taken(
+    sink: Sink, sendgrid_at: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.email.sendgrid_payload.MOST_BYTES", 30_000)
+    batch = [replace(message, headers={"X-Data": "d" * 900}) for message in crowd(100)]
+    sendgrid_at(sink.url).send(batch)
+    assert sink.groups == [25, 25, 25, 25]
+    assert all(int(headers["content-length"]) < 30_000 for headers in sink.headers)
+    assert [mail.html for mail in sink.mails] == [message.html for message in batch]
+
+
+def test_a_slot_that_has_no_value_or_a_skeleton_that_cannot_be_used_does_no_harm(
+    sink: Sink, sendgrid_at: Connect
+) -> None:
+    odd = [
+        replace(HELLO, key="few", slots=3), replace(HELLO, key="none", slots=1),
+        replace(HELLO, key="minus", text=(-1,)), replace(HELLO, key="half", html=("\ud800", 0)),
+    ]  # fmt: skip
+    batch = [
+        replace(message, key=f"{n}{message.key}", html="<p>whole</p>", text="whole")
+        for n, skeleton in enumerate(odd)
+        for message in [split_letter(HELLO, ("A", "B"), key) for key in ("1.a", "1.b")]
+        for message in [replace(message, split=replace(message.split, skeleton=skeleton))]  # type: ignore[type-var]
+    ]
+    assert all(isinstance(outcome, Accepted) for outcome in sendgrid_at(sink.url).send(batch))
+    assert sink.groups == [1] * 8
+    assert {mail.html for mail in sink.mails} == {"<p>whole</p>"}
+
+
+def test_half_a_character_is_refused_for_that_message_alone(sink: Sink, sendgrid_at: Connect) -> None:
+    bad = split_letter(HELLO, ("\ud800", "1"), "2.a", "c@customer.example")
+    lone = replace(letter("2.b"), html="\udfff")
+    name = replace(letter("2.c"), to=Mailbox("\ud800@customer.example"))
+    outcomes = sendgrid_at(sink.url).send([*crowd(2), bad, lone, name])
+    assert [type(outcome) for outcome in outcomes] == [Accepted, Accepted, Permanent, Permanent, Permanent]
+
+
+def test_names_are_cleared_of_what_sendgrid_does_not_take(sink: Sink, sendgrid_at: Connect) -> None:
+    message = letter(to=Mailbox("b@c.example", "Berg; Anna, <b@evil.example>"), sender=Mailbox("a@b.co", "Fern, Inc."))
+    sendgrid_at(sink.url).send([replace(message, to=Mailbox("b@c.example", " ,; ")), message])
+    assert [mail.name for mail in sink.mails] == ["", "Berg Anna b@evil.example"]
+    assert sink.bodies[0]["from"] == {"email": "a@b.co", "name": "Fern Inc."}
+    assert sink.bodies[0]["personalizations"][0]["to"] == [{"email": "b@c.example"}]
+
+
+@pytest.mark.parametrize("name", ["X-SG-ID", "x-sg-eid", "Received", "DKIM-Signature", "Cc", "Message-ID", "Bad Name"])
+def test_a_reserved_header_is_refused(sink: Sink, sendgrid_at: Connect, name: str) -> None:
+    (outcome,) = sendgrid_at(sink.url).send([letter(headers={name: "x"})])
+    assert isinstance(outcome, Permanent)
+    assert sink.bodies == []
+
+
+def test_a_mailbox_that_is_not_ascii_is_refused_and_a_domain_is_written_in_punycode(
+    sink: Sink, sendgrid_at: Connect
+) -> None:
+    batch = [letter(to=Mailbox("jürgen@customer.example")), letter(to=Mailbox("anna@bücher.example"))]
+    refused, accepted = sendgrid_at(sink.url).send(batch)
+    assert isinstance(refused, Permanent)
+    assert not refused.address_invalid
+    assert isinstance(accepted, Accepted)
+    assert sink.mails[0].address == "anna@xn--bcher-kva.example"
+
+
+def test_a_sender_that_is_none_is_our_fault(sink: Sink, sendgrid_at: Connect) -> None:
+    (outcome,) = sendgrid_at(sink.url).send([letter(sender=Mailbox("nobody"))])
+    assert isinstance(outcome, Misconfigured)
+    assert sink.bodies == []
+
+
+def test_the_text_comes_first_and_an_empty_part_is_left_out(sink: Sink, sendgrid_at: Connect) -> None:
+    sendgrid_at(sink.url).send([letter("1.a"), letter("1.b", text=""), letter("1.c", html="", text="", subject="")])
+    assert [[part["type"] for part in body["content"]] for body in sink.bodies] == [
+        ["text/plain", "text/html"], ["text/html"], ["text/plain"],
+    ]  # fmt: skip
+    assert (sink.bodies[2]["subject"], sink.bodies[2]["content"][0]["value"]) == (" ", " ")
+
+
+# The vendor's own SDK
+
+
+def as_the_sdk_writes_it(messages: list[EmailMessage], substitutions: list[dict[str, str]], body: Any) -> Any:
+    """The same request by the helpers of the `sendgrid` package."""
+    first = messages[0]
+    mail = sdk.Mail()
+    mail.from_email = sdk.From(first.sender.address, first.sender.name)
+    mail.subject = sdk.Subject(body["subject"])
+    for part in body["content"]:
+        mail.add_content(sdk.Content(part["type"], part["value"]))
+    if first.reply_to:
+        mail.reply_to = sdk.ReplyTo(first.reply_to.address, first.reply_to.name)
+    for message, values in reversed(list(zip(messages, substitutions, strict=True))):  # the SDK puts each first
+        personal = sdk.Personalization()
+        personal.add_to(sdk.To(message.to.address, message.to.name))
+        for name, value in message.headers.items():
+            personal.add_header(sdk.Header(name, value))
+        for tag, value in values.items():
+            personal.add_substitution(sdk.Substitution(tag, value))
+        personal.add_custom_arg(sdk.CustomArg("evergreet_key", message.key))
+        mail.add_personalization(personal)
+    mail.tracking_settings = sdk.TrackingSettings(
+        sdk.ClickTracking(False, False), sdk.OpenTracking(False), sdk.SubscriptionTracking(False), sdk.Ganalytics(False)
+    )
+    mail.add_category(sdk.Category("lifecycle"))
+    mail.mail_settings = sdk.MailSettings(sandbox_mode=sdk.SandBoxMode(True))
+    return mail.get()
+
+
+def test_a_request_is_what_the_sdk_would_write(sink: Sink, sendgrid_at: Connect) -> None:
+    extra = {"headers": {"X-Data": "1", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"},
+             "reply_to": Mailbox("answers@fernway.example", "Answers")}  # fmt: skip
+    together = [replace(message, **extra) for message in crowd(5)]
+    alone = letter("2.a")
+    sendgrid_at(sink.url, sandbox=True, categories=("lifecycle",)).send([*together, alone])
+    first, second = sink.bodies
+    substitutions = [personal["substitutions"] for personal in first["personalizations"]]
+    assert [list(values.values()) for values in substitutions] == [[f"Person {n}", f"{n} %"] for n in range(5)]
+    assert first == as_the_sdk_writes_it(together, substitutions, first)
+    assert second == as_the_sdk_writes_it([alone], [{}], second)
+    assert (second["subject"], second["content"][0]["value"]) == (alone.subject, alone.text)
+
+
+def test_the_sink_answers_the_vendors_own_client_as_it_answers_ours(sendgrid_spec: Any) -> None:
+    with Sink(SENDGRID_KEY, sendgrid_spec) as sink:
+        client = SendGridAPIClient(SENDGRID_KEY, host=sink.url)
+        mail = sdk.Mail("hello@fernway.example", "anna@customer.example", "Thanks -a-", "text -a-", "<p>-a-</p>")
+        mail.personalizations[0].add_substitution(sdk.Substitution("-a-", "Anna"))
+        answer = client.send(mail)
+        assert (answer.status_code, answer.headers["X-Message-Id"]) == (202, "sg-1")
+        assert (sink.mails[0].subject, sink.mails[0].text, sink.mails[0].html) == (
+            "Thanks Anna",
+            "text Anna",
+            "<p>Anna</p>",
+        )
+        twice = sdk.Mail("hello@fernway.example", ["a@b.co", "c@d.co"], "Hi", "text", is_multiple=True).get()
+        for personal, address in zip(twice["personalizations"], ("A@b.co", "a@B.co"), strict=True):
+            personal["to"] = [{"email": address}]
+        with pytest.raises(BadRequestsError):
+            client.send(twice)
+        assert len(sink.faults) == 1
+        with pytest.raises(UnauthorizedError):
+            SendGridAPIClient("another", host=sink.url).send(mail)
+        assert client.client.scopes.get().status_code == 200
+
+
+def test_the_sink_checks_requests_against_the_vendors_description(fixtures: Any, sendgrid_spec: Any) -> None:
+    with Sink(SENDGRID_KEY, sendgrid_spec) as sink:
+        for wrong in ({"from": {"email": "nobody"}}, {"subject": 1}, {"personalizations": "x"}, {"content": [{}]}):
+            body = {"personalizations": [{"to": [{"email": "a@b.co"}]}], "from": {"email": "a@b.co"}, "subject": "x",
+                    "content": [{"type": "text/plain", "value": "x"}]} | wrong  # fmt: skip
+            answer = httpx.post(
+                f"{sink.url}/v3/mail/send", json=body, headers={"Authorization": f"Bearer {SENDGRID_KEY}"}
+            )
+            assert answer.status_code == 400, wrong
+        assert len(sink.faults) == 4
+        assert sink.mails == []
+
+
+# Settings, sandbox, check
+
+
+def test_in_the_sandbox_nothing_reaches_anybody(sink: Sink, sendgrid_at: Connect) -> None:
+    connector = sendgrid_at(sink.url, sandbox=True)
+    assert connector.send(crowd(2)) == [Accepted("sandbox:1.0"), Accepted("sandbox:1.1")]
+    assert sink.mails == []
+    assert len(sink.looked_at) == 2
+    assert connector.check() == "127.0.0.1 answers and the key may send mail; sandbox mode is on, so nobody gets any."
+
+
+def test_tracking_is_off_unless_asked_for(sink: Sink, sendgrid_at: Connect) -> None:
+    sendgrid_at(sink.url).send([letter()])
+    sendgrid_at(sink.url, click_tracking=True, open_tracking=True).send([letter()])
+    quiet, tracked = (body["tracking_settings"] for body in sink.bodies)
+    assert quiet == {
+        "click_tracking": {"enable": False, "enable_text": False}, "open_tracking": {"enable": False},
+        "subscription_tracking": {"enable": False}, "ganalytics": {"enable": False},
+    }  # fmt: skip
+    assert tracked["click_tracking"] == {"enable": True, "enable_text": True}
+    assert tracked["open_tracking"] == {"enable": True}
+    assert "mail_settings" not in sink.bodies[0]
+
+
+def test_the_key_travels_in_its_header_only(sink: Sink, sendgrid_at: Connect) -> None:
+    connector = sendgrid_at(sink.url)
+    connector.send([letter()])
+    assert sink.headers[0]["authorization"] == f"Bearer {SENDGRID_KEY}"
+    assert sink.headers[0]["content-type"] == "application/json"
+    assert SENDGRID_KEY not in f"{sink.bodies} {connector!r} {vars(connector)} {connector._client.headers}"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("BASE_URL", "http://api.sendgrid.com", "plain text"),
+        ("BASE_URL", "https://api.sendgrid.com/v3", "without a path"),
+        ("BASE_URL", "https://user:pass@api.sendgrid.com", "without a path"),
+        ("BASE_URL", "api.sendgrid.com", "https://"),
+        ("API_KEY", "two words", "ASCII"),
+        ("API_KEY", f"{SENDGRID_KEY}\n", "ASCII"),
+        ("WINDOW", "1001", "1000"),
+        ("CATEGORIES", '["' + "x" * 256 + '"]', "255"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_not_told(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv("EVERGREET_SENDGRID_API_KEY", SENDGRID_KEY)
+    monkeypatch.setenv(f"EVERGREET_SENDGRID_{variable}", value)
+    with pytest.raises(Misconfigured, match=f"^EVERGREET_SENDGRID_{variable}") as refused:
+        SendGrid.from_environment()
+    assert words in refused.value.reason
+    assert SENDGRID_KEY not in refused.value.reason
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, sink: Sink) -> None:
+    values = {
+        "API_KEY": SENDGRID_KEY,
+        "BASE_URL": f"{sink.url}/",
+        "WINDOW": "7",
+        "CONNECTIONS": "2",
+        "CATEGORIES": '["a"]',
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(f"EVERGREET_SENDGRID_{name}", value)
+    connector = SendGrid.from_environment()
+    assert (connector.capabilities.window, connector.capabilities.connections) == (7, 2)
+    assert connector.check() == "127.0.0.1 answers and the key may send mail; sandbox mode is off."
+    assert isinstance(connector.send([letter()])[0], Accepted)
+    assert sink.bodies[0]["categories"] == ["a"]
+    connector.close()
+
+
+def test_what_the_class_declares_are_the_defaults_of_the_settings() -> None:
+    settings = SendGridSettings.model_validate({"api_key": "x"})
+    declared = SendGrid.capabilities
+    assert (declared.window, declared.connections) == (settings.window, settings.connections)
+    assert (declared.splits, declared.sandbox, declared.idempotency, declared.find) == (True, True, None, False)
