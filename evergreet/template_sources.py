@@ -189,6 +189,11 @@ class _Checked:
             if target.value in self.paths:
                 raise
             raise DefinitionError(f"{self.paths[name]}, line {reference.lineno}: {error}") from None
+        if name.endswith(".html") and not target.value.endswith(".html"):
+            raise DefinitionError(
+                f"{self.paths[name]}, line {reference.lineno}: {target.value} is not an .html file, so nothing in "
+                "it is escaped; use its .html counterpart."
+            )
         if isinstance(reference, (nodes.Import, nodes.FromImport)) and not reference.with_context:
             self.macro_files.add(target.value)
 

@@ -49,6 +49,7 @@ def test_a_template_has_its_files_and_all_it_uses_and_not_its_sample() -> None:
     source = load_template("templates", "thank_you/receipt")
     assert set(source.sources) == {
         "_base/components.html",
+        "_base/components.txt",
         "_base/layout.html",
         "_base/layout.txt",
         "thank_you/receipt/body.html",
