@@ -18,12 +18,14 @@ def looked_at() -> dict[str, str]:
     """All pages: as they should be, and with words that are far too long."""
     long = "Wolfeschlegelsteinhausenbergerdorff" * 3
     event = {"order_id": long, "amount": 1234567.89, "currency": "EUR",
-             "items": [{"name": long, "quantity": 1200, "price": 99999.5}]}  # fmt: skip
+             "items": [{"name": long, "quantity": 1200, "price": 99999.5}], "name": long, "description": long,
+             "quantity": 1200, "price": 99999.5}  # fmt: skip
+    picked = {"milestone": {"title": long, "text": long, "path": "/account"}}
     pages = Pages(Settings().company, Settings().site_url)
     shown = {name: rendered(name).html for name in NAMES}
     for name in NAMES:
         shown[f"{name}, long words"] = rendered(
-            name, replace(sample(name), contact={"first_name": long}, event=event)
+            name, replace(sample(name), contact={"first_name": long}, event=event, picked=picked)
         ).html
     shown["ask"] = bytes(pages.ask("orders", "m•••@example.com").body).decode()
     shown["ask, long words"] = bytes(pages.ask(long, f"m•••@{long}.example").body).decode()
