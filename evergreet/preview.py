@@ -82,16 +82,18 @@ def for_contact(
 ) -> MessageContext:
     """Put a real contact and their newest event in the place of the sample's.
 
-    Of the events named `event_name` where there is one, else of all; without any the sample's time stays.
+    Of the events named `event_name` where there is one, also of the business (a product that was launched), else of
+    all of theirs; without any the sample's time stays.
     """
     contact = connection.execute(
         select(*Contact.__table__.columns).where(col(Contact.id) == contact_id)  # type: ignore[attr-defined]
     ).one_or_none()
     if contact is None:
         raise DataError(f"There is no contact {contact_id}.")
+    of_business = col(Event.contact_id).is_(None) & (col(Event.name) == (event_name or ""))
     event = connection.execute(
         select(col(Event.properties), col(Event.occurred_at))
-        .where(col(Event.contact_id) == contact_id, ~col(Event.superseded))
+        .where((col(Event.contact_id) == contact_id) | of_business, ~col(Event.superseded))
         .order_by((col(Event.name) == (event_name or "")).desc(), col(Event.occurred_at).desc())
         .limit(1)
     ).one_or_none()

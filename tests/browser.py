@@ -44,7 +44,11 @@ function measure(frame, name, width) {
     const contrast = (pair[0] + .05) / (pair[1] + .05);
     if (contrast < 4.5) faint.push([element.textContent.trim().slice(0, 40), contrast]);
   }
-  results.push({name, width, scrolls: page.documentElement.scrollWidth, wide, faint, small,
+  const frames = [...page.querySelectorAll("iframe")].filter(inner => inner.clientWidth).map(inner => {
+    const within = inner.contentDocument, hidden = within.documentElement.scrollHeight - inner.clientHeight;
+    return {title: inner.title, text: within.body.innerText, hidden,
+      background: background(inner.contentWindow, within.body).join()}; });
+  results.push({name, width, frames, scrolls: page.documentElement.scrollWidth, wide, faint, small,
     text: page.body.innerText, background: background(view, page.body).join()});
 }
 let open = wanted.length;

@@ -17,17 +17,43 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print what was done as JSO
 
 @app.command()
 def preview(
-    name: Annotated[str, typer.Argument(help="The template, e.g. thank_you/receipt.")],
+    name: Annotated[str | None, typer.Argument(help="The template, e.g. thank_you/receipt.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All messages, with their samples, on one page.")] = False,
     contact: Annotated[
         int | None, typer.Option(help="Id of a contact: render for them and their newest event.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write to; default: preview/ in the data folder.")] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
-    """Render a message and show it at the width of a phone and of a desktop.
+    """Render a message, or all of them, and show it at the width of a phone and of a desktop.
 
     Example: evergreet preview thank_you/receipt --open
+
+    Example: evergreet preview --all --open
     """
+    from evergreet.errors import DataError
+    from evergreet.gallery import all_messages, write_page
+    from evergreet.settings import settings
+
+    if every == (name is not None) or (every and contact is not None):
+        raise DataError("Say which: the NAME of a message, for a --contact where you like, or --all with the samples.")
+    if name is not None:
+        page = _preview_one(name, contact, out)
+        broken = []
+    else:
+        shown = all_messages(settings())
+        page = write_page(out or settings().data_dir / "preview", shown, settings()).resolve()
+        broken = [one for one in shown if one.error]
+        typer.echo(f"{len(shown)} message{'' if len(shown) == 1 else 's'}\n{page}")
+        for one in broken:
+            typer.secho(f"{one.name}: {one.error}", err=True, fg="red")
+    if show:
+        typer.launch(page.as_uri())
+    if broken:
+        raise typer.Exit(1)
+
+
+def _preview_one(name: str, contact: int | None, out: Path | None) -> Path:
     from evergreet.commands.opening import open_database
     from evergreet.preview import for_contact, read_sample, render, write_preview
     from evergreet.settings import settings
@@ -42,8 +68,7 @@ def preview(
     folder = out or settings().data_dir / "preview" / name
     page = write_preview(folder, name, context, rendered).resolve()
     typer.echo(f"{rendered.subject}\n{page}")
-    if show:
-        typer.launch(page.as_uri())
+    return page
 
 
 @app.command()

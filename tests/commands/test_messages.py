@@ -1,8 +1,10 @@
 """preview, unsubscribe, suppress and erase as a person calls them."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,10 @@ from evergreet.cli import app
 from evergreet.database import Database, ingest_position
 from evergreet.errors import DataError, DefinitionError, EvergreetError
 from evergreet.settings import settings
+from evergreet.template_sources import template_names
 from evergreet.tokens import Tokens
 from models import AuditLog, Consent, Contact, Event, Suppression
+from tests.browser import measure
 from tests.conftest import NOW
 from tests.contacts import add_consent, add_contact
 
@@ -83,6 +87,23 @@ def test_a_preview_of_a_contact_shows_their_newest_order(
     assert "11 March 2026" in text
 
 
+def test_a_preview_of_a_contact_takes_an_event_of_the_business_too(
+    run: Run, database: Database, maya: int, tmp_path: Path
+) -> None:
+    with database.write() as connection:
+        position = ingest_position(connection)
+        for contact, name, product in [(maya, "page_viewed", "Boots"), (None, "product_launched", "Larch stove"),
+                                       (None, "price_changed", "Rake")]:  # fmt: skip
+            connection.execute(
+                insert(Event).values(
+                    contact_id=contact, name=name, occurred_at=NOW, source="shop", source_id=name,
+                    ingested_at=NOW, position=position, properties={"name": product},
+                )
+            )  # fmt: skip
+    said = run("preview", "new_product_announcement/announcement", "--contact", maya, "--out", tmp_path)
+    assert said.startswith("New: Larch stove")
+
+
 def test_a_preview_of_a_contact_without_events_is_still_a_message(run: Run, maya: int, tmp_path: Path) -> None:
     assert run("preview", "thank_you/check_in", "--contact", maya, "--out", tmp_path).startswith("Maya, how is")
 
@@ -121,6 +142,117 @@ def test_a_sample_that_cannot_be_used_is_a_sentence(
         run("preview", "note")
     assert str(folder / "preview.json") in str(error.value)
     assert says in str(error.value)
+
+
+def gallery(folder: Path, *options: str) -> tuple[Result, str]:
+    settings.cache_clear()
+    answer = CliRunner().invoke(app, ["preview", "--all", "--out", str(folder), *options])
+    assert answer.exception is None or isinstance(answer.exception, SystemExit), answer.exception
+    return answer, (folder / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_gallery_has_every_message_at_both_widths_in_both_schemes_by_campaign(tmp_path: Path) -> None:
+    answer, page = gallery(tmp_path / "gallery")
+    names = template_names(settings().templates)
+    assert answer.exit_code == 0
+    assert answer.output == f"{len(names)} messages\n{(tmp_path / 'gallery' / 'index.html').resolve()}\n"
+    assert [file.name for file in (tmp_path / "gallery").iterdir()] == ["index.html"]
+    assert re.findall(r'<article id="(.*?)">', page) == names
+    assert re.findall(r"<h2>(.*?)</h2>", page) == sorted({name.partition("/")[0] for name in names})
+    for name in names:
+        for where in ("a phone, light", "a desktop, light", "a phone, dark", "a desktop, dark"):
+            assert page.count(f'title="{name} on {where}"') == 1
+    assert page.count('sandbox="allow-same-origin"') == page.count("<iframe") == 4 * len(names)
+    for said in ("Thank you for your order FW-20417", "Your order is in. This email is your receipt.", "KB of HTML",
+                 "- Waxed cotton day pack: £58.00"):  # fmt: skip
+        assert said in page
+
+
+def test_a_gallery_fetches_nothing(tmp_path: Path) -> None:
+    _, page = gallery(tmp_path)
+    assert "default-src 'none'" in page
+    frames = [unescape(frame) for frame in re.findall(r'srcdoc="(.*?)"', page, re.DOTALL)]
+    for html in (re.sub(r'srcdoc=".*?"', "", page, flags=re.DOTALL), *frames):
+        assert not re.search(r"\bsrc=[\"'](?!data:)|url\(|@import|<link", html)
+    assert any("<img" in frame for frame in frames)
+
+
+def test_a_gallery_answers_a_messages_question_for_the_scheme_itself(tmp_path: Path) -> None:
+    _, page = gallery(tmp_path)
+    assert "prefers-color-scheme" not in page
+    light, dark = (
+        unescape(re.findall(rf'title="thank_you/receipt on a phone, {scheme}" srcdoc="(.*?)"', page, re.DOTALL)[0])
+        for scheme in ("light", "dark")
+    )
+    assert "@media (max-width: 0) {\n  .page { background-color: #121916" in light
+    assert "@media (min-width: 0) {\n  .page { background-color: #121916" in dark
+
+
+def test_a_gallery_of_nothing_says_what_a_message_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "acme").mkdir()
+    monkeypatch.setenv("EVERGREET_TEMPLATES", str(tmp_path / "acme"))
+    answer, page = gallery(tmp_path / "out")
+    assert answer.exit_code == 0
+    assert answer.output.startswith("0 messages\n")
+    assert f"There are no messages in {tmp_path / 'acme'} yet." in page
+
+
+def test_a_gallery_shows_what_is_broken_and_all_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = {"purpose": "transactional", "occurred_at": "2026-03-10", "contact": {"first_name": "<b>Maya</b>"}}
+    for name, body in [
+        ("good", "<p>Hello {{ contact.first_name }}</p>"),
+        ("later/misspelt", "<p>{{ contcat.first_name }}</p>"),
+        ("later/missing", "<p>{{ contact.shoe_size }}</p>"),
+        ("later/unsampled", "<p>Hi</p>"),
+    ]:
+        folder = tmp_path / "acme" / name
+        folder.mkdir(parents=True)
+        (folder / "subject.txt").write_text("For {{ contact.first_name }}", encoding="utf-8")
+        (folder / "body.html").write_text(body, encoding="utf-8")
+        if not name.endswith("unsampled"):
+            (folder / "preview.json").write_text(json.dumps(sample), encoding="utf-8")
+    monkeypatch.setenv("EVERGREET_TEMPLATES", str(tmp_path / "acme"))
+    answer, page = gallery(tmp_path / "out")
+    assert answer.exit_code == 1
+    assert f"4 messages\n{(tmp_path / 'out' / 'index.html').resolve()}\n" in answer.output
+    for name, says in [
+        ("later/misspelt", "there is no variable &#39;contcat&#39;. Did you mean &#39;contact&#39;?"),
+        ("later/missing", "there is no &#39;shoe_size&#39; here for this contact"),
+        ("later/unsampled", "has no sample: create "),
+    ]:
+        shown = page.partition(f'<article id="{name}">')[2].partition("</article>")[0]
+        assert says in shown
+        assert unescape(says) in answer.output
+        assert "<iframe" not in shown
+    assert "<strong>3 cannot be made</strong>" in page
+    assert page.count("<iframe") == 4
+    assert "For &lt;b&gt;Maya&lt;/b&gt;" in page
+
+
+@pytest.mark.parametrize("wrong", [[], ["thank_you/receipt", "--all"], ["--all", "--contact", "1"]])
+def test_a_preview_is_of_one_message_or_of_all(run: Run, wrong: list[str]) -> None:
+    with pytest.raises(DataError, match="Say which"):
+        run("preview", *wrong)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_gallery_can_be_looked_through_on_a_phone(tmp_path: Path, dark: bool) -> None:
+    """Nothing scrolls sideways but the desktop frames, and each frame is as high as its message."""
+    _, page = gallery(tmp_path / "out")
+    if dark:
+        page = page.replace('id="light" checked', 'id="light"').replace('id="dark"', 'id="dark" checked')
+        page = page.replace('loading="lazy"', "")
+    for measured in measure(tmp_path, {"gallery": page}, [320, 375, 1240], dark=False):
+        assert measured["scrolls"] <= measured["width"], measured["wide"]
+        assert [faint for faint in measured["faint"] if faint[0]] == []
+        frames = measured["frames"]
+        assert len(frames) == 2 * len(template_names(settings().templates))
+        for frame in frames:
+            assert "Fernway Supply" in frame["text"], frame["title"]
+            assert frame["title"].endswith("dark" if dark else "light")
+            assert frame["hidden"] <= 0, frame["title"]
+            assert frame["background"] == ("18,25,22" if dark else "243,241,234")
 
 
 def test_unsubscribing_by_address_and_by_id(run: Run, database: Database, maya: int) -> None:

@@ -1,0 +1,89 @@
+"""All messages of a template root on one page, to look at them side by side; it needs no network."""
+
+import re
+from dataclasses import dataclass
+from html import unescape
+from pathlib import Path
+from typing import Literal
+
+from jinja2 import Environment, PackageLoader
+
+from evergreet.errors import EvergreetError
+from evergreet.preview import read_sample, render
+from evergreet.rendering import MessageContext, Rendered
+from evergreet.settings import Settings
+from evergreet.template_sources import template_names, template_root
+
+_HIDDEN = re.compile(r"<(\w+)[^>]*style=\"[^\"]*display:\s*none[^\"]*\"[^>]*>(.*?)</\1>", re.DOTALL)
+_FILLERS = re.compile("[\u00a0\u034f\u2007\u200b\u200c\u200d\ufeff]")
+_PICTURE = re.compile(r"(<img\b[^>]*?\bsrc=\")[^\"]*")
+_SCHEME = re.compile(r"\(\s*prefers-color-scheme\s*:\s*(light|dark)\s*\)")
+
+_STAND_IN = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 12 7'%3E"
+    "%3Crect width='12' height='7' fill='%239fb0a6'/%3E%3C/svg%3E"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One message of the gallery: rendered with its sample, or the error that says why it cannot be."""
+
+    name: str
+    context: MessageContext | None = None
+    rendered: Rendered | None = None
+    error: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """The campaign's folder; empty for a message beside the campaigns."""
+        return self.name.rpartition("/")[0]
+
+    @property
+    def kilobytes(self) -> float:
+        """The size of the HTML."""
+        return len(self.rendered.html.encode()) / 1024 if self.rendered else 0
+
+    @property
+    def preheader(self) -> str:
+        """What an inbox shows beside the subject: the words of the first hidden element."""
+        found = _HIDDEN.search(self.rendered.html if self.rendered else "")
+        return " ".join(_FILLERS.sub(" ", unescape(re.sub("<[^>]*>", " ", found[2]))).split()) if found else ""
+
+    def in_scheme(self, scheme: Literal["light", "dark"]) -> str:
+        """Return the HTML as a reader of that colour scheme sees it, whatever the browser's own scheme is.
+
+        A grey field stands in for each picture: the page fetches nothing.
+        """
+        html = _PICTURE.sub(lambda found: found[1] + _STAND_IN, self.rendered.html if self.rendered else "")
+        return _SCHEME.sub(lambda asked: "(min-width: 0)" if asked[1] == scheme else "(max-width: 0)", html)
+
+
+def all_messages(settings: Settings) -> list[Shown]:
+    """Render every message of the template root with its sample; a broken one carries its error."""
+    return [_shown(settings, name) for name in template_names(settings.templates)]
+
+
+def write_page(folder: Path, shown: list[Shown], settings: Settings) -> Path:
+    """Write `index.html`, with everything that is on it, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = Environment(loader=PackageLoader("evergreet", "web/pages"), autoescape=True, trim_blocks=True)
+    page = folder / "index.html"
+    page.write_text(
+        environment.get_template("gallery.html").render(
+            shown=shown,
+            broken=sum(one.error is not None for one in shown),
+            company=settings.company,
+            root=str(template_root(settings.templates)),
+        ),
+        encoding="utf-8",
+    )
+    return page
+
+
+def _shown(settings: Settings, name: str) -> Shown:
+    try:
+        context, _ = read_sample(settings.templates, name, settings)
+        return Shown(name, context, render(settings, name, context))
+    except EvergreetError as error:
+        return Shown(name, error=str(error))
