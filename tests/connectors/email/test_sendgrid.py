@@ -229,7 +229,7 @@ def as_the_sdk_writes_it(messages: list[EmailMessage], substitutions: list[dict[
 
 
 def test_a_request_is_what_the_sdk_would_write(sink: Sink, sendgrid_at: Connect) -> None:
-    extra = {"headers": {"X-Data": "1", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"},
+    extra: dict[str, Any] = {"headers": {"X-Data": "1", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"},
              "reply_to": Mailbox("answers@fernway.example", "Answers")}  # fmt: skip
     together = [replace(message, **extra) for message in crowd(5)]
     alone = letter("2.a")
@@ -267,7 +267,10 @@ def test_the_sink_answers_the_vendors_own_client_as_it_answers_ours(sendgrid_spe
 
 def test_the_sink_checks_requests_against_the_vendors_description(fixtures: Any, sendgrid_spec: Any) -> None:
     with Sink(SENDGRID_KEY, sendgrid_spec) as sink:
-        for wrong in ({"from": {"email": "nobody"}}, {"subject": 1}, {"personalizations": "x"}, {"content": [{}]}):
+        broken: list[dict[str, Any]] = [
+            {"from": {"email": "nobody"}}, {"subject": 1}, {"personalizations": "x"}, {"content": [{}]},
+        ]  # fmt: skip
+        for wrong in broken:
             body = {"personalizations": [{"to": [{"email": "a@b.co"}]}], "from": {"email": "a@b.co"}, "subject": "x",
                     "content": [{"type": "text/plain", "value": "x"}]} | wrong  # fmt: skip
             answer = httpx.post(

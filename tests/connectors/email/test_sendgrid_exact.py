@@ -30,7 +30,7 @@ Algorithm = Callable[[str, Mapping[str, str]], str]
 
 
 def backwards(part: str, substitutions: Mapping[str, str]) -> str:
-    return expand(part, dict(reversed(substitutions.items())))
+    return expand(part, dict(reversed(list(substitutions.items()))))
 
 
 def shuffled(part: str, substitutions: Mapping[str, str]) -> str:
