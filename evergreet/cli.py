@@ -4,7 +4,19 @@ import sys
 
 import typer
 
-from evergreet.commands import campaigns, connectors, data, database, lifecycle, messages, operations, web
+from evergreet.commands import (
+    broadcasts,
+    campaigns,
+    connectors,
+    data,
+    database,
+    lifecycle,
+    messages,
+    operations,
+    prefect_yaml,
+    report,
+    web,
+)
 
 app = typer.Typer(
     name="evergreet",
@@ -14,7 +26,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # help as plain text: laying it out with Rich takes three times as long as all the rest
 )
-for module in (data, lifecycle, campaigns, messages, operations, connectors, database, web):
+for module in (
+    data, lifecycle, campaigns, broadcasts, messages, report, prefect_yaml, operations, connectors, database, web,
+):  # fmt: skip
     app.add_typer(module.app)
 
 

@@ -38,7 +38,7 @@ def save(svg: str, path: Path) -> None:
 def wrapped(text: str, room: float, size: float) -> list[str]:
     """Break a text into lines that fit `room` at a font size, whatever the font: widths are guessed high.
 
-    Words that are too long for a line are cut.
+    Words that are too long for a line are cut, after a hyphen where they have one.
     """
     lines, line = [], ""
     for word in text.split():
@@ -52,6 +52,7 @@ def wrapped(text: str, room: float, size: float) -> list[str]:
                 line = ""
             else:
                 fitting = next(n for n in range(len(rest), 0, -1) if n == 1 or width_of(rest[:n], size) <= room)
+                fitting = rest.rfind("-", 0, fitting) + 1 or fitting
                 lines.append(rest[:fitting])
                 rest = rest[fitting:]
     return [*lines, line] if line else lines

@@ -1,0 +1,86 @@
+"""Intervals against the published ones, and what is said of them."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from evergreet.lift import Group, Lift, difference, lift, points, verdict, wilson
+
+# Newcombe, Statistics in Medicine 17 (1998) 873-890, table II, method 10.
+PUBLISHED = [
+    ((56, 70), (48, 80), 0.0524, 0.3339),
+    ((9, 10), (3, 10), 0.1705, 0.8090),
+    ((6, 7), (2, 7), 0.0582, 0.8062),
+    ((5, 56), (0, 29), -0.0381, 0.1926),
+    ((0, 10), (0, 20), -0.1611, 0.2775),
+    ((0, 10), (0, 10), -0.2775, 0.2775),
+    ((10, 10), (0, 20), 0.6791, 1.0),
+    ((10, 10), (0, 10), 0.6075, 1.0),
+]
+
+counts = some.integers(1, 10_000).flatmap(lambda trials: some.tuples(some.integers(0, trials), some.just(trials)))
+
+
+@pytest.mark.parametrize(("first", "second", "low", "high"), PUBLISHED)
+def test_the_interval_is_the_published_one(
+    first: tuple[int, int], second: tuple[int, int], low: float, high: float
+) -> None:
+    found = difference(first, second)
+    assert found[1:] == pytest.approx((low, high), abs=5e-5)
+    assert found[0] == first[0] / first[1] - second[0] / second[1]
+
+
+def test_wilson_is_the_published_one() -> None:
+    """Newcombe, Statistics in Medicine 17 (1998) 857-872, table I, method 3."""
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert wilson(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
+
+
+@given(counts, counts)
+def test_an_interval_holds_its_estimate_and_stays_in_bounds(first: tuple[int, int], second: tuple[int, int]) -> None:
+    low, high = wilson(*first)
+    assert 0 <= low <= first[0] / first[1] <= high <= 1
+    found, below, above = difference(first, second)
+    assert -1 - 1e-9 <= below <= found <= above <= 1 + 1e-9
+    swapped = difference(second, first)
+    assert swapped == pytest.approx((-found, -above, -below))
+
+
+@given(counts, counts)
+def test_what_is_said_has_no_figure_that_is_none(first: tuple[int, int], second: tuple[int, int]) -> None:
+    found = lift(Group(first[1], first[0]), Group(second[1], second[0]))
+    assert found is not None
+    assert not any(math.isnan(one) for one in (found.difference, found.low, found.high, found.relative or 0))
+    said = verdict(found, "others")
+    assert "nan" not in said.lower()
+    assert said.startswith("Too early to tell") == (found.low <= 0 <= found.high)
+
+
+def test_a_certain_lift_is_said_with_its_interval() -> None:
+    found = lift(Group(70, 56), Group(80, 48))
+    assert found is not None
+    assert verdict(found, "others") == (
+        "Compared with others, more people convert: +20.0 percentage points (95% confidence interval +5.2 to +33.4), "
+        "33% more than they."
+    )
+    worse = lift(Group(80, 48), Group(70, 56))
+    assert worse is not None
+    assert verdict(worse, "others") == (
+        "Compared with others, fewer people convert: −20.0 percentage points (95% confidence interval −33.4 to −5.2), "
+        "25% fewer than they."
+    )
+
+
+def test_without_conversions_there_is_no_relative_lift_and_without_a_group_none_at_all() -> None:
+    assert lift(Group(10, 10), Group(10, 0)) == Lift(1.0, pytest.approx(0.6075, abs=5e-5), pytest.approx(1.0), None)
+    assert lift(Group(10, 3), Group()) is None
+    assert lift(Group(), Group(10, 3)) is None
+    assert (Group().rate, Group().interval) == (None, None)
+
+
+def test_nothing_is_written_without_a_sign() -> None:
+    assert [points(share) for share in (0.0123, -0.0123, 0.0, -0.0001)] == ["+1.2", "−1.2", "0.0", "0.0"]

@@ -1,0 +1,352 @@
+"""The report against figures counted by hand; who is compared with whom."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+from sqlmodel import col
+
+from evergreet.balance import Balance
+from evergreet.campaign import TRANSACTIONAL, Campaign, Email, event
+from evergreet.campaigns import required
+from evergreet.conditions import attribute, did, same
+from evergreet.consent import erase
+from evergreet.durations import days
+from evergreet.errors import DataError
+from evergreet.lift import Group
+from evergreet.report import BEFORE_HOLDOUT, CampaignReport, GoalFigures, report, window_of
+from evergreet.tokens import Tokens
+from models import Message
+from tests.story import Story
+
+DAY = timedelta(days=1)
+TOKENS = Tokens(["test-key"])
+PASSED: list[dict[str, object]] = [
+    {"state": "unknown", "reason": "time-out", "attempts": 1},
+    {"state": "failed", "reason": "550 no such mailbox", "attempts": 1},
+    {"state": "failed", "reason": "template: there is no 'size'"},
+    {"state": "skipped", "reason": "goal_reached"},
+    {"state": "skipped", "reason": "unless"},
+    {"state": "skipped", "reason": "too_late"},
+    {"state": "skipped", "reason": "frequency_cap"},
+    {
+        "state": "skipped",
+        "reason": "no_consent",
+        "attempts": 1,
+    },  # tried once, nothing accepted; consent taken back since
+    {"state": "deferred", "reason": "quiet_hours"},
+    {"state": "planned", "attempts": 1},
+]
+"""What a message may look like that was not stopped before the holdout."""
+
+STOPPED: list[dict[str, object]] = [
+    *({"state": "skipped", "reason": str(reason).strip("'")} for reason in BEFORE_HOLDOUT),
+    {"state": "deferred", "reason": "contact_paused"},
+    {"state": "unknown", "reason": "held_after_restore"},
+    {"state": "failed", "reason": "poison: in hand when its worker died"},
+    {"state": "planned"},
+]
+"""What it may look like when nobody has asked, or was to ask, the holdout."""
+
+HALF = Campaign(
+    name="half",
+    topic="orders",
+    trigger=event("order_placed", key="order_id"),
+    steps=(
+        Email("receipt", template="note", purpose=TRANSACTIONAL),
+        Email("hello", template="note", after=days(1), unless=did("refund_requested")),
+    ),
+    goal=did("review_submitted", within=days(30)),
+    holdout=50,
+)
+
+
+def reported(story: Story, campaign: Campaign = HALF, **arguments: object) -> CampaignReport:
+    with story.database.read() as connection:
+        return report(connection, required(connection, campaign.name), story.now, **arguments)  # type: ignore[arg-type]
+
+
+def goal_of(story: Story, campaign: Campaign = HALF) -> GoalFigures:
+    goal = reported(story, campaign).goal
+    assert goal is not None
+    return goal
+
+
+def sides(story: Story, step: str = "hello") -> tuple[list[int], list[int]]:
+    """Return who got the step and who was held out from it, as the ledger says."""
+    mine = [row for row in story.messages if row.step_key == step]
+    return (
+        [row.contact_id for row in mine if row.state == "accepted"],
+        [row.contact_id for row in mine if row.reason == "holdout"],
+    )
+
+
+def tell(story: Story, count: int = 40, campaign: Campaign = HALF) -> tuple[list[int], list[int]]:
+    """Let so many contacts order, a day later get what they are due; return who got the mail and who was held out."""
+    people = story.contacts(count, consents=["orders"])
+    story.launch(campaign)
+    story.happened("order_placed", *people)
+    story.run(campaign)
+    story.clock.advance(DAY)
+    story.run(campaign)
+    return sides(story)
+
+
+def set_message(story: Story, contact: int, **values: object) -> None:
+    """Rewrite the contact's marketing message, as another course of things would have left it."""
+    with story.database.write() as connection:
+        connection.execute(
+            update(Message)
+            .where(col(Message.contact_id) == contact, col(Message.step_key) == "hello")
+            .values(**{"attempts": 0, "reason": "", **values})
+        )
+
+
+def test_the_answer_is_the_one_computed_by_hand(story: Story) -> None:
+    treated, held = tell(story, 60)
+    story.happened("review_submitted", *treated[:9], *held[:2])
+    found = goal_of(story)
+    assert found.treated == Group(len(treated), 9, len(treated))
+    assert found.held_out == Group(len(held), 2, len(held))
+    assert found.enrolled == Group(60, 11, 60)
+    assert found.window == 30 * DAY
+    assert found.lift is not None
+    assert found.lift.difference == pytest.approx(9 / len(treated) - 2 / len(held))
+    assert found.lift.relative == pytest.approx((9 / len(treated)) / (2 / len(held)) - 1)
+
+
+def test_each_step_says_what_became_of_its_messages(story: Story) -> None:
+    treated, held = tell(story, 20)
+    story.contact("noconsent")
+    story.happened("order_placed", story.contact("nomail", address=None))
+    story.run(HALF)
+    found = reported(story)
+    receipt, hello = found.steps
+    assert (receipt.key, receipt.purpose, hello.key, hello.purpose) == (
+        "receipt", "transactional", "hello", "marketing",
+    )  # fmt: skip
+    assert receipt.balance == Balance(accepted=20, skipped=1)
+    assert receipt.reasons == {"skipped: no_address": 1}
+    assert hello.balance == Balance(accepted=len(treated), skipped=len(held))
+    assert hello.reasons == {"skipped: holdout": len(held)}
+    assert (found.enrollments, found.outside_audience, found.state) == (21, 0, "live")
+
+
+def test_a_contact_with_two_enrollments_counts_once_and_converts_in_either(story: Story) -> None:
+    treated, held = tell(story, 20)
+    story.clock.advance(5 * DAY)
+    story.happened("order_placed", *treated, *held)
+    story.run(HALF)
+    story.clock.advance(DAY)
+    story.run(HALF)
+    # Within 30 days of the second order, and not of the first:
+    story.clock.advance(28 * DAY)
+    story.happened("review_submitted", treated[0])
+    found = goal_of(story)
+    assert (found.treated, found.held_out) == (Group(len(treated), 1, len(treated)), Group(len(held), 0, len(held)))
+    assert reported(story).enrollments == 40
+
+
+def test_who_converts_after_the_window_has_not_converted(story: Story) -> None:
+    treated, held = tell(story, 20)
+    story.clock.advance(28 * DAY)
+    assert goal_of(story).enrolled.still_open == 20
+    story.happened("review_submitted", treated[0])
+    story.clock.advance(DAY)
+    story.happened("review_submitted", treated[1], at=story.now + DAY / 2)
+    story.clock.advance(DAY)
+    found = goal_of(story)
+    assert (found.treated, found.held_out) == (Group(len(treated), 1), Group(len(held), 0))
+
+
+def test_transactional_steps_make_nobody_treated(story: Story) -> None:
+    people = story.contacts(20, consents=["orders"])
+    story.launch(HALF)
+    story.happened("order_placed", *people)
+    story.run(HALF)
+    assert story.states() == {"accepted": 20}
+    found = goal_of(story)
+    assert (found.enrolled, found.treated, found.held_out) == (Group(20, 0, 20), Group(), Group())
+    assert reported(story).sentences[0] == "Nobody has been held out yet, so the lift cannot be told."
+
+
+def test_whose_message_passed_the_holdout_is_treated_whatever_became_of_it(story: Story) -> None:
+    treated, held = tell(story)
+    for contact, values in zip(treated[: len(PASSED)], PASSED, strict=True):
+        set_message(story, contact, **values)
+    found = goal_of(story)
+    assert (found.treated.contacts, found.held_out.contacts) == (len(treated), len(held))
+
+
+def test_who_was_stopped_before_the_holdout_is_in_no_group(story: Story) -> None:
+    treated, held = tell(story)
+    for contact, values in zip(treated[: len(STOPPED)], STOPPED, strict=True):
+        set_message(story, contact, **values)
+    found = goal_of(story)
+    assert (found.treated.contacts, found.held_out.contacts) == (len(treated) - len(STOPPED), len(held))
+    assert found.enrolled.contacts == 40
+
+
+def test_who_is_held_out_from_all_campaigns_is_a_group_of_its_own(story: Story) -> None:
+    treated, held = tell(story, 12)
+    for contact in treated[:3]:
+        set_message(story, contact, state="skipped", reason="global_holdout")
+    story.happened("review_submitted", treated[0], treated[4])
+    found = goal_of(story)
+    assert (found.treated, found.held_out.contacts) == (Group(len(treated) - 3, 1, len(treated) - 3), len(held))
+    assert found.held_out_of_all == Group(3, 1, 3)
+    said = reported(story).sentences
+    assert "compared with those held out from it" in said[0]
+    assert "compared with those held out from all marketing" in said[2]
+    assert reported(story).as_dict()["goal"]["lift_of_all"]["certain"] is False
+
+
+def test_an_erased_contact_stays_in_the_group_it_was_in(story: Story) -> None:
+    treated, held = tell(story, 20)
+    story.happened("review_submitted", treated[0])
+    before = goal_of(story)
+    with story.database.write() as connection:
+        for contact in (treated[0], held[0]):
+            erase(connection, contact, tokens=TOKENS, at=story.now, actor="test")
+    assert goal_of(story) == before
+
+
+def test_who_was_erased_before_any_message_is_in_no_group(story: Story) -> None:
+    people = story.contacts(10, consents=["orders"])
+    story.launch(HALF)
+    story.happened("order_placed", *people)
+    story.run(HALF)
+    with story.database.write() as connection:
+        erase(connection, people[0], tokens=TOKENS, at=story.now, actor="test")
+    story.clock.advance(DAY)
+    story.run(HALF)
+    found = goal_of(story)
+    assert found.treated.contacts + found.held_out.contacts == 9
+
+
+def test_a_changed_holdout_leaves_out_who_was_on_both_sides(story: Story) -> None:
+    treated, held = tell(story, 20)
+    changed = replace(HALF, holdout=0)
+    story.launch(changed)
+    story.happened("order_placed", held[0])
+    story.run(changed)
+    story.clock.advance(DAY)
+    story.run(changed)
+    found = goal_of(story)
+    assert found.changed_sides == 1
+    assert (found.treated.contacts, found.held_out.contacts) == (len(treated), len(held) - 1)
+    assert any(line.startswith("1 contact was held out at one time and not") for line in reported(story).sentences)
+
+
+def test_each_enrollment_is_judged_by_the_goal_of_its_version(story: Story) -> None:
+    treated, held = tell(story, 20)
+    other = replace(HALF, goal=did("referral_sent"))
+    story.launch(other)
+    new = story.contacts(4, consents=["orders"])
+    story.happened("order_placed", *new)
+    story.run(other)
+    story.happened("referral_sent", treated[0], new[0], at=story.now + DAY)
+    story.happened("review_submitted", held[0], new[1], at=story.now + DAY)
+    story.clock.advance(DAY)
+    found = goal_of(story)
+    assert found.enrolled.converted == 2  # held[0] by a review, new[0] by a referral
+    assert found.window is None
+    assert found.enrolled.still_open == 24
+    assert "has no window" in reported(story).sentences[-1]
+
+
+def test_the_goal_may_ask_for_the_same_thing_as_in_the_causing_event(story: Story) -> None:
+    same_order = replace(HALF, goal=did("review_submitted", where=same("order_id"), within=days(30)))
+    people = story.contacts(6, consents=["orders"])
+    story.launch(same_order)
+    story.happened("order_placed", *people, order_id="A-1")
+    story.run(same_order)
+    story.clock.advance(DAY)
+    story.happened("review_submitted", people[0], order_id="A-1")
+    story.happened("review_submitted", people[1], order_id="B-2")
+    assert goal_of(story, same_order).enrolled == Group(6, 1, 6)
+
+
+def test_a_campaign_without_a_goal_says_so(story: Story) -> None:
+    plain = replace(HALF, goal=None)
+    tell(story, 5, plain)
+    found = reported(story, plain)
+    assert found.goal is None
+    assert found.as_dict()["goal"] is None
+    assert found.sentences[0].startswith("The campaign has no goal")
+
+
+def test_a_campaign_without_a_holdout_still_counts_its_conversions(story: Story) -> None:
+    everybody = replace(HALF, holdout=0)
+    treated, held = tell(story, 5, everybody)
+    assert held == []
+    story.happened("review_submitted", treated[0])
+    found = reported(story, everybody)
+    assert found.goal is not None
+    assert (found.goal.enrolled, found.goal.lift) == (Group(5, 1, 5), None)
+    assert found.sentences[0].startswith("Nobody is held out, so the lift cannot be told: write holdout=10")
+    assert found.sentences[1].startswith("5 of 5 contacts may still convert")
+
+
+def test_when_all_are_held_out_there_is_nothing_to_compare(story: Story) -> None:
+    nobody = replace(HALF, holdout=100)
+    tell(story, 5, nobody)
+    found = reported(story, nobody)
+    assert found.goal is not None
+    assert found.goal.lift is None
+    assert "nothing to compare the held-out with" in found.sentences[0]
+
+
+def test_zero_conversions_are_too_early_to_tell(story: Story) -> None:
+    treated, held = tell(story, 12)
+    found = reported(story)
+    assert found.sentences[0].startswith(
+        "Too early to tell: compared with those held out from it, the difference is 0.0"
+    )
+    machine = found.as_dict()["goal"]
+    assert machine["lift"]["relative"] is None
+    assert machine["lift"]["certain"] is False
+    assert machine["held_out"]["interval"][0] == 0
+    story.happened("review_submitted", *treated)
+    assert any("no relative lift" in line for line in reported(story).sentences)
+    assert held
+
+
+def test_since_looks_at_enrollments_caused_from_then_on(story: Story) -> None:
+    treated, held = tell(story, 12)
+    start = story.now
+    story.clock.advance(DAY)
+    story.happened("order_placed", treated[0], held[0])
+    story.run(HALF)
+    story.clock.advance(DAY)
+    story.run(HALF)
+    story.happened("review_submitted", treated[0], treated[1])
+    found = reported(story, since=start)
+    assert found.goal is not None
+    assert (found.goal.treated, found.goal.held_out) == (Group(1, 1, 1), Group(1, 0, 1))
+    assert [step.balance.due for step in found.steps] == [2, 2]
+    assert found.enrollments == 2
+
+
+def test_steps_of_older_versions_come_after_those_of_the_present(story: Story) -> None:
+    tell(story, 4)
+    story.launch(replace(HALF, steps=(Email("again", template="note", after=days(1)),)))
+    assert [(step.key, step.balance.due) for step in reported(story).steps] == [
+        ("again", 0), ("hello", 4), ("receipt", 4),
+    ]  # fmt: skip
+
+
+def test_a_campaign_that_was_only_named_is_a_sentence(story: Story) -> None:
+    tell(story, 1)
+    with story.database.read() as connection:
+        state = replace(required(connection, "half"), id=999)
+        with pytest.raises(DataError, match="'half' was never launched"):
+            report(connection, state, story.now)
+
+
+def test_a_goal_ends_with_its_longest_window() -> None:
+    both = did("a", within=days(3)) & ~did("b", within=days(9))
+    assert window_of(both) == 9 * DAY
+    assert window_of(both | did("c")) is None
+    assert window_of(both & (attribute("plan") == "gold")) is None
