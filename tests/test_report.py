@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -22,7 +23,7 @@ from tests.story import Story
 
 DAY = timedelta(days=1)
 TOKENS = Tokens(["test-key"])
-PASSED: list[dict[str, object]] = [
+PASSED: list[dict[str, Any]] = [
     {"state": "unknown", "reason": "time-out", "attempts": 1},
     {"state": "failed", "reason": "550 no such mailbox", "attempts": 1},
     {"state": "failed", "reason": "template: there is no 'size'"},
@@ -40,8 +41,8 @@ PASSED: list[dict[str, object]] = [
 ]
 """What a message may look like that was not stopped before the holdout."""
 
-STOPPED: list[dict[str, object]] = [
-    *({"state": "skipped", "reason": str(reason).strip("'")} for reason in BEFORE_HOLDOUT),
+STOPPED: list[dict[str, Any]] = [
+    *[{"state": "skipped", "reason": str(reason).strip("'")} for reason in BEFORE_HOLDOUT],
     {"state": "deferred", "reason": "contact_paused"},
     {"state": "unknown", "reason": "held_after_restore"},
     {"state": "failed", "reason": "poison: in hand when its worker died"},
