@@ -4,6 +4,8 @@ The audience is frozen in one transaction: who is in it then has an enrollment, 
 the campaign's `confirm_above` nothing is enrolled until somebody confirms the count.
 """
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -39,6 +41,25 @@ class Announcement:
     at: datetime
     decided_by: str
     properties: dict[str, Any]
+
+    @property
+    def waits(self) -> bool:
+        """Whether nobody has decided yet."""
+        return self.state == "waiting"
+
+    @property
+    def question(self) -> str:
+        """What somebody is to decide, with the command that lets it go."""
+        command = [
+            "evergreet",
+            "broadcasts",
+            "confirm",
+            self.campaign,
+            self.occurrence,
+            "--recipients",
+            self.recipients,
+        ]
+        return f"{self.recipients:,} recipients of {self.occurrence}; {shlex.join(map(str, command))}"
 
 
 def announce(connection: Connection, version: Version, reach: Reach, now: datetime) -> int:
@@ -139,6 +160,15 @@ def announcements(connection: Connection, campaign: str | None = None) -> list[A
         )
         for row in connection.execute(query)
     ]  # fmt: skip
+
+
+def waiting_for_a_word(found: Sequence[Announcement]) -> str | None:
+    """Say in a sentence which of these broadcasts wait for somebody's word; None where none does."""
+    waiting = [one for one in found if one.waits]
+    if not waiting:
+        return None
+    count = "1 broadcast waits" if len(waiting) == 1 else f"{len(waiting)} broadcasts wait"
+    return f"{count} for your word: " + "; or ".join(one.question for one in waiting)
 
 
 def confirm(database: Database, campaign: str, occurrence: str, recipients: int, *, clock: Clock, actor: str) -> int:

@@ -26,6 +26,7 @@ def list_campaigns(json: Json = False) -> None:
     from rich.table import Table
 
     from evergreet.balance import balance_of
+    from evergreet.broadcasts import announcements, waiting_for_a_word
     from evergreet.campaigns import due_campaigns, states
     from evergreet.clock import DatabaseClock
     from evergreet.commands.opening import open_database
@@ -34,12 +35,17 @@ def list_campaigns(json: Json = False) -> None:
     with open_database() as database, database.read() as connection:
         due = set(due_campaigns(connection, DatabaseClock().now(connection)))
         found = [(state, balance_of(connection, state.id)[0]) for state in states(connection)]
+        broadcasts = announcements(connection)
     if json:
         print_json(
             [
                 {
                     "name": state.name, "state": state.state, "reason": state.reason, "live_since": state.live_since,
                     "due_now": state.name in due, "balance": balance.as_dict(),
+                    "waiting": [
+                        {"occurrence": one.occurrence, "recipients": one.recipients}
+                        for one in broadcasts if one.waits and one.campaign == state.name
+                    ],
                 }
                 for state, balance in found
             ]
@@ -55,6 +61,9 @@ def list_campaigns(json: Json = False) -> None:
             str(balance.unknown), "has something due" if state.name in due else "",
         )  # fmt: skip
     console().print(table if found else "No campaign is in the ledger yet: run `evergreet launch NAME`.")
+    for state, _ in found:
+        if question := waiting_for_a_word([one for one in broadcasts if one.campaign == state.name]):
+            typer.echo(f"{state.name}: {question}")
 
 
 @app.command()

@@ -12,8 +12,8 @@ async def leave_page(key: str, markdown: str) -> None:
     await acreate_markdown_artifact(markdown, key=key)
 
 
-def campaign_page(report: Report) -> str:
-    """Write the page of one campaign run."""
+def campaign_page(report: Report, waiting: str | None = None) -> str:
+    """Write the page of one campaign run; `waiting` says which broadcasts wait for somebody's word."""
     balance = report.balance
     rows = {
         "accepted": balance.accepted,
@@ -28,6 +28,7 @@ def campaign_page(report: Report) -> str:
         f"# {report.campaign}: {count(balance.accepted, 'message')} accepted of {balance.due:,} due",
         *(["A rehearsal: nothing was stored or sent; pending is what would be sent."] if report.dry_run else []),
         *([f"**Halted: {one_line(report.halted)}**"] if report.halted else []),
+        *([f"**{one_line(waiting)}**"] if waiting else []),
         _this_run(report),
         table(("", "messages"), rows.items()),
         "due = accepted + skipped + deferred + pending + failed + unknown",

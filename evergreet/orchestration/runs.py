@@ -13,6 +13,7 @@ from prefect.runtime import flow_run
 
 from evergreet import campaigns
 from evergreet.balance import Report
+from evergreet.broadcasts import announcements, waiting_for_a_word
 from evergreet.campaign import Campaign, Options
 from evergreet.commands.opening import open_database
 from evergreet.engine import Engine
@@ -68,8 +69,8 @@ async def run_campaign(campaign: Campaign, options: Options, *, load: campaigns.
     a person must mend kept it from sending. `load` finds templates elsewhere than the settings say.
     """
     async with failing_in_one_line(campaign.name):
-        report, fault = await _run(in_lifecycle(campaign, lifecycle(settings().lifecycle)), options, load)
-    await leave_page(campaign.name, campaign_page(report))
+        report, waiting, fault = await _run(in_lifecycle(campaign, lifecycle(settings().lifecycle)), options, load)
+    await leave_page(campaign.name, campaign_page(report, waiting))
     if fault:
         raise RunFailed(fault)
     get_run_logger().info("%s", summary(report))
@@ -83,8 +84,10 @@ def summary(report: Report) -> str:
     return f"{report.campaign}: {report.enrolled} enrolled, {report.planned} planned, {did}{left}"
 
 
-async def _run(campaign: Campaign, options: Options, load: campaigns.LoadTemplate | None) -> tuple[Report, str | None]:
-    """Return the report, and the fault that kept the engine from going on."""
+async def _run(
+    campaign: Campaign, options: Options, load: campaigns.LoadTemplate | None
+) -> tuple[Report, str | None, str | None]:
+    """Return the report, what waits for somebody's word, and the fault that kept the engine from going on."""
     budget = None if options.max_seconds is None else timedelta(seconds=options.max_seconds)
     limiter = await limiter_of(settings().email)
     progress = Progress()
@@ -103,9 +106,10 @@ async def _run(campaign: Campaign, options: Options, load: campaigns.LoadTemplat
             report = await work_in_thread(work, engine.request_stop, look)
         with database.read() as connection:
             state = campaigns.state_of(connection, campaign.name)  # none after the rehearsal of a new campaign
+            waiting = None if state is None else waiting_for_a_word(announcements(connection, campaign.name))
     # Pausing is what a person wanted; a live campaign that halts, or one that the engine paused, is a fault.
     faulty = report.halted and state is not None and (state.state == "live" or state.by == "engine")
-    return report, one_line(f"halted: {report.halted}") if faulty else None
+    return report, waiting, one_line(f"halted: {report.halted}") if faulty else None
 
 
 async def _being_cancelled() -> bool:
