@@ -280,7 +280,8 @@ class _CampaignRun:
             key = (version.id, step.key)
             if key not in self.composers:
                 self.composers[key] = Composer(connection, version, step, engine.settings, engine.tokens)
-            letters, read_at = read_letters(connection, chunk.id), engine.clock.now(connection)
+            read_at = engine.clock.now(connection)
+            letters = read_letters(connection, chunk.id, version.campaign.picks, read_at)
         rules = Rules(version.campaign, step, engine.settings, engine.tokens, self.endings)
         delivery = Delivery(
             self.worker, chunk, rules, self.composers[key],

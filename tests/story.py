@@ -12,7 +12,7 @@ from sqlmodel import col
 
 from evergreet.balance import Report
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email, Options, Purpose, event
-from evergreet.campaigns import launch
+from evergreet.campaigns import LoadTemplate, launch
 from evergreet.clock import FrozenClock
 from evergreet.contracts import Accepted, Capabilities, EmailMessage, Found, Outcome
 from evergreet.database import Database, ingest_position
@@ -98,6 +98,7 @@ class Story:
     sender: Recorder = field(default_factory=Recorder)
     settings: Settings = field(default_factory=lambda: Settings(secret_keys=("test-key",)))
     counter: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+    load: LoadTemplate = note
 
     @property
     def now(self) -> datetime:
@@ -179,10 +180,10 @@ class Story:
             )  # fmt: skip
 
     def launch(self, campaign: Campaign = THANKS, options: Options | None = None) -> None:
-        launch(self.database, campaign, options or Options(), note, clock=self.clock, actor="test")
+        launch(self.database, campaign, options or Options(), self.load, clock=self.clock, actor="test")
 
     def engine(self) -> Engine:
-        return Engine(self.database, self.sender, self.settings, note, clock=self.clock)
+        return Engine(self.database, self.sender, self.settings, self.load, clock=self.clock)
 
     def run(self, campaign: Campaign = THANKS, options: Options | None = None, **arguments: Any) -> Report:
         return self.engine().run(campaign, options or Options(), **arguments)

@@ -1,0 +1,157 @@
+"""One shop with one of the shipped campaigns: days pass, and what came of them is told in lines."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import insert, select, update
+from sqlmodel import col
+
+from evergreet.audit import audit
+from evergreet.balance import Report
+from evergreet.campaign import Campaign, Options
+from evergreet.campaigns import LoadTemplate, due_campaigns, template_loader
+from evergreet.clock import FrozenClock
+from evergreet.contracts import EmailMessage
+from evergreet.database import Database, ingest_position
+from evergreet.registry import find_campaign
+from models import Contact, Event
+from tests.story import Story
+
+
+@dataclass
+class Shop(Story):
+    """A story with the templates as they are shipped, told on the clock of `zone`."""
+
+    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("Europe/London"))
+    campaign: Campaign = field(init=False)
+    options: Options = field(default_factory=Options)
+    told: int = 0
+
+    def opens(self, name: str, at: datetime | str, **options: Any) -> None:
+        """Set the clock, and launch the shipped campaign."""
+        self.clock.instant = self.moment(at)
+        found = find_campaign("flows", name)
+        self.campaign, self.options = found.campaign, found.options(**options)
+        self.launch(self.campaign, self.options)
+
+    def moment(self, at: datetime | str) -> datetime:
+        """Read a time such as `2026-03-10 09:00` on the clock of the zone."""
+        return at if isinstance(at, datetime) else datetime.fromisoformat(at).replace(tzinfo=self.zone)
+
+    def customer(self, name: str, *topics: str, **columns: Any) -> int:
+        """Store a contact in the zone of the story who agreed to these topics."""
+        return self.contact(name, consents=topics, **{"timezone": self.zone.key, **columns})
+
+    def until(self, at: datetime | str, *, every: timedelta = timedelta(hours=1)) -> list[str]:
+        """Let time pass; look whether something is due as the dispatcher does. Return what was sent, audited."""
+        end = self.moment(at)
+        assert end >= self.now
+        while True:
+            with self.database.read() as connection:
+                due = due_campaigns(connection, self.now)
+            if due:
+                self.works()
+            if self.now >= end:
+                return self.sent()
+            self.clock.instant = min(self.now + every, end)
+
+    def works_twice(self) -> list[str]:
+        """Run the campaign twice at the same moment and then by two engines at once; return what was sent."""
+        self.works()
+        self.works()
+        engines = [self.engine() for _ in range(2)]
+        with ThreadPoolExecutor(len(engines)) as pool:
+            reports = list(pool.map(lambda engine: engine.run(self.campaign, self.options), engines))
+        assert [report.attempted for report in reports] == [{}, {}]
+        assert self.works().enrolled == 0
+        return self.sent()
+
+    def works(self) -> Report:
+        """Run the campaign once: the audit is clean, and the balance adds up to what is in the ledger."""
+        report = self.run(self.campaign, self.options)
+        assert report.halted is None
+        assert report.balance.due == len(self.messages)
+        assert [finding for one in audit(self.database, self.clock) for finding in one.findings] == []
+        assert all(one.clean for one in audit(self.database, self.clock))
+        return report
+
+    def sent(self) -> list[str]:
+        """Return who was sent which step since the last time this was asked, and when."""
+        new, self.told = self.sender.sent[self.told :], len(self.sender.sent)
+        lines = [(message.date, _line(message, self.zone)) for message in new]
+        return [line for _date, line in sorted(lines)]
+
+    def letter(self, name: str) -> EmailMessage:
+        """Return the newest email to somebody."""
+        return next(each for each in reversed(self.sender.sent) if each.to.address.startswith(f"{name}@"))
+
+    def fates(self) -> dict[str, list[str]]:
+        """What became of everybody: the state of each step, with the reason where it was not sent."""
+        with self.database.read() as connection:
+            names: dict[int, str] = {
+                row.id: row.source_id.rpartition("-")[0]
+                for row in connection.execute(select(col(Contact.id), col(Contact.source_id)))
+            }
+        found: dict[str, list[str]] = {}
+        for row in self.enrollments:
+            if row.state == "excluded":
+                found.setdefault(names[row.contact_id], []).append(f"excluded: {row.reason}")
+        for row in self.messages:
+            told = f"{row.step_key} {row.state}" + (f": {row.reason}" if row.reason else "")
+            found.setdefault(names[row.contact_id], []).append(told)
+        return found
+
+    def corrected(self, name: str, contact: int, *, at: datetime | str, **properties: Any) -> None:
+        """Tell the newest such event of a contact anew: a row with the next revision takes its place."""
+        with self.database.write() as connection:
+            told = connection.execute(
+                select(Event)
+                .where(col(Event.contact_id) == contact, col(Event.name) == name, ~col(Event.superseded))
+                .order_by(col(Event.id).desc())
+                .limit(1)
+            ).one()
+            connection.execute(update(Event).where(col(Event.id) == told.id).values(superseded=True))
+            connection.execute(
+                insert(Event).values(
+                    contact_id=contact, name=name, occurred_at=self.moment(at), source=told.source,
+                    source_id=told.source_id, revision=told.revision + 1, ingested_at=self.now,
+                    position=ingest_position(connection), properties={**told.properties, **properties},
+                )
+            )  # fmt: skip
+
+    def announces(self, name: str, number: str, **properties: Any) -> None:
+        """Store a fact about the business."""
+        with self.database.write() as connection:
+            connection.execute(
+                insert(Event).values(
+                    contact_id=None, name=name, occurred_at=self.now, source="test", source_id=number,
+                    ingested_at=self.now, position=ingest_position(connection), properties=properties,
+                )
+            )
+
+    def changed(self, contact: int, **columns: Any) -> None:
+        """Change what is known of a contact."""
+        with self.database.write() as connection:
+            connection.execute(update(Contact).where(col(Contact.id) == contact).values(changed_at=self.now, **columns))
+
+
+def _line(message: EmailMessage, zone: ZoneInfo) -> str:
+    step = message.headers["Feedback-ID"].partition(":")[0]
+    return f"{message.date.astimezone(zone):%Y-%m-%d %H:%M} {message.to.address.partition('@')[0]} {step}"
+
+
+@pytest.fixture(scope="session")
+def templates() -> LoadTemplate:
+    """The templates as they are shipped, each read and checked once."""
+    return cache(template_loader("templates"))
+
+
+@pytest.fixture
+def shop(database: Database, clock: FrozenClock, templates: LoadTemplate) -> Shop:
+    """An empty shop; the test runs once on each store."""
+    return Shop(database, clock, load=templates)
