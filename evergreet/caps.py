@@ -120,7 +120,8 @@ def _rivals(limit: Limit, priority: int, now: datetime) -> ColumnElement[int]:
     definition = col(CampaignVersion.definition)["campaign"]
     due = [
         col(rival.state) == "active",
-        col(rival.next_due_at) <= literal(now, Instant()),
+        # Coalesced, so that no store walks through all that is due instead of what this contact has.
+        func.coalesce(col(rival.next_due_at), literal(now + COMPETING, Instant())) <= literal(now, Instant()),
         col(CampaignVersion.id) == col(rival.version_id),
         _MarketingStep(definition["steps"], rival.next_step),
     ]

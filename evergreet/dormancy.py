@@ -56,20 +56,24 @@ def is_dormant(endings: tuple[Ending, ...], contact: Any, now: ColumnElement[dat
 def _silent_since(ending: Ending, contact: Any, now: ColumnElement[datetime]) -> ColumnElement[bool]:
     last = aliased(Message)
     came_back = exists().where(
-        col(Event.contact_id) == contact.c.id,
+        col(Event.contact_id) == col(last.contact_id),
         col(Event.name).in_(ending.events),
         col(Event.occurred_at) > col(last.sent_at),
         col(Event.occurred_at) <= now,
         ~col(Event.superseded),
     )
-    return (
+    # One row sought by contact for each message of a window: asked as EXISTS, or by an index of the campaign, a store
+    # may walk through all that the campaign ever sent instead.
+    found = (
         select(col(last.id))
         .where(
             col(last.contact_id) == contact.c.id,
-            col(last.campaign_id) == ending.campaign_id,
+            col(last.campaign_id) + 0 == ending.campaign_id,
             col(last.step_key) == ending.step_key,
             col(last.state).in_(OCCUPIED),
             ~came_back,
         )
-        .exists()
+        .limit(1)
+        .scalar_subquery()
     )
+    return found.is_not(None)
