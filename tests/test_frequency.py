@@ -1,6 +1,7 @@
 """How often and when: caps over all and per topic, who is first, send windows, downtime; and no row is ever lost."""
 
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ from evergreet.database import ingest_position
 from evergreet.durations import days, hours
 from evergreet.settings import Cap, Settings
 from models import CampaignRow, Event, Message
+from tests.documents import ROOT, Workplace, blocks
 from tests.story import Story
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -468,3 +470,11 @@ def test_after_a_pause_of_the_campaign_what_waits_is_asked_again(story: Story) -
     resume(story.database, "orders", clock=story.clock, actor="test")
     story.run(later)
     assert told(story, later) == ["accepted"]
+
+
+def test_every_code_block_of_the_page_runs(tmp_path: Path) -> None:
+    workplace = Workplace(tmp_path, str)
+    found = list(blocks(ROOT / "docs" / "frequency.md"))
+    assert [block.kind for block in found] == ["dotenv", "python"]
+    for block in found:
+        workplace.run(block)
