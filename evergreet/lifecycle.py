@@ -138,6 +138,15 @@ class Lifecycle:
             )
         return found
 
+    @property
+    def counted_as(self) -> dict[str, str]:
+        """The stage that each name counts as: its own, and for a life stage the first that stands for it.
+
+        So contacts whom another lifecycle left in `purchase` go on from where that is here.
+        """
+        own = {stage.name: stage.name for stage in self.stages}
+        return {also: stage.name for stage in reversed(self.stages) for also in stage.also} | own
+
     def sources(self, rule: Rule) -> tuple[str, ...]:
         """Return the stages a rule moves out of."""
         return rule.from_ or tuple(stage.name for stage in self.stages if stage.name != rule.to)

@@ -254,12 +254,22 @@ def _asked_at_events(lifecycle: Lifecycle) -> ColumnElement[Any]:
             mentions = or_(mentions, WORK.c.name.is_(None))
         happened = compile_condition(AnyOf(tuple(did(name) for name in rule.on)), before)
         asked = or_(and_(WORK.c.again == 0, WORK.c.name.in_(rule.on)), and_(WORK.c.again == 1, mentions, happened))
-        verdicts.append((and_(_leaves(rule), asked, compile_condition(rule.when, scope)), literal(rule.to)))
+        verdicts.append((and_(_leaves(lifecycle, rule), asked, compile_condition(rule.when, scope)), literal(rule.to)))
     return case(*verdicts) if verdicts else null()
 
 
-def _leaves(rule: Rule) -> ColumnElement[bool]:
-    return CONTACT.c.stage != rule.to if rule.from_ is None else CONTACT.c.stage.in_(rule.from_)
+def _leaves(lifecycle: Lifecycle, rule: Rule) -> ColumnElement[bool]:
+    """Say whether a contact is where the rule moves from.
+
+    A stage that only another lifecycle has (the setting was changed) counts as what stands for it, else as the first.
+    """
+    if rule.from_ is None:
+        return CONTACT.c.stage != rule.to
+    counted_as = lifecycle.counted_as
+    named = CONTACT.c.stage.in_([name for name, stage in counted_as.items() if stage in rule.from_])
+    if lifecycle.first.name not in rule.from_:
+        return named
+    return or_(named, CONTACT.c.stage.not_in(counted_as))
 
 
 def _sweep(
@@ -270,7 +280,10 @@ def _sweep(
         now = clock.now(connection)
     scope = Scope(CONTACT, literal(now, Instant()), since=CONTACT.c.stage_since)
     stage = case(
-        *((and_(_leaves(rule), compile_condition(rule.when, scope)), literal(rule.to)) for rule in lifecycle.time_rules)
+        *(
+            (and_(_leaves(lifecycle, rule), compile_condition(rule.when, scope)), literal(rule.to))
+            for rule in lifecycle.time_rules
+        )
     )
     holds = and_(CONTACT.c.erased_at.is_(None), CONTACT.c.stage_since <= now, stage.is_not(None))
     leaving = select(CONTACT.c.id, stage, literal(now, Instant()), literal("time")).where(

@@ -208,6 +208,24 @@ def test_reach_leads_over_the_first_and_second_purchase_to_advocacy(life: Life) 
     ]  # fmt: skip
 
 
+@told_for("experience")
+def test_who_was_sorted_by_another_model_goes_on_from_the_stage_that_stands_for_theirs(life: Life) -> None:
+    life.on_day(0, "product_added")
+    life.rules = lifecycle("loyalty")  # has no evaluation: that is part of Engagement here
+    life.on_day(1, "order_placed")
+    life.rules = lifecycle("experience")  # has no conversion, and nothing that stands for it: as if in the first stage
+    life.on_day(2, "product_viewed")
+    life.on_day(3, "order_placed")
+    life.rules = lifecycle("reach")  # a purchase is Develop here
+    life.on_day(4, "referral_sent")
+    assert life.path() == [
+        "awareness", "evaluation", "conversion", "engagement", "purchase", "advocacy",
+    ]  # fmt: skip
+    life.rules = lifecycle("discovery")
+    life.on_day(4 + 181)  # nothing but time
+    assert life.path()[-1] == "education"
+
+
 def test_the_presets_are_the_five_published_models() -> None:
     assert {name: [stage.title for stage in lifecycle(name).stages] for name in PRESETS} == MODELS
 
