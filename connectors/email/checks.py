@@ -30,8 +30,19 @@ _OURS = frozenset(
 
 def refuse_breaks(message: EmailMessage) -> None:
     """Raise `Permanent` where a line break or NUL stands in what becomes a header or an address."""
-    if not _BREAK.search("".join(text for _, text in _single_line_texts(message))):
-        return
+    to, sender, reply, headers = message.to, message.sender, message.reply_to, message.headers
+    texts = (
+        message.key,
+        message.subject,
+        to.address,
+        to.name,
+        sender.address,
+        sender.name,
+        *headers,
+        *headers.values(),
+    )
+    if not _BREAK.search("".join(texts) + (reply.address + reply.name if reply else "")):
+        return  # as nearly always: the places are told apart only where something is wrong
     for what, text in _single_line_texts(message):
         if _BREAK.search(text):
             raise Permanent(f"Refused: {what} holds a line break or NUL, which could smuggle in a header.")

@@ -138,9 +138,9 @@ def _checked(message: EmailMessage) -> str:
         refuse_header_names(tuple(message.headers), _RESERVED)
         for name, value in message.headers.items():
             refuse_header_value(name, value)
-        for ours in (message.sender, message.reply_to):
-            if ours is not None:
-                _ascii_address(ours.address)
+        _ascii_address(message.sender.address)
+        if message.reply_to is not None:
+            _ascii_address(message.reply_to.address)
     except UnicodeEncodeError:
         raise Permanent(_SURROGATE) from None
     except ValueError as fault:
@@ -230,12 +230,8 @@ class Tokens:
 
     def arise_in(self, message: EmailMessage) -> bool:
         """Say whether a token could stand anywhere but in its slots; see the module's first lines."""
-        tag = self.tag
-        return (
-            tag in message.html or tag in message.text or tag in message.subject or tag in message.key
-            or tag in message.to.name or tag in message.to.address
-            or any(tag in value for value in message.headers.values())
-        )  # fmt: skip
+        short = (message.subject, message.key, message.to.name, message.to.address, *message.headers.values())
+        return self.tag in message.html or self.tag in message.text or self.tag in "\n".join(short)
 
 
 def _alone(position: int, message: EmailMessage, address: str, settings: SendGridSettings) -> Request | None:

@@ -66,13 +66,13 @@ class WireServer:
     def _treat(self, opened: socket.socket) -> None:
         conduct = self._conduct
         with suppress(OSError), opened, opened.makefile("rb") as lines:
-            length = 0
+            length = 1  # what has no such header is no request of ours
             while (line := lines.readline()) not in (b"\r\n", b""):
                 name, _, value = line.partition(b":")
                 if name.lower() == b"content-length":
                     length = int(value)
             wanted = length if conduct.takes is None else min(conduct.takes, length)
-            if len(lines.read(wanted)) == length:
+            if line and len(lines.read(wanted)) == length:
                 self.complete += 1
             opened.sendall(conduct.says)
             if conduct.then == "wait":
