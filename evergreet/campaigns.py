@@ -299,7 +299,7 @@ def halt(connection: Connection, state: State, now: datetime, reason: str) -> No
     _set_state(connection, state, "paused", now, "engine", reason)
 
 
-def due_campaigns(connection: Connection, now: datetime) -> list[str]:
+def due_campaigns(connection: Connection, now: datetime, look_anyway: timedelta = LOOK_ANYWAY) -> list[str]:
     """Name the live campaigns that have something to do now, transactional ones first and broadcasts last."""
     rows = connection.execute(
         select(CampaignRow, col(CampaignVersion.definition))
@@ -309,7 +309,7 @@ def due_campaigns(connection: Connection, now: datetime) -> list[str]:
     if not rows:
         return []
     answers = connection.execute(
-        select(*(_something_due(row, row.definition["campaign"], now).label(f"c{row.id}") for row in rows))
+        select(*(_something_due(row, row.definition["campaign"], now, look_anyway).label(f"c{row.id}") for row in rows))
     ).one()
     due = [row for row, answer in zip(rows, answers, strict=True) if answer]
     place = {
@@ -320,7 +320,7 @@ def due_campaigns(connection: Connection, now: datetime) -> list[str]:
     return sorted(place, key=lambda name: (place[name], name))
 
 
-def _something_due(row: Any, definition: dict[str, Any], now: datetime) -> ColumnElement[bool]:
+def _something_due(row: Any, definition: dict[str, Any], now: datetime, look_anyway: timedelta) -> ColumnElement[bool]:
     moment = literal(now, Instant())
     parts = definition["trigger"]["parts"]
     events = [part["name"] for part in parts if part["kind"] in {"event", "broadcast"}]
@@ -343,16 +343,18 @@ def _something_due(row: Any, definition: dict[str, Any], now: datetime) -> Colum
             and_(col(Event.position) >= row.scanned_to, col(Event.name).in_(events), col(Event.revision) == 0)
         ),
         exists().where(and_(col(Transition.position) >= row.scanned_to, col(Transition.to_stage).in_(stages))),
-        *_due_by_clock(row, parts, now),
+        *_due_by_clock(row, parts, now, look_anyway),
     )
 
 
-def _due_by_clock(row: Any, parts: list[dict[str, Any]], now: datetime) -> Iterator[ColumnElement[bool]]:
+def _due_by_clock(
+    row: Any, parts: list[dict[str, Any]], now: datetime, look_anyway: timedelta
+) -> Iterator[ColumnElement[bool]]:
     """Yield what asks whether time alone, or what came in late, may have started something."""
     kinds = {part["kind"] for part in parts}
     if kinds.isdisjoint({"silence", "anniversary"}):
         return
-    if row.clock_to is None or now - row.clock_to >= LOOK_ANYWAY:
+    if row.clock_to is None or now - row.clock_to >= look_anyway:
         yield true()  # and the stretch that is looked at stays short
         return
     campaign = CAMPAIGN.validate_python(row.definition["campaign"])

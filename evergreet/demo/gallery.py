@@ -1,8 +1,10 @@
 """One HTML page to look at the mails of an outbox: a list, a search, the message; it needs no network."""
 
+from collections import defaultdict
+from datetime import datetime
 from email import policy
 from email.message import EmailMessage
-from email.parser import BytesParser
+from email.parser import BytesHeaderParser, BytesParser
 from email.utils import parsedate_to_datetime
 from html import escape
 from importlib.resources import files
@@ -10,17 +12,33 @@ from pathlib import Path
 
 import orjson
 
+OF_EACH_KIND = 25
+"""So many mails of each step of each campaign are on the page: some thousand would be too much for a browser."""
 
-def write_gallery(outbox: Path, page: Path, *, title: str) -> int:
-    """Write the page for all `.eml` files below the folder, newest first; return how many there are."""
-    mails = [_read(path, outbox) for path in outbox.rglob("*.eml")]
+
+def write_gallery(outbox: Path, page: Path, *, title: str) -> tuple[int, int]:
+    """Write the page for the `.eml` files below the folder, newest first; return how many there are, and are shown."""
+    files_found = [(_kind(path), path) for path in outbox.rglob("*.eml")]
+    kinds: defaultdict[str, list[tuple[datetime, Path]]] = defaultdict(list)
+    for (kind, sent), path in files_found:
+        kinds[kind].append((sent, path))
+    newest = [path for found in kinds.values() for _, path in sorted(found, reverse=True)[:OF_EACH_KIND]]
+    mails = [_read(path, outbox) for path in newest]
     mails.sort(key=lambda mail: (mail["sort"], mail["file"]), reverse=True)
     # `<` inside a script element could end it: JSON may write it as an escape instead.
     data = orjson.dumps(mails).decode().replace("<", "\\u003c")
     source = (files("evergreet.demo") / "mails.html").read_text("utf-8")
     filled = source.replace("{{title}}", escape(title)).replace("{{mails}}", data)
     page.write_text(filled, encoding="utf-8", newline="\n")
-    return len(mails)
+    return len(files_found), len(mails)
+
+
+def _kind(path: Path) -> tuple[str, datetime]:
+    """Return the step and campaign that a mail is from, and when it was sent; its head is enough."""
+    with path.open("rb") as file:
+        head = BytesHeaderParser(EmailMessage, policy=policy.default).parse(file)
+    step, campaign = [*str(head["feedback-id"] or "").split(":"), "", ""][:2]
+    return f"{campaign}/{step}", parsedate_to_datetime(str(head["date"]))
 
 
 def _read(path: Path, outbox: Path) -> dict[str, str]:

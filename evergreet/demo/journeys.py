@@ -123,6 +123,17 @@ def live(chance: random.Random, customer: Customer, history: History) -> None:
         _visit(chance, customer, start, 0.9, history, returning=bought)
 
 
+def settle_in(chance: random.Random, customer: Customer, history: History) -> None:
+    """Let a customer make an account, and do some of what the shop proposes to new ones."""
+    history.add(customer.joined, customer, "account_created", country=customer.person.country.code)
+    for name, share, days in (
+        ("profile_completed", 0.55, 4.0), ("product_added_to_wishlist", 0.35, 6.0), ("newsletter_subscribed", 0.3, 9.0),
+    ):  # fmt: skip
+        if chance.random() < share:
+            at = customer.joined + timedelta(days=chance.expovariate(1 / days))
+            history.add(at.replace(microsecond=0), customer, name)
+
+
 def share_an_order(first: Customer, second: Customer, at: datetime, product: int, history: History) -> None:
     """Let two people place one order together, reported for both: one occurrence, perhaps one mailbox."""
     sku, name, price = PRODUCTS[product % len(PRODUCTS)]

@@ -16,13 +16,17 @@ from pathlib import Path
 
 import orjson
 
-from evergreet.demo.journeys import HABITS, MONTHS, Customer, History, live, share_an_order
+from evergreet.demo.journeys import HABITS, MONTHS, Customer, History, live, settle_in, share_an_order
+from evergreet.demo.launches import write_launches
 from evergreet.demo.people import DOMAINS, Person, meet
 
 CUSTOMERS = 1000
 HISTORY = timedelta(days=730)
 INVALID_TIMEZONE = "Europe/Atlantis"
 CONSENT_WORDING = "Yes, write to me about my orders and how to get the most out of them."
+SERVICE_TOPICS = ("orders", "onboarding", "reviews", "basket")
+NEWS_TOPICS = ("offers", "news")
+"""The shop's form has two boxes to tick: one for what concerns an order, one for offers and news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,16 @@ class Shop:
         return self.folder / "suppressions.csv"
 
     @property
+    def launches(self) -> Path:
+        """The products that came to market, one JSON object a line: events without a contact."""
+        return self.folder / "launches.jsonl"
+
+    @property
+    def until(self) -> datetime:
+        """The moment at which the history ends."""
+        return datetime.fromisoformat((self.folder / "until").read_text(encoding="ascii"))
+
+    @property
     def finished(self) -> bool:
         """Whether all files were written; the events come last, in one piece."""
         return self.events.exists()
@@ -64,11 +78,15 @@ def make_shop(folder: Path, *, until: datetime, customers: int = CUSTOMERS, seed
     for number, (first, second) in enumerate(couples):
         at = (until - timedelta(hours=5 + 3 * number)).replace(microsecond=0)
         share_an_order(first, second, at, number, history)
+    for customer in people:
+        settle_in(random.Random(f"{seed}:{customer.id}"), customer, history)
     history.finish()
     shop = Shop(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _write_contacts(shop.contacts, people)
     _write_suppressions(shop.suppressions, people, until)
+    write_launches(shop.launches, until, HISTORY)
+    (folder / "until").write_text(until.isoformat(), encoding="ascii")
     _write_events(shop.events, history)
     return shop
 
@@ -140,11 +158,19 @@ def _row(customer: Customer) -> dict[str, str]:
         "timezone": customer.timezone,
         "country": person.country.code,
         "created_at": joined,
-        "consent.orders": customer.consent,
+        **{f"consent.{topic}": customer.consent for topic in SERVICE_TOPICS},
+        **{f"consent.{topic}": _wants_news(customer) for topic in NEWS_TOPICS},
         "consent_at": joined if customer.consent else "",
         "consent_source": "checkout" if customer.consent else "",
         "consent_wording": CONSENT_WORDING if customer.consent else "",
     }
+
+
+def _wants_news(customer: Customer) -> str:
+    """Two of three who ticked the first box ticked the second as well."""
+    if customer.consent != "true":
+        return customer.consent
+    return "true" if random.Random(f"news:{customer.id}").random() < 0.67 else "false"
 
 
 def _write_suppressions(path: Path, people: list[Customer], until: datetime) -> None:
