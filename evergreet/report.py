@@ -23,6 +23,7 @@ from evergreet.audience import Scope, compile_condition, shift
 from evergreet.balance import Balance
 from evergreet.campaign import MARKETING
 from evergreet.campaigns import State, Version
+from evergreet.caps import OCCUPIED
 from evergreet.conditions import Condition, Did, leaves
 from evergreet.errors import DataError
 from evergreet.lift import NOBODY, Group, Lift, lift, verdict
@@ -50,13 +51,15 @@ class GoalFigures:
     """Conversions by contact: of all enrolled, of those treated, of those held out from the campaign and from all.
 
     `changed_sides` counts contacts that were in more than one of these groups, because the holdout was changed:
-    they are in none. `window` is the time in which the goal may be reached; None: it never ends.
+    they are in none. `sent_to` counts the treated to whom a marketing message went. `window` is the time in which the
+    goal may be reached; None: it never ends.
     """
 
     enrolled: Group
     treated: Group
     held_out: Group = NOBODY
     held_out_of_all: Group = NOBODY
+    sent_to: int = 0
     changed_sides: int = 0
     window: timedelta | None = None
 
@@ -173,19 +176,20 @@ def _goal(
     sides = _sides(state, since).subquery()
     flags = (sides.c.treated, sides.c.held, sides.c.held_from_all)
     rows = connection.execute(
-        select(*flags, func.count(), func.sum(person.c.converted), func.sum(person.c.open))
+        select(*flags, func.sum(sides.c.sent), func.count(), func.sum(person.c.converted), func.sum(person.c.open))
         .select_from(person.outerjoin(sides, sides.c.contact_id == person.c.contact_id))
         .group_by(*flags)
     ).all()
     groups: dict[tuple[bool, ...], Group] = {}
     for row in rows:  # who has no message yet (NULL) is like who has none that says a side (0)
         side = tuple(bool(flag) for flag in row[:3])
-        groups[side] = _together((groups.get(side, NOBODY), Group(*(int(figure) for figure in row[3:]))))
+        groups[side] = _together((groups.get(side, NOBODY), Group(*(int(figure) for figure in row[4:]))))
     return GoalFigures(
         enrolled=_together(groups.values()),
         treated=groups.get((True, False, False), NOBODY),
         held_out=groups.get((False, True, False), NOBODY),
         held_out_of_all=groups.get((False, False, True), NOBODY),
+        sent_to=sum(int(row[3]) for row in rows if tuple(row[:3]) == (1, 0, 0)),
         changed_sides=sum(group.contacts for side, group in groups.items() if sum(side) > 1),
         window=_longest(version.campaign.goal for version in versions if version.campaign.goal is not None),
     )
@@ -232,6 +236,7 @@ def _sides(state: State, since: datetime | None) -> Select[Any]:
         func.max(case((held, 1), else_=0)).label("held"),
         func.max(case((held_from_all, 1), else_=0)).label("held_from_all"),
         func.max(case((or_(held, held_from_all), 0), (passed, 1), else_=0)).label("treated"),
+        func.max(case((and_(col(Message.state).in_(OCCUPIED), passed), 1), else_=0)).label("sent"),
     )
     return (
         _messages(found, state, since)
@@ -289,6 +294,11 @@ def _comparison(goal: GoalFigures, *, held: bool) -> Iterable[str]:
             if one.relative is None and goal.treated.converted:
                 yield f"None of {others} has converted, so there is no relative lift."
     if any(found.values()):
+        if goal.sent_to < goal.treated.contacts:
+            yield (
+                f"Of the {goal.treated.contacts:,} contacts with the campaign {goal.sent_to:,} were sent a message of "
+                "it; all are compared, since nobody knows who of the held-out would have been."
+            )
         return
     if goal.held_out.contacts or goal.held_out_of_all.contacts:
         yield "Nobody has come through to a marketing message yet, so there is nothing to compare the held-out with."
@@ -310,6 +320,7 @@ def _goal_dict(goal: GoalFigures | None) -> dict[str, Any] | None:
     lifts: dict[str, Lift | None] = {"lift": goal.lift, "lift_of_all": goal.lift_of_all}
     return {
         **{name: {**asdict(one), "rate": one.rate, "interval": one.interval} for name, one in groups.items()},
+        "sent_to": goal.sent_to,
         "changed_sides": goal.changed_sides,
         "window_seconds": None if goal.window is None else goal.window.total_seconds(),
         **{name: None if one is None else {**asdict(one), "certain": one.certain} for name, one in lifts.items()},

@@ -111,6 +111,7 @@ def test_the_answer_is_the_one_computed_by_hand(story: Story) -> None:
     assert found.treated == Group(len(treated), 9, len(treated))
     assert found.held_out == Group(len(held), 2, len(held))
     assert found.enrolled == Group(60, 11, 60)
+    assert found.sent_to == len(treated)
     assert found.window == 30 * DAY
     assert found.lift is not None
     assert found.lift.difference == pytest.approx(9 / len(treated) - 2 / len(held))
@@ -178,6 +179,10 @@ def test_whose_message_passed_the_holdout_is_treated_whatever_became_of_it(story
         set_message(story, contact, **values)
     found = goal_of(story)
     assert (found.treated.contacts, found.held_out.contacts) == (len(treated), len(held))
+    unsent = len(PASSED) - 1  # all but the unknown one
+    assert found.sent_to == len(treated) - unsent
+    said = f"Of the {len(treated)} contacts with the campaign {len(treated) - unsent} were sent a message of it"
+    assert any(line.startswith(said) for line in reported(story).sentences)
 
 
 def test_who_was_stopped_before_the_holdout_is_in_no_group(story: Story) -> None:

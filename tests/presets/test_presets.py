@@ -60,7 +60,7 @@ class Life:
                 insert(Event),
                 [
                     {"contact_id": ids[one], "name": name, "occurred_at": at, "properties": properties,
-                     "source_id": f"{self.clock.instant:%j}-{number}", "ingested_at": self.clock.instant, **stamps}
+                     "source_id": f"{self.clock.instant:%F}-{number}", "ingested_at": self.clock.instant, **stamps}
                     for number, (one, at, name, properties) in enumerate(rows)
                 ],
             )  # fmt: skip
@@ -152,11 +152,12 @@ def test_loyalty_comes_with_the_third_order_of_a_year(life: Life) -> None:
     life.on_day(65)  # two weeks later, delivered or not said
     life.on_day(100, "order_placed")
     life.on_day(101, "support_ticket_opened")
-    life.on_day(102, "review_submitted")
-    life.on_day(103, "order_placed")  # loyal already
-    life.on_day(103 + 121)
-    life.on_day(103 + 121 + 181)
-    life.on_day(103 + 121 + 181 + 91)
+    life.on_day(102, "review_submitted")  # is a review, and no loyalty yet
+    life.on_day(103, "referral_sent")
+    life.on_day(104, "order_placed")  # loyal already
+    life.on_day(104 + 121)
+    life.on_day(104 + 121 + 181)
+    life.on_day(104 + 121 + 181 + 91)
     assert life.path() == [
         "awareness", "engagement", "conversion", "retention", "conversion", "retention", "loyalty", "retention",
         "loyalty", "retention", "engagement", "awareness",
@@ -325,8 +326,9 @@ def test_people_of_the_log_and_the_shop_go_through_the_stages(
         case "loyalty":
             assert came_to("conversion") == came_to("retention") == bought
             thrice = {one for one in bought if sum(row[0] == one and row[2] in PURCHASED for row in rows) >= 3}
-            assert came_to("loyalty") <= thrice | did.get("review_submitted", set())
+            assert came_to("loyalty") <= thrice
             assert entered["loyalty"] > 0
+            assert people == "shop" or came_to("loyalty") == thrice  # the log is shorter than a year
         case "retention":
             assert came_to("support") == asked
             assert bought <= came_to("adoption")
