@@ -24,6 +24,9 @@ from models import CampaignRow, CampaignVersion, Enrollment, Instant, Message
 OCCUPIED = words("sending", "accepted", "unknown")
 """States in which a message may have reached its reader, and takes a place."""
 
+FIRST = 1
+"""The priority of campaigns that go before all others under a cap: lifecycle; transactional mail is under none."""
+
 COMPETING = timedelta(hours=1)
 """How long a message steps back for others that need the place, before it is asked again."""
 
@@ -72,7 +75,7 @@ def place_columns(limits: Sequence[Limit], priority: int, now: datetime) -> list
         columns += [
             select(func.count()).where(*taken).scalar_subquery().label(f"taken_{number}"),
             select(func.min(col(other.sent_at))).where(*taken).scalar_subquery().label(f"oldest_{number}"),
-            (_rivals(limit, priority, now) if priority > 1 else literal(0)).label(f"rivals_{number}"),
+            (_rivals(limit, priority, now) if priority > FIRST else literal(0)).label(f"rivals_{number}"),
         ]
     return columns
 

@@ -220,12 +220,13 @@ def _facts(rules: Rules, messages: Sequence[int], now: datetime) -> Any:
     country: ColumnElement[Any] = null()
     if rules.hours is not None:
         country = in_document(DocumentText, contact.c.attributes, "country")
+    origin = (contact.c.source, contact.c.source_id) if rules.holds_out else ()
     return (
         select(
             col(Message.id), col(Message.contact_id), col(Message.occurrence), col(Message.due_at),
             contact.c.address, contact.c.erased_at, contact.c.paused_until, contact.c.timezone, contact.c.changed_at,
             (_consented(rules.campaign.topic, contact) if rules.marketing else true()).label("consented"),
-            contact.c.source, contact.c.source_id, country.label("country"), dormant.label("dormant"),
+            country.label("country"), dormant.label("dormant"), *origin,
             goal.label("goal"), unless.label("unless"), duplicate.label("duplicate"),
             *place_columns(rules.limits, rules.campaign.priority, now),
         )

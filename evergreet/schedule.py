@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import chain
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from evergreet.campaign import Email, SendWindow
@@ -97,7 +98,8 @@ def opening(moment: datetime, zone: ZoneInfo, hours: OpenHours) -> datetime | No
 
     It follows the wall: what a change of the clock leaves out is not there, what it repeats is there twice.
     """
-    return next((at for at in (moment, *_beginnings(moment, zone, hours)) if hours.open(at.astimezone(zone))), None)
+    candidates = chain((moment,), _beginnings(moment, zone, hours))
+    return next((at for at in candidates if hours.open(at.astimezone(zone))), None)
 
 
 def _beginnings(moment: datetime, zone: ZoneInfo, hours: OpenHours) -> Iterator[datetime]:

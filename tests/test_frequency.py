@@ -222,7 +222,7 @@ def test_a_rival_of_the_same_topic_competes_under_the_topics_cap(story: Story, p
     story.launch(own)
     story.launch(NEWS)
     story.happened("orders", story.contact("ana", consents=TOPICS))
-    story.run(own, **({} if planned else {"budget": timedelta(0)}))
+    story.run(own, budget=None if planned else timedelta(0))
     assert len(story.messages) == planned
     announce(story)
     story.run(NEWS)
