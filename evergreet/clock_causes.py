@@ -232,7 +232,7 @@ def met_anniversaries(campaign: Campaign, found: Sequence[Anniversary]) -> Itera
                 column("caused_at", Instant()), column("position", Id), name="anniversary",
             )
             .data(rows)
-            .cte()
+            .cte(nesting=True)  # before the INSERT instead of inside, SQLite counts no rows
         )  # fmt: skip
         yield select(
             table.c.contact_id, table.c.occurrence, table.c.cause_event_id,
