@@ -55,7 +55,8 @@ class Place:
         return self.words.text_direction
 
 
-NOWHERE = Place(Locale("en"), Locale("en"), Locale("en"), ZoneInfo("UTC"), NullTranslations())
+UNTRANSLATED = NullTranslations()
+NOWHERE = Place(Locale("en"), Locale("en"), Locale("en"), ZoneInfo("UTC"), UNTRANSLATED)
 _place: ContextVar[Place] = ContextVar("place", default=NOWHERE)
 
 
@@ -72,7 +73,7 @@ def reading_in(place: Place) -> Iterator[None]:
 def place_of(locale: str, timezone: str, catalogues: Mapping[str, NullTranslations]) -> Place:
     """Find the place of a contact; an unknown locale reads English, an unknown zone is UTC."""
     mine = _locale(locale)
-    words, translations = Locale(WRITTEN_IN), NullTranslations()
+    words, translations = Locale(WRITTEN_IN), UNTRANSLATED
     for candidate in (str(mine), mine.language):
         if candidate in catalogues:
             words, translations = _locale(candidate), catalogues[candidate]
@@ -183,6 +184,15 @@ def _style(style: str) -> Any:
     return style
 
 
+PLACED = frozenset({"money", "number", "date", "datetime"})
+"""The filters that give something else in another place, within one language too."""
+
+
+def translated(message: str) -> str:
+    """Return a message in the words of the place that is read in just now."""
+    return _place.get().translations.gettext(message)
+
+
 def install(environment: Environment) -> None:
     """Give an environment the words and formats; it must have the extension `jinja2.ext.i18n`."""
     environment.filters.update(money=money, number=number, date=day, datetime=moment)
@@ -195,7 +205,7 @@ class _WordsHere:
     """The translations of the place that is read in just now."""
 
     def gettext(self, message: str) -> str:
-        return _place.get().translations.gettext(message)
+        return translated(message)
 
     def ngettext(self, singular: str, plural: str, count: int) -> str:
         return _place.get().translations.ngettext(singular, plural, count)

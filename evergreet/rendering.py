@@ -4,10 +4,12 @@ A `Renderer` needs no files: what it is built from is stored with the template v
 gets the message it was promised, also after the template's folder is gone.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import cached_property
+from operator import attrgetter
+from threading import Lock
 from typing import Any
 
 from inscriptis import get_text
@@ -16,10 +18,17 @@ from markupsafe import escape
 
 from evergreet.campaign import Purpose
 from evergreet.catalogues import catalogue, catalogue_language
+from evergreet.contracts import Split
 from evergreet.errors import EvergreetError
-from evergreet.localization import place_of, reading_in
+from evergreet.inlining import MARK as STYLE_MARK
+from evergreet.inlining import inlined
+from evergreet.interception import TracingSandbox, tracing_environment
+from evergreet.localization import Place, place_of, reading_in
+from evergreet.posting import CONTROL, single_line, tidy
 from evergreet.sandbox import environment, place_of_error, sentence
+from evergreet.splitting import INPUTS, Filled, Leaf, Ways, filled, leaf_of
 from evergreet.template_sources import TemplateSource, load_template
+from evergreet.tracing import Constants, Trace
 
 __all__ = [
     "MessageContext",
@@ -31,10 +40,13 @@ __all__ = [
     "load_template",
 ]
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
-_TRAILING = re.compile("[ \t\u00a0]+$", re.MULTILINE)
-_GAPS = re.compile("\n{3,}")
 _LINKED = ParserConfig(display_links=True)
+
+PLACES_AT_MOST = 4096
+"""Places (locale and zone) that are looked up once and kept."""
+
+LANGUAGES_AT_MOST = 64
+"""Trees of ways that are kept: one per language, and per set of options where these change."""
 
 
 class RenderError(EvergreetError):
@@ -78,42 +90,94 @@ class MessageContext:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A finished message; the subject is a single line."""
+    """A finished message; the subject is a single line.
+
+    `split` says the same as a skeleton and values where that is possible: not for a message whose text part is
+    made of its HTML, or whose style sheet is worked into it.
+    """
 
     subject: str
     html: str
     text: str
+    split: Split | None = None
 
 
 class Renderer:
-    """Renders one template version; its templates are compiled once. Safe to use from several threads."""
+    """Renders one template version; its templates are compiled once. Safe to use from several threads.
+
+    What messages have in common is kept after the second of a kind (`evergreet.splitting`), so that a further one
+    costs what differs in it. The bytes are those of a full rendering in any case. `full` counts the full
+    renderings, `differences` the ways on which the two disagreed: then all of this template is rendered in full.
+    """
 
     def __init__(self, source: TemplateSource, surroundings: Surroundings) -> None:
         self.source = source
+        self.full = 0
+        self.differences = 0
         self._catalogues = {
             language: catalogue(language, text)
             for name, text in source.sources.items()
             if (language := catalogue_language(name))
         }
-        jinja = environment(source.sources, **asdict(surroundings))
+        self._jinja = environment(source.sources, **asdict(surroundings))
         try:
-            self._subject = jinja.get_template(f"{source.name}/subject.txt")
-            self._html = jinja.get_template(f"{source.name}/body.html")
+            self._subject = self._jinja.get_template(f"{source.name}/subject.txt")
+            self._html = self._jinja.get_template(f"{source.name}/body.html")
             text = f"{source.name}/body.txt"
-            self._text = jinja.get_template(text) if text in source.sources else None
+            self._text = self._jinja.get_template(text) if text in source.sources else None
         except Exception as error:
             raise self._told(error) from error
+        self._places: dict[tuple[str, str], tuple[Place, tuple[Any, ...]]] = {}
+        self._ways: dict[tuple[Any, ...], Ways] = {}
+        self._options: tuple[Any, str] = (None, "")
+        self._constants = Constants()
+        self._learning = Lock()
 
     def render(self, context: MessageContext) -> Rendered:
         """Make the message; raises RenderError for this contact, and the next one may be fine."""
-        place = place_of(context.locale, context.timezone, self._catalogues)
-        values = {name: getattr(context, name) for name in MessageContext.__slots__}
-        values |= {"language": place.language, "direction": place.direction}
+        place, language = self._place(context)
+        options = self._options
+        if options[0] is not context.options:
+            options = self._options = (context.options, repr(context.options))
+        key = (*language, context.purpose, context.campaign, context.step, context.topic, options[1])
+        ways = self._ways.get(key)
+        leaf, known, made = None, False, None
+        if ways is not None:
+            try:
+                with reading_in(place):
+                    leaf, known = ways.find(values := list(_inputs(context)))
+                    made = leaf.run(values) if leaf is not None else None
+                if leaf is not None and leaf.proven and made is not None:
+                    return self._finished(context, leaf, made)
+            except Exception:  # the full rendering says what is wrong
+                known = True
+        rendered = self.render_in_full(context)
+        if leaf is not None and made is not None:
+            self._prove(leaf, made, rendered)
+        elif not known and self.full > 1 and not self.differences and (ways is None or not ways.full):
+            self._learn(context, place, key, rendered)
+        return rendered
+
+    def _finished(self, context: MessageContext, leaf: Leaf, made: Filled) -> Rendered:
+        subject, html, text, split = made
+        if text is None:
+            text = tidy(get_text(html, _LINKED))
+        if context.purpose is Purpose.MARKETING and not (leaf.shows_unsubscribe and context.unsubscribe_url):
+            self._check_unsubscribe(context.unsubscribe_url, html, text)
+        return Rendered(subject, html, text, split)
+
+    def render_in_full(self, context: MessageContext) -> Rendered:
+        """Make the message by Jinja alone."""
+        self.full += 1
+        place, _language = self._place(context)
+        values = _names(context, place)
         try:
             with reading_in(place):
-                subject = _single_line(self._subject.render(values))
-                html = _CONTROL.sub("", self._html.render(values))
-                text = _tidy(self._text.render(values) if self._text else get_text(html, _LINKED))
+                subject = single_line(self._subject.render(values))
+                html = CONTROL.sub("", self._html.render(values))
+                if STYLE_MARK in html:
+                    html = inlined(html)
+                text = tidy(self._text.render(values) if self._text else get_text(html, _LINKED))
         except Exception as error:
             raise self._told(error) from error
         if not subject:
@@ -121,6 +185,69 @@ class Renderer:
         if context.purpose is Purpose.MARKETING:
             self._check_unsubscribe(context.unsubscribe_url, html, text)
         return Rendered(subject, html, text)
+
+    def _place(self, context: MessageContext) -> tuple[Place, tuple[Any, ...]]:
+        """Return where the contact is, and what their language is: words and translations."""
+        key = (context.locale, context.timezone)
+        found = self._places.get(key)
+        if found is None:
+            if len(self._places) >= PLACES_AT_MOST:
+                self._places.clear()
+            place = place_of(context.locale, context.timezone, self._catalogues)
+            found = self._places[key] = (place, (place.language, place.translations))
+        return found
+
+    def _learn(self, context: MessageContext, place: Place, key: tuple[Any, ...], rendered: Rendered) -> None:
+        """Enter the way of a message that was rendered in full; not while another thread does so."""
+        if not self._learning.acquire(blocking=False):
+            return
+        try:
+            ways = self._ways.get(key)
+            if ways is None:
+                if len(self._ways) >= LANGUAGES_AT_MOST:
+                    self._ways.pop(next(iter(self._ways)))
+                ways = self._ways[key] = Ways(self._constants, self.source.name)
+            ways.learned += 1
+            trace = Trace(self._constants, dict(zip(INPUTS, _inputs(context), strict=True)))
+            try:
+                with reading_in(place):
+                    ways.learn(
+                        trace, leaf_of(trace, self._constants, self.source.name, self._follow(trace, context, place))
+                    )
+                    leaf, _ = ways.find(values := list(_inputs(context)))
+                    if leaf is not None and (made := leaf.run(values)) is not None:
+                        self._prove(leaf, made, rendered)
+            except Exception:  # it cannot be followed, for whatever reason: nothing depends on it but time
+                ways.learn(trace, None)
+        finally:
+            self._learning.release()
+
+    def _prove(self, leaf: Leaf, made: Filled, rendered: Rendered) -> None:
+        """Let a skeleton be used where it gives what the full rendering gave; else trust none of this template."""
+        subject, html, text, split = made
+        same = (subject, html) == (rendered.subject, rendered.html) and text in (None, rendered.text)
+        if same and (split is None or filled(split) == (subject, html, text)):
+            leaf.proven = True
+        else:
+            self.differences += 1
+            self._ways.clear()
+
+    def _follow(self, trace: Trace, context: MessageContext, place: Place) -> list[str | None]:
+        """Render with stand-ins for the message's data."""
+        watching = self._watching
+        values = _names(context, place) | trace.inputs
+        watching.trace = trace
+        try:
+            return [
+                watching.get_template(f"{self.source.name}/{part}").render(values) if part else None
+                for part in ("subject.txt", "body.html", self._text and "body.txt")
+            ]
+        finally:
+            watching.trace = None
+
+    @cached_property
+    def _watching(self) -> TracingSandbox:
+        return tracing_environment(self.source.sources, self._jinja, self._constants)
 
     def _check_unsubscribe(self, url: str | None, html: str, text: str) -> None:
         if not url:
@@ -137,10 +264,10 @@ class Renderer:
         return RenderError(f"{f'{where[0]}, line {where[1]}' if where else self.source.name}: {sentence(error)}")
 
 
-def _single_line(text: str) -> str:
-    """Fold a subject into one line: a line break in a name must never become a header."""
-    return _CONTROL.sub("", " ".join(text.split()))
+def _names(context: MessageContext, place: Place) -> dict[str, Any]:
+    """What a template knows."""
+    values = {name: getattr(context, name) for name in MessageContext.__slots__}
+    return values | {"language": place.language, "direction": place.direction}
 
 
-def _tidy(text: str) -> str:
-    return _GAPS.sub("\n\n", _TRAILING.sub("", _CONTROL.sub("", text))).strip("\n") + "\n"
+_inputs = attrgetter(*INPUTS)

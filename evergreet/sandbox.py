@@ -2,13 +2,15 @@
 
 import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined, TemplateError, TemplateSyntaxError
+from jinja2 import FunctionLoader, StrictUndefined, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
 from evergreet import localization
+
+AnySandbox = TypeVar("AnySandbox", bound="Sandbox")
 
 
 class Missing(StrictUndefined):
@@ -33,20 +35,27 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Look up `obj.attribute`."""
-        if isinstance(obj, Mapping) and attribute != "get":
+        if (type(obj) is dict or isinstance(obj, Mapping)) and attribute != "get":
             return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
         return super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Look up `obj[argument]`."""
-        if isinstance(obj, Mapping):
+        if type(obj) is dict or isinstance(obj, Mapping):
             return obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
         return super().getitem(obj, argument)
 
 
-def environment(sources: Mapping[str, str], **constants: str) -> Environment:
+def environment(sources: Mapping[str, str], **constants: str) -> Sandbox:
     """Build an environment over these sources; `constants` are known everywhere, in macros as well."""
-    made = Sandbox(
+    made = sandbox(Sandbox, sources)
+    made.globals.update(constants)
+    return made
+
+
+def sandbox(kind: type[AnySandbox], sources: Mapping[str, str]) -> AnySandbox:
+    """Build a sandbox of this kind over these sources."""
+    made = kind(
         loader=FunctionLoader(lambda name: (sources[name], name, lambda: True) if name in sources else None),
         autoescape=lambda name: name is not None and name.endswith(".html"),
         undefined=Missing,
@@ -57,7 +66,6 @@ def environment(sources: Mapping[str, str], **constants: str) -> Environment:
         cache_size=-1,
     )
     localization.install(made)
-    made.globals.update(constants)
     # The same data gives the same bytes, always.
     del made.filters["random"], made.globals["lipsum"]
     return made
