@@ -1,5 +1,6 @@
 """SendGrid passes the contract, and what it is asked to send is what its own SDK would ask."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,9 +10,11 @@ import pytest
 from python_http_client.exceptions import BadRequestsError, UnauthorizedError
 from sendgrid import SendGridAPIClient
 from sendgrid.helpers import mail as sdk
+from typer.testing import CliRunner
 
 from connectors.email.sendgrid import SendGrid
 from connectors.email.sendgrid_settings import SendGridSettings
+from evergreet.cli import app
 from evergreet.contracts import Accepted, EmailMessage, EmailSender, Mailbox
 from evergreet.errors import Misconfigured, Permanent
 from evergreet.testing import Arrived, EmailConnectorContract
@@ -353,6 +356,17 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, sin
     assert isinstance(connector.send([letter()])[0], Accepted)
     assert sink.bodies[0]["categories"] == ["a"]
     connector.close()
+
+
+def test_the_check_can_be_typed(monkeypatch: pytest.MonkeyPatch, sink: Sink) -> None:
+    monkeypatch.setenv("EVERGREET_SENDGRID_BASE_URL", sink.url)
+    for key, code, words in ((SENDGRID_KEY, 0, "may send mail"), ("SG.other", 1, "401")):
+        monkeypatch.setenv("EVERGREET_SENDGRID_API_KEY", key)
+        result = CliRunner().invoke(app, ["connectors", "check", "sendgrid", "--json"])
+        assert result.exit_code == code
+        assert words in json.loads(result.output)["found"]
+        assert key not in result.output
+    assert sink.bodies == []
 
 
 def test_what_the_class_declares_are_the_defaults_of_the_settings() -> None:

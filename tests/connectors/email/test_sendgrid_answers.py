@@ -90,6 +90,14 @@ def test_what_is_wrong_with_one_but_not_with_the_address_suppresses_nobody(sink:
     assert kinds(outcomes) == {"Accepted": 2, "Permanent": 1}
 
 
+@pytest.mark.parametrize("where", ["from.email", "headers", "custom_args"])
+def test_an_address_that_is_not_the_recipients_suppresses_nobody(sink: Sink, sendgrid_at: Connect, where: str) -> None:
+    sink.judge = naming({"1.1"}, where)
+    outcomes = sendgrid_at(sink.url).send(crowd(3))
+    assert isinstance(outcomes[1], Permanent)
+    assert not outcomes[1].address_invalid
+
+
 def test_a_recipient_alone_that_is_named_fails(sink: Sink, sendgrid_at: Connect) -> None:
     sink.judge = naming({"1.a"}, "to", "The to array must have at least one email object with a valid email address.")
     (outcome,) = sendgrid_at(sink.url).send([letter("1.a")])
