@@ -1,24 +1,25 @@
 """Explain: who got what of a campaign, and why somebody did not."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, literal, or_, select
 from sqlmodel import col
 
+from evergreet.audience import Scope, compile_condition
+from evergreet.campaign import Campaign, Step
 from evergreet.campaigns import State, version_of
+from evergreet.conditions import AllOf, Condition
 from evergreet.errors import EvergreetError
-from models import Contact, Enrollment, Event, Message, Transition
+from evergreet.explain_clock import Line, anniversary_lines, broadcast_lines, silence_lines
+from evergreet.reasons import explained
+from evergreet.wording import in_words, moment
+from models import Contact, Enrollment, Event, Instant, Message, Transition
 
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One fact about a contact and a campaign, in order of time."""
-
-    at: datetime | None
-    what: str
-    detail: str = ""
+__all__ = ["Line", "explain", "find_contacts"]
 
 
 def find_contacts(connection: Connection, written: str) -> list[Any]:
@@ -32,71 +33,165 @@ def find_contacts(connection: Connection, written: str) -> list[Any]:
     return list(found)
 
 
-def explain(connection: Connection, state: State, contact_id: int) -> list[Line]:
-    """Say what the campaign did for a contact: enrollments and their messages, or why there are none."""
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Who asks about whom, as of when; `campaign` is the current version."""
+
+    connection: Connection
+    state: State
+    contact: Any
+    campaign: Campaign
+    now: datetime
+    zone: str
+
+
+def explain(connection: Connection, state: State, contact_id: int, *, now: datetime, zone: str = "UTC") -> list[Line]:
+    """Say what the campaign did for a contact: enrollments and their messages, and what did not or will happen.
+
+    `zone` is that of contacts whose own is not known.
+    """
+    if state.version_id is None or state.live_since is None:
+        return [Line(None, f"never enrolled: the campaign is {state.state} and was never live")]
+    contact = connection.execute(select(Contact).where(col(Contact.id) == contact_id)).one()
+    asked = _Question(connection, state, contact, version_of(connection, state.version_id).campaign, now, zone)
     enrollments = connection.execute(
         select(Enrollment)
         .where(col(Enrollment.campaign_id) == state.id, col(Enrollment.contact_id) == contact_id)
         .order_by(col(Enrollment.caused_at))
     ).all()
-    if not enrollments:
-        return _never(connection, state, contact_id)
-    lines = []
-    for row in enrollments:
-        if row.state == "excluded":
-            lines.append(Line(row.caused_at, f"not enrolled: {row.reason}", row.occurrence))
-            continue
-        lines.append(Line(row.caused_at, "enrolled", row.occurrence))
-        messages = connection.execute(
-            select(Message).where(col(Message.enrollment_id) == row.id).order_by(col(Message.due_at))
-        ).all()
-        lines += [
-            Line(message.due_at, f"{message.step_key}: {message.state}", _detail(message)) for message in messages
-        ]
-        if row.state == "active" and row.next_step is not None:
-            when = row.next_due_at or row.caused_at
-            lines.append(Line(when, f"{row.next_step}: not due yet", "" if row.next_due_at else "being scheduled"))
-        elif row.state == "stopped":
-            lines.append(Line(row.enrolled_at, "stopped", row.reason))
-    return lines
+    lines = [line for row in enrollments for line in _passage(asked, row)]
+    by_clock = list(_by_clock(asked, {row.occurrence for row in enrollments}))
+    missed = [] if enrollments else list(_missed(asked))
+    return [*lines, *missed, *by_clock] or [_never(asked)]
+
+
+def _passage(asked: _Question, row: Any) -> Iterator[Line]:
+    """Tell one enrollment: its messages, and what is still to come."""
+    if row.state == "excluded":
+        yield Line(row.caused_at, f"not enrolled: {row.reason}", f"{row.occurrence}; {_excluded(asked, row)}")
+        return
+    campaign = version_of(asked.connection, row.version_id).campaign
+    yield Line(row.caused_at, "enrolled", row.occurrence)
+    messages = asked.connection.execute(
+        select(Message).where(col(Message.enrollment_id) == row.id).order_by(col(Message.due_at))
+    ).all()
+    for message in messages:
+        detail = "; ".join(filter(None, (_detail(message), _counted(campaign.step(message.step_key), message))))
+        yield Line(message.due_at, f"{message.step_key}: {message.state}", detail)
+    if row.state == "active" and row.next_step is not None:
+        yield Line(row.next_due_at or row.caused_at, f"{row.next_step}: not due yet", _coming(campaign, row))
+    elif row.state == "stopped":
+        yield Line(row.enrolled_at, "stopped", explained(row.reason))
 
 
 def _detail(message: Any) -> str:
     if message.state == "accepted":
-        return f"{message.address} by {message.provider}, {message.sent_at:%Y-%m-%d %H:%M} UTC"
-    until = f", again at {message.not_before:%Y-%m-%d %H:%M} UTC" if message.not_before else ""
-    return f"{message.reason}{until}"
+        return f"{message.address} by {message.provider}, {moment(message.sent_at)}"
+    reason = explained(message.reason) if message.reason else ""
+    again = f"asked again at {moment(message.not_before)}" if message.not_before else ""
+    return "; ".join(filter(None, (reason, again)))
 
 
-def _never(connection: Connection, state: State, contact_id: int) -> list[Line]:
-    """Name the triggers that the contact met and why they did not count, or say that there were none."""
-    if state.version_id is None or state.live_since is None:
-        return [Line(None, f"never enrolled: the campaign is {state.state} and was never live")]
-    trigger = version_of(connection, state.version_id).campaign.trigger
+def _counted(step: Step | None, row: Any) -> str:
+    if step is None or step.counted_from is None:
+        return ""
+    if row.counted_at is None:
+        return f"counted from the triggering moment: no {step.counted_from.event} was known"
+    return f"counted from {step.counted_from.event} of {moment(row.counted_at)}"
+
+
+def _coming(campaign: Campaign, row: Any) -> str:
+    """Say where the time of the next step comes from."""
+    step = campaign.step(row.next_step)
+    parts = [] if row.next_due_at else ["being scheduled"]
+    if row.next_due_at and row.zone:
+        parts.append(f"{row.next_due_at.astimezone(ZoneInfo(row.zone)):%Y-%m-%d %H:%M} in {row.zone}")
+    if step is not None and step.counted_from is not None:
+        if row.counted_at is not None:
+            parts.append(_counted(step, row))
+        else:
+            anchor = step.counted_from
+            parts.append(
+                f"counted from the triggering moment; from {anchor.event} of the same {anchor.same} once that is known"
+            )
+    if step is not None and step.unless is not None:
+        parts.append(f"unless: {in_words(step.unless)}")
+    return "; ".join(parts)
+
+
+def _excluded(asked: _Question, row: Any) -> str:
+    said = explained(row.reason).partition(": ")[2]
+    if row.reason != "not_in_audience":
+        return said
+    audience = version_of(asked.connection, row.version_id).campaign.audience
+    unmet = _unmet(asked, audience, row.enrolled_at)
+    return f"{said}; {unmet}"
+
+
+def _unmet(asked: _Question, audience: Condition, at: datetime) -> str:
+    """Name the parts of the audience that the contact does not meet, as far as is known today."""
+    contact = Contact.__table__  # type: ignore[attr-defined]
+    scope = Scope(contact, literal(at, Instant()))
+    parts = audience.parts if isinstance(audience, AllOf) else (audience,)
+    if not parts:
+        return "by what is known today they were inside"
+    answers = asked.connection.execute(
+        select(*(compile_condition(part, scope).label(f"p{number}") for number, part in enumerate(parts))).where(
+            contact.c.id == asked.contact.id
+        )
+    ).one()
+    unmet = [in_words(part) for part, holds in zip(parts, answers, strict=True) if not holds]
+    return f"not met: {'; '.join(unmet)}" if unmet else "by what is known today they were inside"
+
+
+def _by_clock(asked: _Question, known: set[str]) -> Iterator[Line]:
+    """Tell what time brings, or did not bring: silences, anniversaries, broadcasts."""
+    trigger = asked.campaign.trigger
+    for silence in trigger.silences:
+        yield from silence_lines(asked.connection, asked.state, asked.contact, silence, known, asked.now)
+    for each in trigger.anniversaries:
+        yield from anniversary_lines(asked.connection, asked.state, asked.contact, each, known, asked.now, asked.zone)
+    if trigger.broadcasts:
+        yield from broadcast_lines(
+            asked.connection, asked.state, asked.contact, known,
+            lambda at: _unmet(asked, asked.campaign.audience, at),
+        )  # fmt: skip
+
+
+def _missed(asked: _Question) -> Iterator[Line]:
+    """Name the events and stages that the contact met and why they did not count."""
+    connection, state, trigger = asked.connection, asked.state, asked.campaign.trigger
+    assert state.live_since is not None
     events = connection.execute(
         select(col(Event.name), col(Event.occurred_at), col(Event.position), col(Event.revision))
-        .where(col(Event.contact_id) == contact_id, col(Event.name).in_([part.name for part in trigger.events]))
+        .where(col(Event.contact_id) == asked.contact.id, col(Event.name).in_([part.name for part in trigger.events]))
         .order_by(col(Event.occurred_at))
     ).all()
     moves = connection.execute(
         select(col(Transition.to_stage), col(Transition.at), col(Transition.position))
         .where(
-            col(Transition.contact_id) == contact_id, col(Transition.to_stage).in_([p.stage for p in trigger.stages])
+            col(Transition.contact_id) == asked.contact.id,
+            col(Transition.to_stage).in_([part.stage for part in trigger.stages]),
         )
         .order_by(col(Transition.at))
     ).all()
     met = [(row.occurred_at, row.name, row.position, row.revision) for row in events]
     met += [(row.at, f"entered {row.to_stage}", row.position, 0) for row in moves]
-    lines = []
     for at, what, position, revision in sorted(met):
         if revision > 0:
             why = "a correction never makes a new occurrence"
         elif at < state.live_since:
-            why = f"before the campaign went live ({state.live_since:%Y-%m-%d %H:%M} UTC)"
+            why = f"before the campaign went live ({moment(state.live_since)})"
         elif state.scanned_to is not None and position >= state.scanned_to:
             why = "arrived after the last run; the next one will see it"
         else:
             why = "passed over while the campaign was stopped"
-        lines.append(Line(at, f"{what}: did not enroll", why))
+        yield Line(at, f"{what}: did not enroll", why)
+
+
+def _never(asked: _Question) -> Line:
+    trigger = asked.campaign.trigger
     names = [part.name for part in trigger.events] + [f"entering {part.stage}" for part in trigger.stages]
-    return lines or [Line(state.live_since, "never enrolled", f"the contact never met a trigger: {' or '.join(names)}")]
+    names += [f"a business event {part.name}" for part in trigger.broadcasts]
+    since = asked.state.live_since
+    return Line(since, "never enrolled", f"the contact never met a trigger: {' or '.join(names)}")

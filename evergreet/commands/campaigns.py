@@ -232,14 +232,20 @@ def explain(
     from rich.table import Table
 
     from evergreet.campaigns import required
+    from evergreet.clock import DatabaseClock
     from evergreet.commands.opening import open_database
     from evergreet.commands.printing import console, print_json
     from evergreet.explain import explain as facts_about
     from evergreet.explain import find_contacts
+    from evergreet.settings import settings
 
+    zone = settings().default_timezone
     with open_database() as database, database.read() as connection:
-        state = required(connection, name)
-        found = [(row, facts_about(connection, state, row.id)) for row in find_contacts(connection, contact)]
+        state, now = required(connection, name), DatabaseClock().now(connection)
+        found = [
+            (row, facts_about(connection, state, row.id, now=now, zone=zone))
+            for row in find_contacts(connection, contact)
+        ]
     if json:
         print_json(
             [
