@@ -19,6 +19,8 @@ from prefect.workers.process import ProcessVariables
 from pydantic import BaseModel, TypeAdapter
 
 from evergreet.campaign import StageTrigger
+from evergreet.deployment_file import KEYS, OPERATIONS, STAGE_ENTERED, findings, wanted
+from evergreet.deployment_writing import beginning
 from evergreet.orchestration.pool import POOL
 from evergreet.orchestration.stages import EVENT
 from evergreet.registry import find_campaigns
@@ -57,12 +59,50 @@ def unknown_keys(document: dict[str, Any]) -> list[str]:
 
 
 def _unknown(model: type[BaseModel], given: dict[str, Any], where: str, allowed: set[str] = frozenset()) -> list[str]:  # type: ignore[assignment]
-    known = set(model.model_fields) | {str(field.alias) for field in model.model_fields.values() if field.alias}
-    return [where + key for key in given if key not in known | allowed]
+    return [where + key for key in given if key not in _known(model) | allowed]
+
+
+def _known(model: type[BaseModel]) -> set[str]:
+    return set(model.model_fields) | {str(field.alias) for field in model.model_fields.values() if field.alias}
 
 
 def flow_of(deployment: dict[str, Any]) -> Flow[Any, Any]:
     return load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+
+
+def test_the_command_finds_nothing_to_say(document: dict[str, Any]) -> None:
+    assert findings(document, wanted(find_campaigns("flows")), "flows") == []
+
+
+@pytest.mark.parametrize(
+    ("place", "model"),
+    [
+        ("file", PrefectYamlModel),
+        ("deployment", DeploymentConfig),
+        ("work_pool", WorkPoolConfig),
+        ("concurrency_limit", ConcurrencyLimitSpec),
+        ("schedules", RawScheduleConfig),
+        ("triggers", DeploymentEventTrigger),
+    ],
+)
+def test_the_command_knows_the_keys_that_prefect_knows(place: str, model: type[BaseModel]) -> None:
+    own = ANCHORS if place == "file" else set()
+    assert KEYS[place] == _known(model) | own
+
+
+def test_the_command_knows_the_event_and_the_operations() -> None:
+    assert STAGE_ENTERED == EVENT
+    files = {path.stem.removeprefix("_") for path in (PROJECT / "flows").glob("_[a-z]*.py")}
+    assert set(OPERATIONS) == files
+
+
+def test_what_a_new_project_begins_with_is_what_runs_here(document: dict[str, Any]) -> None:
+    begun = yaml.safe_load(beginning())
+    ours = [each for each in document["deployments"] if each["name"] in OPERATIONS]
+    assert begun["deployments"] == ours
+    assert {key: begun[key] for key in ("name", "definitions")} == {
+        key: document[key] for key in ("name", "definitions")
+    }
 
 
 def test_it_has_no_key_that_prefect_would_ignore(document: dict[str, Any]) -> None:
@@ -78,7 +118,7 @@ def test_it_has_no_key_that_prefect_would_ignore(document: dict[str, Any]) -> No
         ("deployments", 0, "work_pool"),
         ("deployments", 0, "concurrency_limit"),
         ("deployments", 0, "triggers", 0),
-        ("deployments", 1, "schedules", 0),
+        ("deployments", 7, "schedules", 0),
     ],
 )
 def test_a_misspelt_key_is_found_at_every_level(document: dict[str, Any], path: tuple[str | int, ...]) -> None:
@@ -149,7 +189,8 @@ def test_operations_run_by_schedule(deployments: dict[str, dict[str, Any]]) -> N
 def test_a_campaign_that_a_stage_starts_is_woken_by_that_stage(deployments: dict[str, dict[str, Any]]) -> None:
     adapter: TypeAdapter[DeploymentEventTrigger] = TypeAdapter(DeploymentEventTrigger)
     for name, found in find_campaigns("flows").items():
-        stages = {part.stage for part in found.campaign.trigger.parts if isinstance(part, StageTrigger)}
+        as_written = found.module.campaign.trigger.parts  # events speak for the life stages that a stage stands for
+        stages = {part.stage for part in as_written if isinstance(part, StageTrigger)}
         triggers = [adapter.validate_python(trigger) for trigger in deployments[name].get("triggers", [])]
         assert all(trigger.expect == {EVENT} for trigger in triggers)
         woken = {resource for trigger in triggers for resource in trigger.match["prefect.resource.id"]}
