@@ -1,6 +1,7 @@
 """The command line. Command modules import what they need when they run, so that `--help` stays fast."""
 
 import sys
+from pathlib import Path
 
 import typer
 
@@ -36,6 +37,9 @@ def main() -> None:
     """Run a command; what a person can mend is a sentence on standard error and exit code 1."""
     from evergreet.errors import ConnectorError, EvergreetError
 
+    # A company's own packages are found in the folder it runs in, as `python -m` and Prefect's runs find them; last,
+    # so that a folder called `models` or `templates` there hides none of ours.
+    sys.path.append(str(Path.cwd()))
     try:
         app()
     except (EvergreetError, ConnectorError) as error:

@@ -10,6 +10,9 @@ How each kind is run (a block of any other kind fails the test that runs the doc
 - `dotenv`: as the `.env` of the working folder; the engine's settings must accept it, and it stays in force.
 - `sql`: by SQLite on the database that the blocks before it filled; each statement must be accepted.
 - `postgresql`: by PostgreSQL, outside a transaction, on a fresh database with the schema.
+- `console`: each line after `$ ` by `bash` in the working folder, whatever its exit code; each line below it, with
+  `…` for anything, must be among what it says.
+- A block of any kind whose first line goes on with a path (as in `python acme/hello.py`) is written to that file.
 """
 
 import os
@@ -49,20 +52,21 @@ this very test.
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced code block: where it begins, what it says it is, and what it holds."""
+    """A fenced code block: where it begins, what it says it is, what it holds, and the file it is to be."""
 
     line: int
     kind: str
     text: str
+    file: str = ""
 
 
 def blocks(document: Path) -> Iterator[Block]:
     """Yield the fenced code blocks of a Markdown file."""
     text = document.read_text("utf-8")
-    for found in re.finditer(r"^( *)```(\S*)[^\n]*\n(.*?)^\1```[ ]*$", text, re.MULTILINE | re.DOTALL):
+    for found in re.finditer(r"^( *)```(\S*)[ ]*(\S*)[^\n]*\n(.*?)^\1```[ ]*$", text, re.MULTILINE | re.DOTALL):
         indent = len(found[1])
-        lines = [line[indent:] for line in found[3].splitlines()]
-        yield Block(text.count("\n", 0, found.start()) + 1, found[2], "\n".join(lines) + "\n")
+        lines = [line[indent:] for line in found[4].splitlines()]
+        yield Block(text.count("\n", 0, found.start()) + 1, found[2], "\n".join(lines) + "\n", found[3])
 
 
 class Workplace:
@@ -83,9 +87,17 @@ class Workplace:
 
     def run(self, block: Block) -> None:
         """Run one block; raises AssertionError with what it said when it fails."""
+        if block.file:
+            file = self.folder / block.file
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.text, "utf-8")
+            return
         match block.kind:
             case "bash":
                 self._process(["bash", "-euo", "pipefail", "-c", block.text], block)
+            case "console":
+                for command in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+                    self._converse(command, block)
             case "python":
                 file = self.folder / f"block_{block.line}.py"
                 file.write_text(block.text, "utf-8")
@@ -102,20 +114,32 @@ class Workplace:
                     f"line {block.line}: nothing runs a block of kind {other!r}; see tests/documents.py"
                 )
 
+    def _converse(self, text: str, block: Block) -> None:
+        command, *expected = text.strip().splitlines()
+        done = self._call(["bash", "-c", command])
+        said = f"{done.stdout}{done.stderr}"
+        assert "Traceback" not in said, f"line {block.line}: {command}\n{said}"
+        for line in expected:
+            pattern = ".*".join(re.escape(part) for part in line.strip().split("…"))
+            assert re.search(pattern, said), f"line {block.line}: {command}\nsays nowhere {line!r} but:\n{said}"
+
     def _process(self, command: list[str], block: Block) -> None:
+        done = self._call(command)
+        said = f"line {block.line}:\n{block.text}\nended with {done.returncode}\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, said
+        assert "Traceback" not in done.stderr, said
+
+    def _call(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("EVERGREET_")},
             "PATH": os.pathsep.join([str(self._tools), str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": str(ROOT),
             "PREFECT_HOME": str(self.folder / "prefect"),
         }
-        done = subprocess.run(
+        return subprocess.run(
             command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=SECONDS, check=False,
         )  # fmt: skip
-        said = f"line {block.line}:\n{block.text}\nended with {done.returncode}\n{done.stdout}{done.stderr}"
-        assert done.returncode == 0, said
-        assert "Traceback" not in done.stderr, said
 
     def _sql(self, block: Block) -> None:
         with sqlite3.connect(self.folder / DATABASE) as connection:
