@@ -70,6 +70,7 @@ class Engine:
         self.limiter = limiter or Unlimited()
         self.reporter = reporter or Silent()
         self.tokens = Tokens(settings.signing_keys)
+        self.composers: dict[tuple[int, str], Composer] = {}  # versions never change, so they serve all runs
         self._stopping = threading.Event()
 
     def request_stop(self) -> None:
@@ -190,7 +191,6 @@ class _CampaignRun:
         self.batch_size = batch_size
         self.over = over
         self.versions = {version.id: version}
-        self.composers: dict[tuple[int, str], Composer] = {}
         self.enrolled = self.excluded = self.planned = 0
         self.attempted: Counter[str] = Counter()
         self.misconfigured: str | None = None
@@ -278,13 +278,13 @@ class _CampaignRun:
             step = version.campaign.step(chunk.step_key)
             assert step is not None
             key = (version.id, step.key)
-            if key not in self.composers:
-                self.composers[key] = Composer(connection, version, step, engine.settings, engine.tokens)
+            if key not in engine.composers:
+                engine.composers[key] = Composer(connection, version, step, engine.settings, engine.tokens)
             read_at = engine.clock.now(connection)
             letters = read_letters(connection, chunk.id, version.campaign.picks, read_at)
         rules = Rules(version.campaign, step, engine.settings, engine.tokens, self.endings)
         delivery = Delivery(
-            self.worker, chunk, rules, self.composers[key],
+            self.worker, chunk, rules, engine.composers[key],
             engine.sender, engine.limiter, engine.settings, self.run_id, pool, self.over,
         )  # fmt: skip
         while letters:

@@ -18,7 +18,7 @@ OF_EACH_KIND = 25
 
 def write_gallery(outbox: Path, page: Path, *, title: str) -> tuple[int, int]:
     """Write the page for the `.eml` files below the folder, newest first; return how many there are, and are shown."""
-    files_found = [(_kind(path), path) for path in outbox.rglob("*.eml")]
+    files_found = [(kind_of(path), path) for path in outbox.rglob("*.eml")]
     kinds: defaultdict[str, list[tuple[datetime, Path]]] = defaultdict(list)
     for (kind, sent), path in files_found:
         kinds[kind].append((sent, path))
@@ -33,7 +33,7 @@ def write_gallery(outbox: Path, page: Path, *, title: str) -> tuple[int, int]:
     return len(files_found), len(mails)
 
 
-def _kind(path: Path) -> tuple[str, datetime]:
+def kind_of(path: Path) -> tuple[str, datetime]:
     """Return the step and campaign that a mail is from, and when it was sent; its head is enough."""
     with path.open("rb") as file:
         head = BytesHeaderParser(EmailMessage, policy=policy.default).parse(file)

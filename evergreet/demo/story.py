@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console
@@ -20,7 +20,7 @@ from evergreet.contracts import EmailSender
 from evergreet.database import Database, upgrade
 from evergreet.demo.gallery import write_gallery
 from evergreet.demo.narration import Narrator
-from evergreet.demo.shop import Shop, make_shop
+from evergreet.demo.shop import HISTORY, Shop, make_shop
 from evergreet.demo.years import Years, remembering
 from evergreet.errors import EvergreetError
 from evergreet.funnel import funnel
@@ -29,8 +29,8 @@ from evergreet.orchestration.server import temporary_server
 from evergreet.registry import CampaignModule, find_campaigns, open_connector
 from evergreet.settings import settings
 
-CUSTOMERS = "EVERGREET_DEMO_CUSTOMERS"
-"""How many customers the sample shop has, where that is not the usual number."""
+CUSTOMERS, DAYS = "EVERGREET_DEMO_CUSTOMERS", "EVERGREET_DEMO_DAYS"
+"""A smaller shop, or fewer days to walk through: its history before them is taken as it is."""
 
 SECOND_OF_A_COUPLE = "C00042"
 """A customer who shares mailbox and order with another, so that one of them gets no receipt of their own."""
@@ -44,9 +44,9 @@ def tell(folder: Path, console: Console) -> dict[str, Balance]:
     with temporary_server() as answered, open_database(checked=False) as database:
         upgrade(database)
         shop = _shop(narrator, folder / "data")
+        _connect(narrator, answered, folder / "prefect")
         campaigns = find_campaigns(settings().campaigns)
         _walk(narrator, database, shop, campaigns, folder / "walked")
-        _connect(narrator, answered, folder / "prefect")
         sent = _run(narrator, campaigns)
         balances = _balances(database)
         _audit(narrator, database)
@@ -92,7 +92,8 @@ def _walk(
         assert isinstance(sender, EmailSender)
         load = remembering(template_loader(settings().templates))
         rules = lifecycle(settings().lifecycle)
-        years = Years(database, settings(), rules, campaigns, sender, load, walked)
+        span = timedelta(days=int(os.environ[DAYS])) if DAYS in os.environ else HISTORY
+        years = Years(database, settings(), rules, campaigns, sender, load, walked, span)
         days = years.walk(shop, shop.until, lambda at, mails: step.say(f"{at:%d %B %Y}, {mails:,} mails"))
         step.done(f"{days:,} days, {years.sent.total():,} mails" if days else "walked before")
 

@@ -17,7 +17,7 @@ from evergreet.campaigns import LoadTemplate, due_campaigns, launch
 from evergreet.clock import FrozenClock
 from evergreet.contracts import EmailSender
 from evergreet.database import Database
-from evergreet.demo.shop import Shop
+from evergreet.demo.shop import HISTORY, Shop
 from evergreet.engine import Engine
 from evergreet.importing import contacts, events, suppressions
 from evergreet.importing.mapping import Columns, Plan, bind
@@ -31,7 +31,9 @@ from evergreet.registry import CampaignModule
 from evergreet.settings import Settings
 from evergreet.stages import evaluate_stages
 
-STEP = timedelta(days=1)
+HOURS = (8, 12, 16, 20)
+"""When the walk looks around each day, in UTC: it is daytime for every customer at some of them."""
+
 ACTOR = "demo"
 
 
@@ -43,15 +45,11 @@ class Stream:
     rows: list[tuple[datetime, Record]]
     at: int = 0
 
-    def skip(self, until: datetime) -> None:
-        """Pass over what an earlier run has stored."""
-        while self.at < len(self.rows) and self.rows[self.at][0] <= until:
-            self.at += 1
-
     def store(self, database: Database, until: datetime) -> int:
         """Store what happened up to that moment; return how many rows."""
         begin = self.at
-        self.skip(until)
+        while self.at < len(self.rows) and self.rows[self.at][0] <= until:
+            self.at += 1
         taken = [self.importer.shape(record) for _, record in self.rows[begin : self.at]]
         if taken:
             with database.write() as connection:
@@ -70,6 +68,7 @@ class Years:
     sender: EmailSender
     load: LoadTemplate
     done: Path
+    span: timedelta = HISTORY
     sent: Counter[str] = field(default_factory=Counter)
 
     def walk(self, shop: Shop, until: datetime, told: Callable[[datetime, int], None]) -> int:
@@ -84,26 +83,26 @@ class Years:
                 _stream(shop.events, "occurred_at", events.EventImport, events.FIELDS, clock, memory),
             ]
             first = min(stream.rows[0][0] for stream in streams if stream.rows)
-            clock.instant = self._come_to() or at_evening(first) - STEP
+            clock.instant = self._come_to() or max(first, until - self.span)
             for stream in streams:
-                stream.skip(clock.instant)
+                stream.store(self.database, clock.instant)  # again after an interruption: it is known then
             for module in self.campaigns.values():
                 launch(self.database, module.campaign, module.options(), self.load, clock=clock, actor=ACTOR)
             engine = Engine(self.database, self.sender, self.settings, self.load, clock=clock)
             while clock.instant < until:
-                clock.advance(min(STEP, until - clock.instant))
+                before, clock.instant = clock.instant, min(next_look(clock.instant), until)
                 self._live_through(engine, clock, streams)
                 self.done.write_text(clock.instant.isoformat(), encoding="ascii")
                 told(clock.instant, self.sent.total())
-                days += 1
+                days += clock.instant.date() > before.date()
         return days
 
     def _live_through(self, engine: Engine, clock: FrozenClock, streams: list[Stream]) -> None:
-        for stream in streams:
-            stream.store(self.database, clock.instant)
-        evaluate_stages(self.database, self.lifecycle, clock)
+        news = [stream.store(self.database, clock.instant) for stream in streams]
+        if any(news) or clock.instant.hour == HOURS[0]:  # rules that depend on time alone: once a day
+            evaluate_stages(self.database, self.lifecycle, clock)
         with self.database.read() as connection:
-            due = due_campaigns(connection, clock.instant, look_anyway=7 * STEP)
+            due = due_campaigns(connection, clock.instant, look_anyway=timedelta(days=7))
         for name in due:
             module = self.campaigns[name]
             report = engine.run(module.campaign, module.options())
@@ -117,9 +116,11 @@ class Years:
             return None
 
 
-def at_evening(moment: datetime) -> datetime:
-    """Return the hour of the day at which the walk looks around: morning in America, evening in Asia."""
-    return moment.replace(hour=15, minute=0, second=0, microsecond=0)
+def next_look(moment: datetime) -> datetime:
+    """Return the next moment at which the walk looks around."""
+    today = moment.replace(minute=0, second=0, microsecond=0)
+    looks = [today.replace(hour=hour) for hour in HOURS]
+    return next((look for look in looks if look > moment), looks[0] + timedelta(days=1))
 
 
 def _stream(

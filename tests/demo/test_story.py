@@ -6,18 +6,23 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.prefect_server, pytest.mark.timeout(600)]
+from evergreet.demo.gallery import OF_EACH_KIND, kind_of
+from evergreet.registry import find_campaigns
 
-STATES = ("accepted", "skipped", "deferred", "pending", "failed", "unknown")
+pytestmark = [pytest.mark.prefect_server, pytest.mark.timeout(600)]
 
 
 def _demo(folder: Path) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "HOME": str(folder / "home"), "PREFECT_API_URL": "http://127.0.0.1:1/api"}
+    environment = {
+        **os.environ, "HOME": str(folder / "home"), "PREFECT_API_URL": "http://127.0.0.1:1/api",
+        "EVERGREET_DEMO_CUSTOMERS": "120", "EVERGREET_DEMO_DAYS": "40",
+    }  # fmt: skip
     return subprocess.Popen(
         [sys.executable, "-m", "evergreet.demo"], cwd=folder, env=environment, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -42,18 +47,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stopped(folder: Path) -> str:
-    """The demo, stopped by Ctrl-C while it imports the events."""
+    """The demo, stopped by Ctrl-C while the years pass."""
     said: list[str] = []
     children: list[psutil.Process] = []
     with _demo(folder) as process:
         assert process.stdout is not None
         for line in process.stdout:
             said.append(line)
-            if line.startswith("… Events") and not children:
+            if line.startswith("… Two years") and not children:
                 children = psutil.Process(process.pid).children(recursive=True)
                 os.killpg(process.pid, signal.SIGINT)
         assert process.wait(60) == 130, "".join(said)
-    assert children, "the Prefect server starts beside the import"
+    assert children, "the Prefect server starts beside the walk"
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     return "".join(said)
 
@@ -77,21 +82,25 @@ def test_ctrl_c_is_answered_with_a_sentence_and_leaves_nothing_running(stopped: 
     assert "Traceback" not in stopped
 
 
-def test_the_balance_adds_up_and_every_accepted_message_is_a_mail(folder: Path, finished: str) -> None:
-    numbers = {
-        state: int(found[1].replace(",", ""))
-        for state in ("due", *STATES)
-        if (found := re.search(rf"│ +[=+]? ?{state} +│ +([\d,]+) │", finished))
-    }
-    assert set(numbers) == {"due", *STATES}
-    assert numbers["due"] == sum(numbers[state] for state in STATES)
-    assert numbers["accepted"] == len(_mails(folder)) > 50
-    assert numbers["pending"] == numbers["failed"] == numbers["unknown"] == 0
-    for reason in ("too_late", "no_consent", "duplicate_address", "suppressed", "unless"):
-        assert reason in finished
+def _table(said: str) -> dict[str, list[int]]:
+    """Return the numbers of the table of campaigns by its first column."""
+    rows = re.findall(r"^│ ([a-z-]+) +│((?: +[\d,]+ +│)+)$", said.partition("│ Campaign")[2] or said, re.MULTILINE)
+    return {name: [int(number.replace(",", "")) for number in re.findall(r"[\d,]+", cells)] for name, cells in rows}
 
 
-def test_the_run_is_recorded_in_the_ledger_once(folder: Path, finished: str) -> None:
+def test_every_campaigns_balance_adds_up_and_every_accepted_message_is_a_mail(folder: Path, finished: str) -> None:
+    table = _table(finished)
+    assert set(table) == {*find_campaigns("flows"), "all"}
+    for name, (due, *parts) in table.items():
+        assert due == sum(parts), name
+        assert due > 0 or name == "new-product-announcement", name
+    _due, accepted, skipped, _deferred, pending, failed, unknown = table["all"]
+    assert accepted == len(_mails(folder)) > 50
+    assert skipped > 20
+    assert pending == failed == unknown == 0
+
+
+def test_each_run_is_recorded_in_the_ledger_once(folder: Path, finished: str) -> None:
     with sqlite3.connect(folder / "demo" / "evergreet.db") as connection:
         sent, people = connection.execute(
             "SELECT count(*), count(DISTINCT provider_id) FROM message WHERE state = 'accepted'"
@@ -103,22 +112,27 @@ def test_the_run_is_recorded_in_the_ledger_once(folder: Path, finished: str) -> 
 
 
 def test_the_funnel_counts_every_customer(finished: str) -> None:
-    funnel = finished.partition("Stage of the lifecycle")[2].partition("mails as .eml")[0]
+    funnel = finished.partition("Stage of the lifecycle")[2].partition("Campaign")[0]
     now = [int(found.replace(",", "")) for found in re.findall(r"^│ [A-Z].*?│ +([\d,]+) │", funnel, re.MULTILINE)]
-    assert sum(now) == 1000
+    assert sum(now) == 120
     assert sum(count > 0 for count in now) >= 4
 
 
-def test_the_page_shows_every_mail(folder: Path, finished: str) -> None:
+def test_the_page_shows_some_mails_of_every_kind(folder: Path, finished: str) -> None:
     page = (folder / "demo" / "mails.html").read_text("utf-8")
-    assert page.count('"found_by"') == len(_mails(folder))
+    kinds = Counter(kind_of(path)[0] for path in (folder / "demo" / "outbox").rglob("*.eml"))
+    assert page.count('"found_by"') == sum(min(count, OF_EACH_KIND) for count in kinds.values())
+    assert len(kinds) > 8
     assert (folder / "demo" / "mails.html").as_uri() in finished
 
 
-def test_once_more_sends_nothing_twice_and_says_so(again: tuple[str, dict[str, int]], folder: Path) -> None:
+def test_once_more_sends_nothing_twice(again: tuple[str, dict[str, int]], folder: Path) -> None:
     said, before = again
-    assert f"Nothing was sent twice: 0 new; {len(before)} were already sent." in said
-    assert _mails(folder) == before
+    after = _mails(folder)
+    assert before.items() <= after.items()
+    assert len(after) - len(before) < 5, "only what has come due in the meantime"
+    if after == before:
+        assert f"Nothing was sent twice: 0 new; {len(before)} were already sent." in said
 
 
 def test_the_demo_keeps_to_its_folder(folder: Path, again: tuple[str, dict[str, int]]) -> None:
