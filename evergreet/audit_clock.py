@@ -71,12 +71,18 @@ class ClockStretches:
 
 def silences(connection: Connection, campaign: Campaign, trigger: SilenceTrigger, state: State,
              stretches: ClockStretches) -> Iterator[Met]:  # fmt: skip
-    """Yield every event after which a silence may have lasted; certain where nothing broke it, as known now."""
+    """Yield every event after which a silence may have lasted.
+
+    Certain where nothing broke it as known now, once all that is known of the contact was scanned.
+    """
     names = {*trigger.after, *trigger.broken_by, *trigger.having}
     span = trigger.span.span
     for events in _by_contact(connection, names):
         current = [row for row in events if not row.superseded]
-        corrected = {(row.source, row.source_id) for row in events if row.revision > 0}
+        current_names = {(row.source, row.source_id) for row in current}
+        known = state.scanned_to is not None and all(
+            row.position < state.scanned_to and (row.source, row.source_id) in current_names for row in events
+        )
         breaking = [row.occurred_at for row in current if row.name in trigger.broken_by]
         having = min((row.occurred_at for row in current if row.name in trigger.having), default=None)
         for row in events:
@@ -86,11 +92,7 @@ def silences(connection: Connection, campaign: Campaign, trigger: SilenceTrigger
             occurrence = "once" if campaign.re_entry == "once" else f"silence:{row.source}:{row.source_id}"
             unbroken = not row.superseded and _place_after(current, row, breaking, trigger) > end
             ripe = not trigger.having or (having is not None and having <= row.occurred_at)
-            known = state.scanned_to is not None and row.position < state.scanned_to
-            certain = (
-                unbroken and ripe and known and (row.source, row.source_id) not in corrected
-                and stretches.cover_for_certain(end)
-            )  # fmt: skip
+            certain = unbroken and ripe and known and stretches.cover_for_certain(end)
             yield Met(row.contact_id, occurrence[:OCCURRENCE_LENGTH], stretches.cover(end), certain)
 
 
@@ -115,12 +117,13 @@ def anniversaries(connection: Connection, campaign: Campaign, trigger: Anniversa
         for row in connection.execute(select(col(Contact.id), col(Contact.erased_at), col(Contact.changed_at)))
     }
     last = days_begun(state.clock_to)
-    looked = [row for row in stretches.rows if row.kind != "gap"]
+    looked = [(row.low, row.high) for row in stretches.rows if row.kind != "gap"]
+    looked.append((state.live_since, state.clock_to))  # days that had begun when it went live, told after that
     for events in _by_contact(connection, set(trigger.of)):
         first = min(
             (row for row in events if not row.superseded), key=lambda row: (row.occurred_at, row.id), default=None
         )
-        once_told = all(row.revision == 0 for row in events)
+        once_told = all(row.revision == 0 and not row.superseded for row in events)
         for row in events:
             contact = contacts[row.contact_id]
             nth = 1
@@ -130,7 +133,7 @@ def anniversaries(connection: Connection, campaign: Campaign, trigger: Anniversa
                     break
                 about = datetime.combine(on, time(12), UTC)
                 occurrence = "once" if campaign.re_entry == "once" else f"anniversary:{nth}"
-                near = any(_days(about, each.low) >= -3 and _days(about, each.high) <= 3 for each in looked)
+                near = any(_days(about, low) >= -3 and _days(about, high) <= 3 for low, high in looked)
                 # Two days on each side: the day begins and ends elsewhere, and the first may be a day apart in UTC.
                 inside = state.live_since + timedelta(days=3) <= about <= state.clock_to - timedelta(days=3)
                 certain = (

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from evergreet.conditions import Attribute, Condition, Consented, Did, HasEmail, Scalar, everyone, leaves
 from evergreet.durations import Amount, Duration, Option, days, hours, number
 from evergreet.errors import DefinitionError
-from evergreet.reviews import REVIEWED, forbids_asking, incentive_in
+from evergreet.reviews import REVIEWED, forbids_asking, incentive_in, is_https
 from evergreet.triggers import (
     AnniversaryTrigger,
     BroadcastTrigger,
@@ -130,6 +130,13 @@ class Pick:
     name: str
     cases: tuple[Case, ...]
     ever: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a pick that has nothing to choose from."""
+        if not self.cases:
+            raise DefinitionError(
+                f"pick({self.name!r}): it has no cases; write (condition, {{…}}) pairs after the name."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,18 +262,24 @@ CAMPAIGN: TypeAdapter[Campaign] = TypeAdapter(Campaign)
 def _check_review_request(where: str, campaign: Campaign, step: Email) -> None:
     """Refuse a request for a review that is not the same for everyone, or that goes where asking is forbidden."""
     if isinstance(step.review_site, str):
-        if not step.review_site.startswith("https://"):
+        if not is_https(step.review_site):
             raise DefinitionError(f"{where}: review_site={step.review_site!r} is not an https:// address.")
         if rule := forbids_asking(step.review_site):
             raise DefinitionError(
                 f"{where}: review_site={step.review_site!r}: {rule}. Ask for a review on your own site instead."
             )
-    for condition in (campaign.audience, *((step.unless,) if step.unless is not None else ())):
-        if odd := next((part for part in leaves(condition) if not _same_for_everyone(part)), None):
+    asked = [campaign.audience, step.unless, campaign.goal]  # who reached the goal is not written to either
+    asked += [case.when for pick in campaign.picks for case in pick.cases]
+    for condition in (each for each in asked if each is not None):
+        odd = next((part for part in leaves(condition) if not _same_for_everyone(part)), None)
+        if odd is not None:
             raise DefinitionError(
                 f"{where}: a request for a review goes to everyone alike, but a condition asks for {odd!r}. Only "
                 f"has_email, consented(…), attributes of place and did({' or '.join(sorted(REVIEWED))}) may choose."
             )
+    values = [name for pick in campaign.picks for case in pick.cases for name, _value in case.value]
+    if gift := incentive_in(values):
+        raise DefinitionError(f"{where}: the pick {gift!r} would give something for a review; take it out.")
 
 
 def _same_for_everyone(part: Condition) -> bool:

@@ -362,7 +362,7 @@ def _due_by_clock(
     reach = Reach(row.scanned_to, EVERYTHING, row.live_since)
     for silence in campaign.trigger.silences:
         yield exists(silences(campaign, silence, span, reach))
-        yield exists(late_silences(campaign, silence, row.clock_to, reach))
+        yield from (exists(late) for late in late_silences(campaign, silence, row.clock_to, reach))
     for trigger in campaign.trigger.anniversaries:
         yield literal(days_begun(now) > days_begun(row.clock_to))
         yield exists().where(

@@ -4,7 +4,7 @@ A campaign looks at each stretch of time once. What is ingested late, with a tim
 found by its ingest position instead, so that a late event counts here as well.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -66,16 +66,39 @@ def silences(campaign: Campaign, trigger: SilenceTrigger, span: Span, reach: Rea
     )
 
 
-def late_silences(campaign: Campaign, trigger: SilenceTrigger, before: datetime, reach: Reach) -> Select[Any]:
-    """Who turns out, by what was ingested in `reach`, to have been silent for so long already `before` that moment."""
-    last = aliased(Event)
-    length = trigger.span.span
-    return _silent(campaign, trigger, last).where(
-        col(last.position) >= reach.low,
-        col(last.position) < reach.high,
-        last.occurred_at < before - length,
-        last.occurred_at >= reach.since - length,
-    )
+def late_silences(campaign: Campaign, trigger: SilenceTrigger, before: datetime, reach: Reach) -> Iterator[Select[Any]]:
+    """Who turns out, by what was ingested in `reach`, to have been silent for so long already `before` that moment.
+
+    By the last event itself; and by what was told about the contact otherwise: an earlier event that the trigger
+    asks for (`having`), or a correction, which may have taken away what broke the silence.
+    """
+    news, told, newer = aliased(Event), aliased(Event), aliased(Event)
+    ended = before - trigger.span.span
+
+    def ingested(row: Any) -> ColumnElement[bool]:
+        return and_(col(row.position) >= reach.low, col(row.position) < reach.high)
+
+    def silent(which: Callable[[Any], ColumnElement[bool]]) -> Select[Any]:
+        last = aliased(Event)
+        return _silent(campaign, trigger, last).where(
+            which(last), last.occurred_at < ended, last.occurred_at >= reach.since - trigger.span.span,
+            col(last.position) < reach.high,
+        )  # fmt: skip
+
+    yield silent(lambda last: col(last.id).in_(select(col(news.id)).where(ingested(news))))
+    about = [
+        select(col(told.contact_id))  # whose it was before it was corrected, and whose it is
+        .join(newer, and_(col(newer.source) == col(told.source), col(newer.source_id) == col(told.source_id)))
+        .where(ingested(newer), col(newer.revision) > 0)
+    ]
+    if trigger.having:
+        about.append(
+            select(col(news.contact_id)).where(
+                ingested(news), col(news.name).in_(trigger.having), news.occurred_at < ended
+            )
+        )
+    for whose in about:
+        yield silent(lambda last, whose=whose: col(last.contact_id).in_(whose))  # type: ignore[misc]
 
 
 def _silent(campaign: Campaign, trigger: SilenceTrigger, last: Any) -> Select[Any]:

@@ -249,7 +249,7 @@ def _by_position(
         yield by_stage(campaign, stage, reach)
     if looked_to is not None:
         for silence in campaign.trigger.silences:
-            yield late_silences(campaign, silence, looked_to, reach)
+            yield from late_silences(campaign, silence, looked_to, reach)
         for trigger in campaign.trigger.anniversaries:
             late = late_anniversaries(connection, trigger, looked_to, reach, zone)
             yield from met_anniversaries(campaign, late)

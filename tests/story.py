@@ -163,7 +163,7 @@ class Story:
                 connection.execute(insert(Consent), rows)
         return ids
 
-    def happened(self, name: str, *contacts: int, at: datetime | None = None, **properties: Any) -> None:
+    def happened(self, name: str, /, *contacts: int, at: datetime | None = None, **properties: Any) -> None:
         """Store one event for each contact; `order_id` is made up where it is not given."""
         with self.database.write() as connection:
             position = ingest_position(connection)
@@ -178,6 +178,22 @@ class Story:
                     for contact in contacts
                 ],
             )  # fmt: skip
+
+    def announces(self, name: str, number: str, /, **properties: Any) -> None:
+        """Store a fact about the business."""
+        with self.database.write() as connection:
+            connection.execute(
+                insert(Event).values(
+                    contact_id=None,
+                    name=name,
+                    occurred_at=self.now,
+                    source="test",
+                    source_id=number,
+                    ingested_at=self.now,
+                    position=ingest_position(connection),
+                    properties=properties,
+                )
+            )
 
     def launch(self, campaign: Campaign = THANKS, options: Options | None = None) -> None:
         launch(self.database, campaign, options or Options(), self.load, clock=self.clock, actor="test")
