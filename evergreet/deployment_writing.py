@@ -25,7 +25,7 @@ def beginning() -> str:
 
 
 def add_deployment(text: str, campaign: Wanted) -> str:
-    """Return the file with a deployment of the campaign after the last of a campaign, or at the end."""
+    """Return the file with a deployment of the campaign, after those that are there, or at the end."""
     return _add(text, campaign.name, _lines(campaign))
 
 
@@ -70,7 +70,7 @@ def _lines(campaign: Wanted) -> list[str]:
         "one run, pause it to hold every message of the campaign."
     ).strip()
     lines = [
-        f"name: {campaign.name}",
+        f"name: {campaign.name if isinstance(yaml.safe_load(campaign.name), str) else json.dumps(campaign.name)}",
         f"entrypoint: {campaign.entrypoint}",
         "description: >-",
         *_indented(textwrap.wrap(about, WIDTH - 6, break_long_words=False, break_on_hyphens=False), 2),
@@ -129,7 +129,8 @@ def _usual(text: str) -> dict[str, Any]:
 
 
 def _named(text: str) -> dict[str, dict[str, Any]]:
-    return {each["name"]: each for each in yaml.safe_load(text)["deployments"] if isinstance(each, dict)}
+    found = yaml.safe_load(text)["deployments"]
+    return {str(each.get("name")): each for each in found if isinstance(each, dict)}
 
 
 def _compare(before: str, after: str, name: str) -> None:
@@ -140,7 +141,8 @@ def _compare(before: str, after: str, name: str) -> None:
 
 def _without(text: str, name: str) -> dict[str, Any]:
     document = yaml.safe_load(text)
-    return {**document, "deployments": [each for each in document["deployments"] if each.get("name") != name]}
+    others = [each for each in document["deployments"] if not (isinstance(each, dict) and each.get("name") == name)]
+    return {**document, "deployments": others}
 
 
 def _items(text: str) -> yaml.SequenceNode:
@@ -157,10 +159,10 @@ def _is_list(node: yaml.Node) -> bool:
 
 
 def _place(text: str, sequence: yaml.SequenceNode, *, campaign: bool) -> int:
-    """Return where a new deployment goes: after the last of a campaign, else where the list ends."""
-    of_campaigns = [item for item in sequence.value if campaign and _value(item, "name") not in OPERATIONS]
-    if of_campaigns:
-        return _end(text, of_campaigns[-1], sequence)
+    """Return where a new deployment goes: a campaign's after the last that is no operation, else at the end."""
+    others = [item for item in sequence.value if campaign and _value(item, "name") not in OPERATIONS]
+    if others:
+        return _end(text, others[-1], sequence)
     rest = text[_end(text, sequence.value[-1], sequence) :]
     if all(not line.strip() or line.lstrip().startswith("#") for line in rest.splitlines()):
         return len(text)

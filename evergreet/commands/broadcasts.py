@@ -114,7 +114,7 @@ def record(
     id_: Annotated[
         str | None, typer.Option("--id", help="Its id: the same again changes nothing. Without one each is new.")
     ] = None,
-    at: Annotated[str | None, typer.Option(help="When it happened: a time, or a span such as 2h ago: 2h.")] = None,
+    at: Annotated[str | None, typer.Option(help="When it happened: a time, or a span before now such as 2h.")] = None,
     source: Annotated[str, typer.Option(help="Where it comes from; ids are unique within it.")] = "record",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:

@@ -27,23 +27,27 @@ def prefect_yaml(
     """
     from evergreet.deployment_file import findings, read, wanted
     from evergreet.deployment_writing import beginning
+    from evergreet.errors import ConfigurationError
     from evergreet.registry import find_campaigns
     from evergreet.settings import settings
 
     package = settings().campaigns
     campaigns = wanted(find_campaigns(package))
     try:
-        text = file.read_bytes().decode("utf-8")  # line ends as they are
+        text = before = file.read_bytes().decode("utf-8")  # line ends as they are
     except FileNotFoundError:
         if not write:
             typer.echo(f"There is no {file} here. Write one with: evergreet prefect-yaml --write")
             raise typer.Exit(1) from None
-        text = beginning()
+        text, before = beginning(), ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     found = findings(read(text, str(file)), campaigns, package)
     if write:
         text = _add(text, found, campaigns)
         found = findings(read(text, str(file)), campaigns, package)
-        file.write_bytes(text.encode("utf-8"))
+        if text != before:
+            file.write_bytes(text.encode("utf-8"))
     for finding in found:
         typer.echo(f"• {finding.sentence}")
     if found:

@@ -214,6 +214,25 @@ def test_a_file_that_cannot_be_added_to_is_a_sentence_and_stays(content: str, sa
     assert file.read_text() == content
 
 
+def test_a_nameless_deployment_and_an_awkward_name_are_no_hindrance(acme: Path) -> None:
+    write(acme / "acme_campaigns", "on", "is on", "event", "event('switched_on')")
+    check("--write")
+    file = acme / "prefect.yaml"
+    assert deployments(file)["on"]["entrypoint"] == "acme_campaigns.on.on"
+    before = without(file.read_text().replace("  - name: stages", "  - tags: [x]\n  - name: stages"), "hello")
+    file.write_text(before)
+    assert "number 2 has no name" in check("--write", code=1)
+    assert "  - name: hello" in added(before, file.read_text())
+
+
+def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "prefect.yaml").write_bytes(b"name: caf\xe9")
+    for file in ("prefect.yaml", "."):
+        result = CliRunner().invoke(app, ["prefect-yaml", "--file", file])
+        assert isinstance(result.exception, ConfigurationError)
+        assert "cannot be read" in str(result.exception)
+
+
 def test_triggers_behind_an_anchor_are_left_to_a_person(acme: Path) -> None:
     check("--write")
     file = acme / "prefect.yaml"
