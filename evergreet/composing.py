@@ -135,39 +135,35 @@ class Composer:
         self.renderer = Renderer(template_source(connection, self.template), surroundings_of(settings))
         self.sender = mailbox(settings.sender)
         self.reply_to = mailbox(settings.reply_to) if settings.reply_to else None
+        # What is the same for all of them is worked out once: a message costs what differs in it.
+        self._name, self._topic = version.campaign.name, version.campaign.topic
+        self._locale, self._timezone = settings.default_locale, settings.default_timezone
+        self._links = f"{settings.public_url.rstrip('/')}/u/"
+        self._headers = {"Feedback-ID": f"{step.key}:{self._name}:{step.purpose}:evergreet"}
 
     def compose(self, letter: Letter, now: datetime) -> EmailMessage:
         """Render one message; raises `RenderError` where the template and this contact do not go together."""
-        unsubscribe = self._unsubscribe_url(letter.contact_id)
-        locale = letter.contact["locale"] or self.settings.default_locale
-        zone = zone_of(letter.contact["timezone"], self.settings.default_timezone)
+        contact, purpose, topic = letter.contact, self.step.purpose, self._topic
+        headers, unsubscribe = dict(self._headers), None
+        if purpose is MARKETING and topic is not None:
+            unsubscribe = self._links + self.tokens.sign_unsubscribe(letter.contact_id, topic)
+            headers["List-Unsubscribe"] = f"<{unsubscribe}>"  # RFC 8058: one HTTPS address, one click
+            headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         rendered = self.renderer.render(
             MessageContext(
-                contact=letter.contact, event=letter.event, occurred_at=letter.occurred_at,
-                options=self.version.options, locale=locale, timezone=zone.key, purpose=self.step.purpose,
-                campaign=self.version.campaign.name, step=self.step.key, topic=self.version.campaign.topic,
+                contact=contact, event=letter.event, occurred_at=letter.occurred_at,
+                options=self.version.options, locale=contact["locale"] or self._locale,
+                timezone=zone_of(contact["timezone"], self._timezone).key, purpose=purpose,
+                campaign=self._name, step=self.step.key, topic=topic,
                 unsubscribe_url=unsubscribe, picked=letter.picked, nth=letter.nth,
             )
         )  # fmt: skip
         return EmailMessage(
-            key=message_key(self.version.campaign.name, letter.step_key, letter.occurrence, letter.source),
-            to=Mailbox(letter.address or "", display_name(letter.contact)),
+            key=message_key(self._name, letter.step_key, letter.occurrence, letter.source),
+            to=Mailbox(letter.address or "", display_name(contact)),
             sender=self.sender, reply_to=self.reply_to, subject=rendered.subject, html=rendered.html,
-            text=rendered.text, date=now, template=self.template, headers=self._headers(unsubscribe),
+            text=rendered.text, date=now, template=self.template, headers=headers, split=rendered.split,
         )  # fmt: skip
-
-    def _unsubscribe_url(self, contact_id: int) -> str | None:
-        topic = self.version.campaign.topic
-        if self.step.purpose is not MARKETING or topic is None:
-            return None
-        return f"{self.settings.public_url.rstrip('/')}/u/{self.tokens.sign_unsubscribe(contact_id, topic)}"
-
-    def _headers(self, unsubscribe: str | None) -> Mapping[str, str]:
-        headers = {"Feedback-ID": f"{self.step.key}:{self.version.campaign.name}:{self.step.purpose}:evergreet"}
-        if unsubscribe is not None:  # RFC 8058: one HTTPS address, one click
-            headers["List-Unsubscribe"] = f"<{unsubscribe}>"
-            headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-        return headers
 
 
 def mailbox(written: str) -> Mailbox:

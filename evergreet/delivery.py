@@ -1,6 +1,6 @@
 """Work through one claimed chunk: render, intent, hand over, settle, with a few hand-overs side by side."""
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -32,6 +32,15 @@ class Window:
     def ids(self) -> list[int]:
         """Message ids, in the order of the batch."""
         return list(self.attempts)
+
+
+@dataclass(slots=True)
+class Composed:
+    """Letters of one window, rendered: messages by ledger row, and why others could not be made."""
+
+    letters: Sequence[Letter]
+    messages: dict[int, EmailMessage] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -69,38 +78,66 @@ class Delivery:
         What is in hand is settled in any case. Messages whose contact changed meanwhile stay planned for the
         next reading of the chunk.
         """
-        windows = self._windows(letters)
+        windows = self._windows(letters, read_at)
         side_by_side = 1 if self.chunk.careful else self.settings.threads
         try:
-            while windows and not self.ended:
+            while not self.ended:
                 while len(self.flying) >= side_by_side:
                     self._land()
-                self._start(windows.popleft(), read_at)
+                if (window := next(windows, None)) is None:
+                    break
+                self._start(window)
                 yield self.done
         finally:
             while self.flying:
                 self._land()
         yield self.done
 
-    def _windows(self, letters: Sequence[Letter]) -> deque[Sequence[Letter]]:
+    def _windows(self, letters: Sequence[Letter], now: datetime) -> Iterator[Composed]:
+        """Cut the letters into windows and render each when its turn comes.
+
+        For a connector that sends messages of one skeleton in one request all are rendered first, and each window
+        holds messages of one skeleton; what has none goes by itself. What could not be rendered needs no request.
+        """
         size = self.settings.window or self.sender.capabilities.window
         if not self.rules.marketing or self.chunk.careful:
             size = 1
         size = min(size, self.sender.capabilities.batch_limit)
-        return deque(letters[start : start + size] for start in range(0, len(letters), size))
+        if size == 1 or not self.sender.capabilities.splits:
+            for start in range(0, len(letters), size):
+                if self.chunk.careful:
+                    take_in_hand(self.worker, self.chunk, letters[start].id)
+                yield self._composed(letters[start : start + size], now)
+            return
+        whole = self._composed(letters, now)
+        alike: dict[str | int, list[Letter]] = {}
+        for letter in letters:
+            message = whole.messages.get(letter.id)
+            split = message.split if message is not None else None
+            alike.setdefault("" if message is None else split.skeleton.key if split else letter.id, []).append(letter)
+        for some in alike.values():
+            for start in range(0, len(some), size):
+                window = some[start : start + size]
+                # Taken out: what is sent need not be kept until the chunk is through.
+                yield Composed(
+                    window,
+                    {each.id: whole.messages.pop(each.id) for each in window if each.id in whole.messages},
+                    {each.id: whole.failures[each.id] for each in window if each.id in whole.failures},
+                )
 
-    def _start(self, letters: Sequence[Letter], now: datetime) -> None:
-        if self.chunk.careful:
-            take_in_hand(self.worker, self.chunk, letters[0].id)
-        rendered: dict[int, EmailMessage] = {}
-        failures: dict[int, str] = {}
+    def _composed(self, letters: Sequence[Letter], now: datetime) -> Composed:
+        composed = Composed(letters)
         for letter in letters:
             try:
-                rendered[letter.id] = self.composer.compose(letter, now)
+                composed.messages[letter.id] = self.composer.compose(letter, now)
             except EvergreetError as error:
-                failures[letter.id] = f"template: {error}"
+                composed.failures[letter.id] = f"template: {error}"
             except Exception as error:  # whatever it is, it is about this message: the others go on
-                failures[letter.id] = f"template: {type(error).__name__}: {error}"
+                composed.failures[letter.id] = f"template: {type(error).__name__}: {error}"
+        return composed
+
+    def _start(self, window: Composed) -> None:
+        letters, rendered = window.letters, window.messages
         self._ask_limiter(len(rendered))
         if self.misconfigured is not None:  # settled while the limiter let us wait
             return
@@ -109,15 +146,15 @@ class Delivery:
             intent = write_intent(
                 self.worker, self.chunk, self.rules,
                 {letter.id: letter.changed_at for letter in letters},
-                [letter.contact_id for letter in letters], failures, self.run_id, self.sender.name,
+                [letter.contact_id for letter in letters], window.failures, self.run_id, self.sender.name,
             )  # fmt: skip
         except NotLive:
             self.not_live = True
             return
         self.counts.update(intent.counts)
         if intent.go:
-            window = Window(intent.go, [rendered[message] for message in intent.go], intended_at)
-            self.flying[self.pool.submit(self._hand_over, window)] = window
+            going = Window(intent.go, [rendered[message] for message in intent.go], intended_at)
+            self.flying[self.pool.submit(self._hand_over, going)] = going
 
     def _hand_over(self, window: Window) -> list[Outcome]:
         """Give a window to the connector, not later than the deadline after its intent (runs in a thread)."""

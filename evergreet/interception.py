@@ -246,7 +246,7 @@ class TracingSandbox(Sandbox):
                     _PassArg.context: place, _PassArg.eval_context: place.eval_ctx, _PassArg.environment: self.plain,
                 }[passed]  # fmt: skip
                 arguments = arguments[1:]
-                first = "_html" if escapes else "_text"
+                first = "" if name in PLACED else "_html" if escapes else "_text"  # those look at nothing in it
                 call = _with_first(function, given)
             if kind == "test" and name in SHALLOW and not isinstance(trace.lift(arguments[0]), Symbolic):
                 return call(*arguments, **named)

@@ -6,8 +6,7 @@ it too.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -60,14 +59,19 @@ NOWHERE = Place(Locale("en"), Locale("en"), Locale("en"), ZoneInfo("UTC"), UNTRA
 _place: ContextVar[Place] = ContextVar("place", default=NOWHERE)
 
 
-@contextmanager
-def reading_in(place: Place) -> Iterator[None]:
+class reading_in:
     """Use the words and formats of `place` inside the block, in this thread only."""
-    token = _place.set(place)
-    try:
-        yield
-    finally:
-        _place.reset(token)
+
+    __slots__ = ("_place", "_token")
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        self._token = _place.set(self._place)
+
+    def __exit__(self, *_error: object) -> None:
+        _place.reset(self._token)
 
 
 def place_of(locale: str, timezone: str, catalogues: Mapping[str, NullTranslations]) -> Place:

@@ -5,7 +5,7 @@ gets the message it was promised, also after the template's folder is gone.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from operator import attrgetter
@@ -153,9 +153,9 @@ class Renderer:
                 known = True
         rendered = self.render_in_full(context)
         if leaf is not None and made is not None:
-            self._prove(leaf, made, rendered)
-        elif not known and self.full > 1 and not self.differences and (ways is None or not ways.full):
-            self._learn(context, place, key, rendered)
+            return self._proved(leaf, made, rendered)
+        if not known and self.full > 1 and not self.differences and (ways is None or not ways.full):
+            return self._learned(context, place, key, rendered)
         return rendered
 
     def _finished(self, context: MessageContext, leaf: Leaf, made: Filled) -> Rendered:
@@ -197,10 +197,10 @@ class Renderer:
             found = self._places[key] = (place, (place.language, place.translations))
         return found
 
-    def _learn(self, context: MessageContext, place: Place, key: tuple[Any, ...], rendered: Rendered) -> None:
+    def _learned(self, context: MessageContext, place: Place, key: tuple[Any, ...], rendered: Rendered) -> Rendered:
         """Enter the way of a message that was rendered in full; not while another thread does so."""
         if not self._learning.acquire(blocking=False):
-            return
+            return rendered
         try:
             ways = self._ways.get(key)
             if ways is None:
@@ -211,26 +211,27 @@ class Renderer:
             trace = Trace(self._constants, dict(zip(INPUTS, _inputs(context), strict=True)))
             try:
                 with reading_in(place):
-                    ways.learn(
-                        trace, leaf_of(trace, self._constants, self.source.name, self._follow(trace, context, place))
-                    )
+                    written = self._follow(trace, context, place)
+                    ways.learn(trace, leaf_of(trace, self._constants, self.source.name, written))
                     leaf, _ = ways.find(values := list(_inputs(context)))
                     if leaf is not None and (made := leaf.run(values)) is not None:
-                        self._prove(leaf, made, rendered)
+                        return self._proved(leaf, made, rendered)
             except Exception:  # it cannot be followed, for whatever reason: nothing depends on it but time
                 ways.learn(trace, None)
+            return rendered
         finally:
             self._learning.release()
 
-    def _prove(self, leaf: Leaf, made: Filled, rendered: Rendered) -> None:
+    def _proved(self, leaf: Leaf, made: Filled, rendered: Rendered) -> Rendered:
         """Let a skeleton be used where it gives what the full rendering gave; else trust none of this template."""
         subject, html, text, split = made
         same = (subject, html) == (rendered.subject, rendered.html) and text in (None, rendered.text)
         if same and (split is None or filled(split) == (subject, html, text)):
             leaf.proven = True
-        else:
-            self.differences += 1
-            self._ways.clear()
+            return replace(rendered, split=split)
+        self.differences += 1
+        self._ways.clear()
+        return rendered
 
     def _follow(self, trace: Trace, context: MessageContext, place: Place) -> list[str | None]:
         """Render with stand-ins for the message's data."""

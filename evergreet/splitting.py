@@ -124,7 +124,7 @@ def _with_empty_left_out(trace: Trace, written: str) -> str:
 
 def _shows(trace: Trace, url: Value, shown: Iterable[Value], has_text: bool) -> bool:
     """Whether the unsubscribe link stands in both parts, whoever it is for."""
-    wanted = {f"str(escape({url.name}))"} | ({f"str({url.name})"} if has_text else set())
+    wanted = {f"escaped({url.name})"} | ({f"str({url.name})"} if has_text else set())
     printed = {value.index for value in shown}
     found = {
         step.source

@@ -32,6 +32,9 @@ _ITERATORS: tuple[type, ...] = (GeneratorType, type(reversed([])))
 """What filters make of constants; over stand-ins a filter gives a stand-in."""
 
 
+_MARKUP = re.compile("[&<>'\"]")
+
+
 class Unsplittable(Exception):
     """This way through the template cannot be written down; it says why."""
 
@@ -109,7 +112,7 @@ class Value(Symbolic):
         return self.trace.decide(f"bool({self.name})", self.reading, bool(self.concrete))
 
     def __html__(self) -> str:
-        return self._printed(f"str(escape({self.name}))", str(escape(self.concrete)))
+        return self._printed(f"escaped({self.name})", escaped(self.concrete))
 
     def __str__(self) -> str:
         return self._printed(f"str({self.name})", str(self.concrete))
@@ -151,6 +154,13 @@ class Text(Symbolic):
         return "".join(str(escape(piece)) if isinstance(piece, str) else piece.__html__() for piece in pieces)
 
 
+def escaped(value: Any) -> str:
+    """Return what Jinja prints for a value in HTML; the short way is for the many texts that need no escaping."""
+    if type(value) is str and _MARKUP.search(value) is None:
+        return value
+    return str(escape(value))
+
+
 class Reading(NamedTuple):
     """An operand: its source, the steps it uses, its value for this contact, and whether it is steady."""
 
@@ -181,7 +191,7 @@ class Decision(NamedTuple):
 class Constants:
     """What programs refer to by name; shared by all programs of a template."""
 
-    names: dict[str, Any] = field(default_factory=lambda: {"Markup": Markup, "escape": escape})
+    names: dict[str, Any] = field(default_factory=lambda: {"Markup": Markup, "escaped": escaped})
     known: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
     def source(self, value: Any) -> str:

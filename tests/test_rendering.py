@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import escape
 
 from evergreet.campaign import Purpose
 from evergreet.rendering import (
@@ -232,3 +233,34 @@ def test_threads_do_not_see_each_others_contact_language_or_zone() -> None:
     assert [parts[n % 6][n // 6] for n in range(300)] == alone
     assert "Hallo" in alone[0]
     assert "Hello" in alone[1]
+
+
+SHEETS = """<!DOCTYPE html><html><head><style>
+@media (prefers-color-scheme: dark) { .ink { color: white !important } }
+[data-ogsc] .ink { color: white }</style>
+<style data-inline>
+.ink { color: #123456; margin: 0 }
+a:hover { color: red }
+@media (max-width: 480px) { .ink { padding: 0 !important } }
+</style></head><body><!--[if mso]><table><tr><td><![endif]-->
+<p class="ink" style="margin: 4px">{{ contact.first_name }}</p>
+</body></html>"""
+
+
+def test_a_style_sheet_of_its_own_is_worked_in_and_media_queries_survive() -> None:
+    made = renderer(SHEETS)
+    for name in ("Maya", "Max", "<b>"):
+        rendered = made.render(replace(CONTEXT, contact={"first_name": name}))
+        assert 'style="color: #123456;margin: 4px"' in rendered.html
+        assert "@media (max-width: 480px) { .ink { padding: 0 !important } }" in rendered.html
+        assert "data-inline" not in rendered.html
+        kept = SHEETS.partition("<style>")[2].partition("</style>")[0]
+        assert f"<style>{kept}</style>" in rendered.html  # a sheet without the mark stays as it is
+        assert "<!--[if mso]>" in rendered.html
+        assert str(escape(name)) in rendered.html
+        assert rendered.split is None
+
+
+def test_without_the_mark_nothing_of_a_message_is_touched() -> None:
+    body = SHEETS.replace("<style data-inline>", "<style>")
+    assert renderer(body).render(CONTEXT).html == body.replace("{{ contact.first_name }}", "Maya")

@@ -1,6 +1,7 @@
 """Unsubscribe links: only ours, for ever, and through a change of keys."""
 
 import base64
+import hashlib
 import json
 import re
 
@@ -92,3 +93,18 @@ def test_an_address_has_one_hash_per_key_the_newest_last() -> None:
     assert len(set(hashes)) == 2
     assert all(re.fullmatch("hmac:[0-9a-f]{64}", one) for one in hashes)
     assert set(hashes).isdisjoint(Tokens([OLD, NEW]).address_hashes("noor@example.com"))
+
+
+@given(
+    contact_id=st.integers(1, 2**63 - 1) | st.integers(1, 10**7) | st.integers(1, 9).map(lambda n: int(str(n) * 9)),
+    topic=st.text(max_size=14)
+    | st.text(alphabet="ab1", max_size=14)
+    | st.sampled_from(["orders", "news", "Angebote ü"]),
+)
+def test_a_link_is_signed_as_itsdangerous_signs_it(contact_id: int, topic: str) -> None:
+    signer = URLSafeSerializer(
+        [OLD, NEW],
+        salt="evergreet.unsubscribe",
+        signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
+    )
+    assert Tokens([OLD, NEW]).sign_unsubscribe(contact_id, topic) == signer.dumps([contact_id, topic])
