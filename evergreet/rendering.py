@@ -67,7 +67,8 @@ class MessageContext:
     """What a template may speak about.
 
     `contact` has id, first_name, last_name, email, locale, timezone and the free attributes, `event` the
-    properties of the causing event (its newest revision), `options` what the campaign's version says.
+    properties of the causing event (its newest revision), `options` what the campaign's version says (one object
+    for all messages of a version, and never changed in place).
     `locale` and `timezone` are the contact's or the defaults. `unsubscribe_url` is empty where a message
     needs none (transactional). `picked` holds what the campaign picks per contact (`pick(…)`), by name; `nth`
     is which anniversary it is.

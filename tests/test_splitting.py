@@ -1,7 +1,7 @@
 """What is kept of a template gives the bytes that Jinja gives: for any template and any data, or the same error."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
 
@@ -65,6 +65,15 @@ def full_renderings(made: Renderer, data: Sequence[MessageContext]) -> int:
     for context in data:
         outcome(made, context)
     return made.full - before
+
+
+def test_every_field_of_a_message_is_either_an_input_or_tells_trees_apart() -> None:
+    told_apart = {"purpose", "campaign", "step", "topic", "options"}
+    assert {field.name for field in fields(MessageContext)} == {*splitting.INPUTS} | told_apart
+    made = renderer("{{ purpose }} {{ campaign }} {{ step }} {{ topic }} {{ options.n }} {{ contact.first_name }}")
+    changes: list[dict[str, Any]] = [{}, {"campaign": "x"}, {"step": "x"}, {"topic": None}, {"options": {"n": 2}}]
+    base = replace(CONTEXT, options={"n": 1})
+    agree(made, [replace(base, contact={"first_name": name}, **change) for name in "ab" for change in changes])
 
 
 @given(templates(), templates("text"), templates(), st.lists(contexts(), min_size=3, max_size=7))
