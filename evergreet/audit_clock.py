@@ -137,8 +137,8 @@ def anniversaries(connection: Connection, campaign: Campaign, trigger: Anniversa
                 # Two days on each side: the day begins and ends elsewhere, and the first may be a day apart in UTC.
                 inside = state.live_since + timedelta(days=3) <= about <= state.clock_to - timedelta(days=3)
                 certain = (
-                    row is first and once_told and inside and near and contact.erased_at is None
-                    and contact.changed_at < about - timedelta(days=4)
+                    first is not None and row.id == first.id and once_told and inside and near
+                    and contact.erased_at is None and contact.changed_at < about - timedelta(days=4)
                     and state.scanned_to is not None and row.position < state.scanned_to
                 )  # fmt: skip
                 yield Met(row.contact_id, occurrence, near, certain)

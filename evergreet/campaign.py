@@ -318,10 +318,11 @@ def send_window(weekdays: str, opens: Amount = 0, closes: Amount = 24) -> SendWi
     """Say when a step may go where the contact lives: `send_window("mon-fri", 9, 18)` or `send_window("tue,thu")`."""
     chosen: set[int] = set()
     for part in weekdays.lower().replace(" ", "").split(","):
-        begin, _, end = part.partition("-")
-        if begin not in WEEKDAYS or (end or begin) not in WEEKDAYS:
+        begin, dash, end = part.partition("-")
+        end = end if dash else begin
+        if begin not in WEEKDAYS or end not in WEEKDAYS:
             raise DefinitionError(f"send_window({weekdays!r}): write days such as 'mon-fri' or 'tue,thu,sat'.")
-        first, last = WEEKDAYS.index(begin), WEEKDAYS.index(end or begin)
+        first, last = WEEKDAYS.index(begin), WEEKDAYS.index(end)
         chosen |= {day % 7 for day in range(first, (last if last >= first else last + 7) + 1)}
     return SendWindow(tuple(sorted(chosen)), opens, closes)
 

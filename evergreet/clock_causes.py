@@ -10,22 +10,27 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Connection,
     Select,
+    UnaryExpression,
     and_,
     cast,
     column,
     exists,
+    false,
     func,
     literal,
     null,
     or_,
     select,
+    union_all,
     values,
 )
 from sqlalchemy import String as Text
 from sqlalchemy.orm import aliased
+from sqlalchemy.sql.operators import inv
 from sqlmodel import col
 
 from evergreet.audience import shift
@@ -43,6 +48,14 @@ OVERLAP = timedelta(days=2)
 """Days looked at again: a contact who moves to another zone may have an anniversary a day earlier than before."""
 
 ROWS_PER_STATEMENT = 500
+RANGES_PER_UNION = 200
+"""SQLite joins at most 500 queries in a union."""
+
+
+def current(event: Any) -> ColumnElement[bool]:
+    """Not superseded, in the words of the partial indexes: SQLite takes no other spelling for the same."""
+    superseded: Any = event.superseded
+    return UnaryExpression(superseded, operator=inv, type_=Boolean())
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +72,9 @@ def silences(campaign: Campaign, trigger: SilenceTrigger, span: Span, reach: Rea
     last = aliased(Event)
     length = trigger.span.span
     return _silent(campaign, trigger, last).where(
-        last.occurred_at >= span.low - length,
-        last.occurred_at < span.high - length,
-        last.occurred_at >= span.since - length,
+        col(last.occurred_at) >= span.low - length,
+        col(last.occurred_at) < span.high - length,
+        col(last.occurred_at) >= span.since - length,
         col(last.position) < reach.high,
     )
 
@@ -81,7 +94,7 @@ def late_silences(campaign: Campaign, trigger: SilenceTrigger, before: datetime,
     def silent(which: Callable[[Any], ColumnElement[bool]]) -> Select[Any]:
         last = aliased(Event)
         return _silent(campaign, trigger, last).where(
-            which(last), last.occurred_at < ended, last.occurred_at >= reach.since - trigger.span.span,
+            which(last), col(last.occurred_at) < ended, col(last.occurred_at) >= reach.since - trigger.span.span,
             col(last.position) < reach.high,
         )  # fmt: skip
 
@@ -94,7 +107,7 @@ def late_silences(campaign: Campaign, trigger: SilenceTrigger, before: datetime,
     if trigger.having:
         about.append(
             select(col(news.contact_id)).where(
-                ingested(news), col(news.name).in_(trigger.having), news.occurred_at < ended
+                ingested(news), col(news.name).in_(trigger.having), col(news.occurred_at) < ended
             )
         )
     for whose in about:
@@ -132,9 +145,7 @@ def _silent(campaign: Campaign, trigger: SilenceTrigger, last: Any) -> Select[An
         col(last.occurred_at).label("caused_at"),
         col(last.position).label("position"),
         col(last.id).label("row_id"),
-    ).where(
-        col(last.name).in_(trigger.after), ~col(last.superseded), col(last.contact_id).is_not(None), ~broken, *having
-    )
+    ).where(col(last.name).in_(trigger.after), current(last), col(last.contact_id).is_not(None), ~broken, *having)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,16 +201,18 @@ def _firsts(trigger: AnniversaryTrigger) -> Select[Any]:
             in_document(DocumentText, Contact.__table__.c.attributes, "country").label("country"),  # type: ignore[attr-defined]
         )
         .join(Contact, col(Contact.id) == col(Event.contact_id))
-        .where(col(Event.name).in_(trigger.of), ~col(Event.superseded), col(Contact.erased_at).is_(None), ~before)
+        .where(col(Event.name).in_(trigger.of), current(Event), col(Contact.erased_at).is_(None), ~before)
     )  # fmt: skip
 
 
 def _near(connection: Connection, trigger: AnniversaryTrigger, first: date, last: date) -> ColumnElement[bool]:
     """Narrow by the index to events around the days whose anniversaries these are, whichever the zone."""
-    oldest = connection.execute(
-        select(func.min(col(Event.occurred_at))).where(col(Event.name).in_(trigger.of), ~col(Event.superseded))
-    ).scalar_one()
-    ranges: list[ColumnElement[bool]] = []
+    found = [  # one by one: then the index knows the first of each
+        connection.execute(select(func.min(col(Event.occurred_at))).where(col(Event.name) == name, current(Event)))
+        for name in trigger.of
+    ]
+    oldest = min((at for rows in found if (at := rows.scalar_one()) is not None), default=None)
+    ranges: list[Select[Any]] = []
     nth = 1
     while oldest is not None:
         begin, end = (
@@ -208,9 +221,14 @@ def _near(connection: Connection, trigger: AnniversaryTrigger, first: date, last
         low, high = (datetime.combine(day, time(), UTC) for day in (begin - timedelta(days=5), end + timedelta(days=6)))
         if high < oldest:
             break
-        ranges.append(col(Event.occurred_at).between(low, high))
+        ranges.append(
+            select(col(Event.id)).where(
+                col(Event.name).in_(trigger.of), current(Event), col(Event.occurred_at).between(low, high)
+            )
+        )
         nth += 1
-    return or_(literal(False), *ranges)
+    parts = [ranges[start : start + RANGES_PER_UNION] for start in range(0, len(ranges), RANGES_PER_UNION)]
+    return or_(false(), *(col(Event.id).in_(union_all(*part)) for part in parts))
 
 
 def _of_contact(

@@ -12,11 +12,16 @@ from evergreet.campaign import (
     Campaign,
     Email,
     Options,
+    SendWindow,
     event,
+    latest,
     local,
+    pick,
+    send_window,
+    silence,
     stage_entered,
 )
-from evergreet.conditions import did, everyone, has_email
+from evergreet.conditions import did, did_not, everyone, has_email, same
 from evergreet.durations import days, hours, minutes, option
 from evergreet.errors import DefinitionError
 
@@ -93,3 +98,65 @@ def test_what_only_steers_a_run_is_not_part_of_the_version() -> None:
 def test_a_negative_span_is_refused() -> None:
     with pytest.raises(DefinitionError, match="not negative"):
         days(-1)
+
+
+@pytest.mark.parametrize(
+    ("written", "weekdays"),
+    [
+        ("mon-fri", (0, 1, 2, 3, 4)),
+        ("mon-sun", (0, 1, 2, 3, 4, 5, 6)),
+        ("tue,thu", (1, 3)),
+        ("Thu, TUE ,tue", (1, 3)),
+        ("fri-mon", (0, 4, 5, 6)),
+        ("wed-wed", (2,)),
+        ("sat-sun,wed", (2, 5, 6)),
+    ],
+)
+def test_weekdays_are_read_as_people_write_them(written: str, weekdays: tuple[int, ...]) -> None:
+    assert send_window(written, 9, 18) == SendWindow(weekdays, 9, 18)
+    assert send_window(written) == SendWindow(weekdays, 0, 24)
+
+
+@pytest.mark.parametrize("written", ["", "monday", "mon-", "mon-fri-sun", "1-5", "mon;tue", ",", "mon,,tue"])
+def test_other_weekdays_are_refused(written: str) -> None:
+    with pytest.raises(DefinitionError, match="write days such as 'mon-fri'"):
+        send_window(written)
+
+
+@pytest.mark.parametrize(("opens", "closes"), [(18, 9), (9, 9), (-1, 5), (5, 25)])
+def test_a_window_that_never_opens_is_refused_also_when_options_fill_it_in(opens: int, closes: int) -> None:
+    class Chosen(Options):
+        opens: int
+        closes: int
+
+    with pytest.raises(DefinitionError, match="it opens before it closes"):
+        send_window("mon", opens, closes)
+    windowed = campaign(
+        topic="t", steps=(Email("s", template="note", window=send_window("mon", option("opens"), option("closes"))),)
+    )
+    with pytest.raises(DefinitionError, match="it opens before it closes"):
+        windowed.resolve(Chosen(opens=opens, closes=closes))
+    with pytest.raises(DefinitionError, match="name weekdays"):
+        SendWindow(())
+
+
+def test_a_pick_is_data_and_needs_something_to_choose_from() -> None:
+    milestone = pick("milestone", (did_not("login"), {"title": "Log in", "weight": 2}), (everyone, {}), ever=True)
+    assert milestone.cases[0].value == (("title", "Log in"), ("weight", 2))
+    whole = campaign(
+        picks=(milestone,),
+        topic="t",
+        steps=(
+            Email("s", template="note", unless=did("x", where=same("id")), counted_from=latest("y", same="id"),
+                  window=send_window("mon-fri", 9, 18), review_site=None),
+        ),
+    )  # fmt: skip
+    assert CAMPAIGN.validate_json(CAMPAIGN.dump_json(whole)) == whole
+    with pytest.raises(DefinitionError, match="it has no cases"):
+        pick("nothing")
+
+
+def test_only_a_silence_can_end_mailing() -> None:
+    with pytest.raises(DefinitionError, match="it says what ends it"):
+        campaign(ends_mailing=True)
+    campaign(ends_mailing=True, trigger=silence(days(60), after=("login",)))

@@ -11,13 +11,16 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, select, update
+from sqlalchemy.event import listen
 from sqlmodel import col
 
 from evergreet.audit import audit
-from evergreet.campaign import Campaign, Email, Options, anniversary, silence
-from evergreet.campaigns import launch, required, stop, version_of
+from evergreet.broadcasts import confirm
+from evergreet.campaign import Campaign, Email, Options, anniversary, broadcast, silence
+from evergreet.campaigns import due_campaigns, launch, required, stop, version_of
+from evergreet.causes import Reach
 from evergreet.clock import FrozenClock
-from evergreet.clock_causes import add_months
+from evergreet.clock_causes import Span, add_months, anniversaries, silences
 from evergreet.database import Database, ingest_position
 from evergreet.durations import hours
 from evergreet.enrollment import enroll
@@ -225,11 +228,11 @@ def test_nobody_misses_an_anniversary_that_came_while_live_and_nobody_has_one_tw
     found = enrolled(story, campaign)
     retire(story, campaign)
     assert len(found) == len(set(found))
-    for contact, (at, zone) in contacts.items():
+    for contact, (at, home) in contacts.items():
         due, may = set(), set()
         for nth in range(1, 80):
-            day = add_months(at.astimezone(zone).date(), nth * months) + timedelta(days=shift)
-            begins = datetime.combine(day, time(), zone).astimezone(UTC)
+            day = add_months(at.astimezone(home).date(), nth * months) + timedelta(days=shift)
+            begins = datetime.combine(day, time(), home).astimezone(UTC)
             if began <= begins <= story.now:
                 due.add(f"anniversary:{nth}")
             if began <= begins <= story.now + A_DAY + 2 * HOUR:
@@ -277,3 +280,151 @@ def test_an_anniversary_of_a_month_is_at_least_half_a_month_after_the_last(story
     looks(story, campaign)
     assert [name for _, name in enrolled(story, campaign)] == ["anniversary:1", "anniversary:2"]
     assert sorted((row.occurrence, row.state) for row in story.enrollments)[0] == ("anniversary:1", "active")
+
+
+# What the dispatcher asks.
+
+ASKING = {
+    "silence": silence(hours(3), after=("look",), broken_by=("buy",), having=("first",)),
+    "anniversary": anniversary("first"),
+    "broadcast": broadcast("launch"),
+}
+
+
+def is_due(story: Story) -> bool:
+    with story.database.read() as connection:
+        return bool(due_campaigns(connection, story.now))
+
+
+def test_a_silence_is_due_when_it_has_lasted_and_once_an_hour(story: Story) -> None:
+    story, campaign = launched(story.database, silence(hours(3), after=("look",), broken_by=("buy",)), NOW)
+    ana, ben = story.contact("ana"), story.contact("ben")
+    story.clock.instant = NOW + timedelta(minutes=10)
+    tells(story, ana, "look", NOW - 2 * HOUR, "a")
+    tells(story, ben, "look", NOW - 2 * HOUR, "b")
+    tells(story, ben, "buy", NOW - HOUR, "c")
+    looks(story, campaign)
+    for minute, due in ((20, False), (59, False), (60, False), (61, True)):
+        story.clock.instant = NOW + timedelta(minutes=minute)
+        assert is_due(story) is due
+    looks(story, campaign)
+    assert [who for who, _ in enrolled(story, campaign)] == [ana]
+    story.run(campaign)
+    assert not is_due(story)
+    tells(story, ben, "look", NOW - 150 * timedelta(minutes=1), "late")  # broken by the purchase
+    assert not is_due(story)
+    tells(story, ben, "look", NOW - 10 * timedelta(minutes=1), "d")
+    assert not is_due(story)
+    story.clock.instant = NOW + timedelta(minutes=121)
+    assert is_due(story), "an hour after the last look"
+    story.run(campaign)
+    assert not is_due(story)
+
+
+def test_a_silence_told_late_or_by_a_correction_is_due_at_once(story: Story) -> None:
+    story, campaign = launched(story.database, silence(hours(3), after=("look",), having=("buy",)), NOW)
+    ana, ben, cem = (story.contact(name) for name in ("ana", "ben", "cem"))
+    tells(story, cem, "look", NOW - HOUR, "e")
+    tells(story, cem, "look", NOW, "f")
+    tells(story, cem, "buy", NOW - 9 * HOUR, "g")
+    tells(story, ben, "look", NOW - HOUR, "b")
+    story.clock.advance(5 * HOUR)
+    story.run(campaign)
+    assert not is_due(story)
+    tells(story, ben, "buy", NOW - 2 * HOUR, "a")
+    assert is_due(story), "what came before is told now"
+    story.run(campaign)
+    assert not is_due(story)
+    tells(story, cem, "look", NOW - 8 * HOUR, "f", 1)
+    assert is_due(story), "nothing broke it after all"
+    story.run(campaign)
+    assert not is_due(story)
+    assert {who for who, _ in enrolled(story, campaign)} == {ben, cem}
+    assert ana not in {who for who, _ in enrolled(story, campaign)}
+
+
+def test_an_anniversary_is_due_when_a_day_has_begun_and_when_an_old_event_is_told(story: Story) -> None:
+    story, campaign = launched(story.database, anniversary("first"), NOW)  # noon: the day begins at ten, in the east
+    story.run(campaign)
+    for minutes, due in ((0, False), (59, False), (60, True)):
+        story.clock.instant = NOW + timedelta(minutes=minutes)
+        assert is_due(story) is due
+    story.clock.instant = NOW.replace(hour=9, minute=30) + A_DAY
+    story.run(campaign)
+    story.clock.instant = NOW.replace(hour=9, minute=59) + A_DAY
+    assert not is_due(story)
+    tells(story, story.contact("ana"), "first", NOW - A_DAY, "new")
+    assert not is_due(story), "its first anniversary is a year away"
+    tells(story, story.contact("ben"), "first", NOW - 400 * A_DAY, "old")
+    assert is_due(story)
+    story.run(campaign)
+    assert not is_due(story)
+    story.clock.instant = NOW.replace(hour=10) + A_DAY
+    assert is_due(story)
+
+
+def test_a_broadcast_is_due_when_a_product_is_launched_and_not_while_it_waits(story: Story) -> None:
+    story, campaign = launched(story.database, broadcast("launch"), NOW, confirm_above=0)
+    story.contact("ana", consents=["news"])
+    story.clock.advance(9 * HOUR)
+    assert not is_due(story), "no clock is followed"
+    story.announces("launch", "p-1")
+    assert is_due(story)
+    story.run(campaign)
+    assert not is_due(story)
+    confirm(story.database, campaign.name, "event:test:p-1", 1, clock=story.clock, actor="test")
+    assert is_due(story)
+    story.run(campaign)
+    assert not is_due(story)
+
+
+@pytest.mark.parametrize("kind", ASKING)
+def test_asking_what_is_due_reads_no_table_from_end_to_end(kind: str, sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    story, campaign = launched(database, ASKING[kind], NOW)
+    people = story.contacts(300, consents=["news"])
+    for name, ago in (("first", 400), ("look", 5), ("look", 3), ("launch", 2)):
+        story.happened(name, *people, at=NOW - ago * A_DAY)
+    story.clock.advance(HOUR)
+    story.run(campaign)
+    story.clock.advance(timedelta(minutes=5))
+    plans: list[str] = []
+
+    def look(connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        if "event" in statement and not statement.startswith("EXPLAIN"):
+            cursor = connection.connection.cursor()
+            plans.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+    listen(database.engine, "before_cursor_execute", look)
+    assert not is_due(story)
+    database.close()
+    assert any("ix_message_waiting" in line for line in plans)
+    tables = tuple(f"SCAN {table}" for table in ("message", "enrollment", "event", "contact", "consent"))
+    assert [line for line in plans if line.startswith(tables)] == []
+    assert [line for line in plans if line.endswith("ix_event_position (position<?)")] == [], "that is all of it"
+
+
+def test_a_look_at_the_clock_reads_only_the_events_of_its_days(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    story = Story(database, FrozenClock(NOW))
+    story.happened("first", *story.contacts(2), at=NOW - 800 * A_DAY)
+    plans: list[str] = []
+
+    def look(connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        if statement.startswith("SELECT"):
+            cursor = connection.connection.cursor()
+            plans.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+    listen(database.engine, "before_cursor_execute", look)
+    span, reach = Span(NOW, NOW + A_DAY, NOW), Reach(1, 2, NOW)
+    with database.read() as connection:
+        quiet_ones = ASKING["silence"].silences[0]
+        connection.execute(
+            silences(Campaign("c", ASKING["silence"], (Email("one", "note"),), topic="t"), quiet_ones, span, reach)
+        )
+        anniversaries(connection, ASKING["anniversary"].anniversaries[0], span, "UTC")
+    database.close()
+    events = [line for line in plans if "event" in line and "contact_id=?" not in line]
+    assert len(events) >= 3
+    assert all("INDEX ix_event_name_occurred_at (name=?" in line for line in events), events
+    assert sum("occurred_at>? AND occurred_at<?" in line for line in events) >= 2, events

@@ -1,0 +1,108 @@
+"""Broadcasts: what makes one an occurrence, who decides, and whom it goes to."""
+
+from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from evergreet.audit import audit
+from evergreet.broadcasts import announcements, cancel, confirm, occurrence_of
+from evergreet.campaign import Campaign, Email, broadcast
+from evergreet.campaigns import pause, stop
+from evergreet.conditions import has_email
+from evergreet.errors import EvergreetError
+from evergreet.triggers import BroadcastTrigger
+from models import Contact, Enrollment
+from tests.story import Story
+
+NEWS = Campaign(
+    "news", broadcast("launch", key="id"), (Email("new", "note"),), topic="news", audience=has_email, confirm_above=2
+)
+
+
+def clean(story: Story) -> bool:
+    return all(one.clean for one in audit(story.database, story.clock))
+
+
+@pytest.mark.parametrize(
+    ("key", "properties", "expected"),
+    [
+        ("id", {"id": "tent"}, "launch:tent"),
+        ("id", {"id": 7}, "launch:7"),
+        ("id", {"id": None}, "event:shop:p-1"),
+        ("id", {}, "event:shop:p-1"),
+        (None, {"id": "tent"}, "event:shop:p-1"),
+        ("id", {"id": "x" * 1000}, ("launch:" + "x" * 1000)[:380]),
+    ],
+)
+def test_the_occurrence_is_the_value_of_the_key_or_the_event_itself(
+    key: str | None, properties: dict[str, object], expected: str
+) -> None:
+    event = SimpleNamespace(source="shop", source_id="p-1", properties=properties)
+    assert occurrence_of(BroadcastTrigger("launch", key), event) == expected
+
+
+def test_up_to_the_limit_it_goes_at_once_and_is_recorded(story: Story) -> None:
+    story.contacts(2, consents=["news"])
+    story.launch(NEWS)
+    story.announces("launch", "p-1", id="tent")
+    assert story.run(NEWS).enrolled == 2
+    with story.database.read() as connection:
+        (one,) = announcements(connection, "news")
+    assert (one.state, one.recipients, one.decided_by) == ("frozen", 2, "at most 2")
+    assert len(story.sender.sent) == 2
+    assert clean(story)
+
+
+def test_a_waiting_broadcast_is_not_counted_again_by_itself_and_is_confirmed_as_it_is_then(story: Story) -> None:
+    story.contacts(3, consents=["news"])
+    story.launch(NEWS)
+    story.announces("launch", "p-1", id="tent")
+    for _ in range(3):
+        story.run(NEWS)
+        story.clock.advance(timedelta(hours=1))
+    story.contacts(1, consents=["news"])
+    with story.database.write() as connection:
+        connection.execute(update(Contact).where(Contact.__table__.c.id == 1).values(erased_at=story.now))  # type: ignore[attr-defined]
+    with pytest.raises(EvergreetError, match="would go to 3 contacts now, more than the 2 confirmed"):
+        confirm(story.database, "news", "launch:tent", 2, clock=story.clock, actor="mo")
+    assert story.rows(Enrollment) == []
+    assert confirm(story.database, "news", "launch:tent", 99, clock=story.clock, actor="mo") == 3
+    assert clean(story)
+
+
+@pytest.mark.parametrize("end", [pause, stop])
+def test_nothing_is_confirmed_for_a_campaign_that_cannot_send(story: Story, end: Any) -> None:
+    story.contacts(3, consents=["news"])
+    story.launch(NEWS)
+    story.announces("launch", "p-1", id="tent")
+    story.run(NEWS)
+    end(story.database, "news", clock=story.clock, actor="test")
+    with pytest.raises(EvergreetError, match="only a live one can send"):
+        confirm(story.database, "news", "launch:tent", 3, clock=story.clock, actor="mo")
+    assert clean(story)
+
+
+def test_a_broadcast_that_is_not_there_is_answered_with_where_to_look(story: Story) -> None:
+    story.launch(NEWS)
+    with pytest.raises(EvergreetError, match="`evergreet broadcasts` lists them"):
+        cancel(story.database, "news", "launch:boat", clock=story.clock, actor="mo")
+    with pytest.raises(EvergreetError, match="`evergreet broadcasts` lists them"):
+        confirm(story.database, "news", "launch:boat", 3, clock=story.clock, actor="mo")
+
+
+def test_the_version_at_the_time_of_the_word_decides_whom_it_goes_to(story: Story) -> None:
+    story.contacts(3, consents=["news"])
+    story.contact("mute", address=None)
+    story.launch(NEWS)
+    story.announces("launch", "p-1", id="tent")
+    story.run(NEWS)
+    wider = replace(NEWS, audience=~has_email)
+    story.run(wider)
+    assert confirm(story.database, "news", "launch:tent", 3, clock=story.clock, actor="mo") == 1
+    story.run(wider)
+    assert story.states() == {"skipped: no_address": 1}
+    assert clean(story)
