@@ -30,7 +30,7 @@ MEASURED: tuple[tuple[Any, str, str], ...] = (
     (engine, "claim", "take"),
     (engine, "read_letters", "take"),
     (engine, "release", "take"),
-    (delivery.Delivery, "_start", "render"),  # what is left of it when limiter and intent are taken away
+    (delivery.Delivery, "_composed", "render"),
     (delivery.Delivery, "_ask_limiter", REST),
     (delivery, "take_in_hand", "gates+intent"),
     (delivery, "write_intent", "gates+intent"),

@@ -15,6 +15,7 @@ from evergreet.audience import Scope, compile_condition
 from evergreet.campaign import MARKETING, Email, Pick
 from evergreet.campaigns import Version, template_source
 from evergreet.contracts import EmailMessage, Mailbox
+from evergreet.places import country_of
 from evergreet.rendering import MessageContext, Renderer, Surroundings
 from evergreet.schedule import zone_of
 from evergreet.settings import Settings
@@ -153,7 +154,7 @@ class Composer:
             MessageContext(
                 contact=contact, event=letter.event, occurred_at=letter.occurred_at,
                 options=self.version.options, locale=contact["locale"] or self._locale,
-                timezone=zone_of(contact["timezone"], self._timezone).key, purpose=purpose,
+                timezone=zone_of(contact["timezone"], self._timezone, country_of(contact)).key, purpose=purpose,
                 campaign=self._name, step=self.step.key, topic=topic,
                 unsubscribe_url=unsubscribe, picked=letter.picked, nth=letter.nth,
             )

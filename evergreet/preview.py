@@ -14,7 +14,9 @@ from sqlmodel import col
 from evergreet.campaign import Purpose
 from evergreet.composing import contact_of, surroundings_of
 from evergreet.errors import DataError, DefinitionError
+from evergreet.places import country_of
 from evergreet.rendering import MessageContext, Rendered, Renderer
+from evergreet.schedule import zone_of
 from evergreet.settings import Settings
 from evergreet.template_sources import load_template, template_root
 from models import Contact, Event
@@ -103,7 +105,7 @@ def for_contact(
         event=event.properties if event else {},
         occurred_at=event.occurred_at if event else sample.occurred_at,
         locale=contact.locale or settings.default_locale,
-        timezone=contact.timezone or settings.default_timezone,
+        timezone=zone_of(contact.timezone, settings.default_timezone, country_of(contact.attributes or {})).key,
     )
 
 
