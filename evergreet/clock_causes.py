@@ -4,15 +4,17 @@ A campaign looks at each stretch of time once. What is ingested late, with a tim
 found by its ingest position instead, so that a late event counts here as well.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
     Boolean,
     ColumnElement,
     Connection,
+    FromClause,
     Select,
     UnaryExpression,
     and_,
@@ -48,6 +50,10 @@ OVERLAP = timedelta(days=2)
 """Days looked at again: a contact who moves to another zone may have an anniversary a day earlier than before."""
 
 ROWS_PER_STATEMENT = 500
+LAST, FOLLOWING, EARLIER, NEWS, TOLD, NEWER = (
+    Event.__table__.alias(name)  # type: ignore[attr-defined]
+    for name in ("last_event", "following", "earlier", "news", "told", "newer")
+)
 RANGES_PER_UNION = 200
 """SQLite joins at most 500 queries in a union."""
 
@@ -69,13 +75,12 @@ class Span:
 
 def silences(campaign: Campaign, trigger: SilenceTrigger, span: Span, reach: Reach) -> Select[Any]:
     """Who has been silent for so long, the moment of that within `span`; among what was ingested below `reach.high`."""
-    last = aliased(Event)
     length = trigger.span.span
-    return _silent(campaign, trigger, last).where(
-        col(last.occurred_at) >= span.low - length,
-        col(last.occurred_at) < span.high - length,
-        col(last.occurred_at) >= span.since - length,
-        col(last.position) < reach.high,
+    return _silent(trigger, campaign.re_entry == "once").where(
+        LAST.c.occurred_at >= literal(span.low - length, Instant()),
+        LAST.c.occurred_at < literal(span.high - length, Instant()),
+        LAST.c.occurred_at >= literal(span.since - length, Instant()),
+        LAST.c.position < reach.high,
     )
 
 
@@ -85,67 +90,62 @@ def late_silences(campaign: Campaign, trigger: SilenceTrigger, before: datetime,
     By the last event itself; and by what was told about the contact otherwise: an earlier event that the trigger
     asks for (`having`), or a correction, which may have taken away what broke the silence.
     """
-    news, told, newer = aliased(Event), aliased(Event), aliased(Event)
-    ended = before - trigger.span.span
+    length = trigger.span.span
+    ended = literal(before - length, Instant())
+    silent = _silent(trigger, campaign.re_entry == "once").where(
+        LAST.c.occurred_at < ended, LAST.c.occurred_at >= literal(reach.since - length, Instant()),
+        LAST.c.position < reach.high,
+    )  # fmt: skip
 
-    def ingested(row: Any) -> ColumnElement[bool]:
-        return and_(col(row.position) >= reach.low, col(row.position) < reach.high)
+    def ingested(row: FromClause) -> ColumnElement[bool]:
+        return and_(row.c.position >= reach.low, row.c.position < reach.high)
 
-    def silent(which: Callable[[Any], ColumnElement[bool]]) -> Select[Any]:
-        last = aliased(Event)
-        return _silent(campaign, trigger, last).where(
-            which(last), col(last.occurred_at) < ended, col(last.occurred_at) >= reach.since - trigger.span.span,
-            col(last.position) < reach.high,
-        )  # fmt: skip
-
-    yield silent(lambda last: col(last.id).in_(select(col(news.id)).where(ingested(news))))
-    about = [
-        select(col(told.contact_id))  # whose it was before it was corrected, and whose it is
-        .join(newer, and_(col(newer.source) == col(told.source), col(newer.source_id) == col(told.source_id)))
-        .where(ingested(newer), col(newer.revision) > 0)
-    ]
-    if trigger.having:
-        about.append(
-            select(col(news.contact_id)).where(
-                ingested(news), col(news.name).in_(trigger.having), col(news.occurred_at) < ended
-            )
+    yield silent.where(LAST.c.id.in_(select(NEWS.c.id).where(ingested(NEWS))))
+    yield silent.where(
+        LAST.c.contact_id.in_(  # whose it was before it was corrected, and whose it is
+            select(TOLD.c.contact_id)
+            .join(NEWER, and_(NEWER.c.source == TOLD.c.source, NEWER.c.source_id == TOLD.c.source_id))
+            .where(ingested(NEWER), NEWER.c.revision > 0)
         )
-    for whose in about:
-        yield silent(lambda last, whose=whose: col(last.contact_id).in_(whose))  # type: ignore[misc]
+    )
+    if trigger.having:
+        bought = select(NEWS.c.contact_id).where(
+            ingested(NEWS), NEWS.c.name.in_(trigger.having), NEWS.c.occurred_at < ended
+        )
+        yield silent.where(LAST.c.contact_id.in_(bought))
 
 
-def _silent(campaign: Campaign, trigger: SilenceTrigger, last: Any) -> Select[Any]:
-    following, earlier = aliased(Event), aliased(Event)
+@lru_cache(maxsize=64)
+def _silent(trigger: SilenceTrigger, once: bool) -> Select[Any]:
+    """Who fell silent after an event `LAST`; kept, because writing it down costs more than asking it."""
     broken = exists().where(
-        col(following.contact_id) == last.contact_id,
-        col(following.name).in_(trigger.broken_by),
-        ~col(following.superseded),
+        FOLLOWING.c.contact_id == LAST.c.contact_id,
+        FOLLOWING.c.name.in_(trigger.broken_by),
+        ~FOLLOWING.c.superseded,
         or_(
-            col(following.occurred_at) > last.occurred_at,
-            and_(col(following.occurred_at) == last.occurred_at, col(following.id) > last.id),
+            FOLLOWING.c.occurred_at > LAST.c.occurred_at,
+            and_(FOLLOWING.c.occurred_at == LAST.c.occurred_at, FOLLOWING.c.id > LAST.c.id),
         ),
-        col(following.occurred_at) <= shift(last.occurred_at, trigger.span.span),
+        FOLLOWING.c.occurred_at <= shift(LAST.c.occurred_at, trigger.span.span),
     )
     having: list[ColumnElement[bool]] = []
     if trigger.having:
         having.append(
             exists().where(
-                col(earlier.contact_id) == last.contact_id, col(earlier.name).in_(trigger.having),
-                ~col(earlier.superseded), col(earlier.occurred_at) <= last.occurred_at,
+                EARLIER.c.contact_id == LAST.c.contact_id, EARLIER.c.name.in_(trigger.having),
+                ~EARLIER.c.superseded, EARLIER.c.occurred_at <= LAST.c.occurred_at,
             )
         )  # fmt: skip
-    name = literal("silence:") + col(last.source) + literal(":") + col(last.source_id)
+    name = literal("silence:") + LAST.c.source + literal(":") + LAST.c.source_id
     return select(
-        col(last.contact_id).label("contact_id"),
-        (literal("once") if campaign.re_entry == "once" else func.substr(name, 1, OCCURRENCE_LENGTH)).label(
-            "occurrence"
-        ),
-        col(last.id).label("cause_event_id"),
+        LAST.c.contact_id,
+        (literal("once") if once else func.substr(name, 1, OCCURRENCE_LENGTH)).label("occurrence"),
+        LAST.c.id.label("cause_event_id"),
         cast(null(), Id).label("cause_transition_id"),
-        col(last.occurred_at).label("caused_at"),
-        col(last.position).label("position"),
-        col(last.id).label("row_id"),
-    ).where(col(last.name).in_(trigger.after), current(last), col(last.contact_id).is_not(None), ~broken, *having)
+        LAST.c.occurred_at.label("caused_at"),
+        LAST.c.position,
+        LAST.c.id.label("row_id"),
+    ).where(LAST.c.name.in_(trigger.after), current(LAST.c), LAST.c.contact_id.is_not(None), ~broken, *having)
 
 
 @dataclass(frozen=True, slots=True)
