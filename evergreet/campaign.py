@@ -268,6 +268,11 @@ def _check_review_request(where: str, campaign: Campaign, step: Email) -> None:
             raise DefinitionError(
                 f"{where}: review_site={step.review_site!r}: {rule}. Ask for a review on your own site instead."
             )
+    if campaign.trigger.stages:
+        raise DefinitionError(
+            f"{where}: a stage such as advocacy would ask only who is happy; start a request for a review from an "
+            "event that every buyer has, e.g. trigger=event('order_placed', key='order_id')."
+        )
     asked = [campaign.audience, step.unless, campaign.goal]  # who reached the goal is not written to either
     asked += [case.when for pick in campaign.picks for case in pick.cases]
     for condition in (each for each in asked if each is not None):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from evergreet.campaign import Campaign, Email, Options, event, pick
+from evergreet.campaign import Campaign, Email, Options, event, pick, stage_entered
 from evergreet.campaigns import register
 from evergreet.conditions import attribute, consented, did, has_email, in_campaign, prop, same, stage_is
 from evergreet.durations import option
@@ -78,6 +78,11 @@ def test_whatever_chooses_between_customers_is_refused_wherever_it_stands(what: 
     for words in chosen:
         with pytest.raises(DefinitionError, match="goes to everyone alike, but a condition asks for"):
             request(**words)
+
+
+def test_a_stage_does_not_choose_who_is_asked() -> None:
+    with pytest.raises(DefinitionError, match="would ask only who is happy"):
+        Campaign("request", event("order_placed") | stage_entered("advocacy"), (ASK,), topic="reviews")
 
 
 def test_what_is_the_same_for_everyone_may_choose() -> None:
