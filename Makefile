@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP) ## Make the virtual environment
 
 .PHONY: demo
-demo: $(STAMP) ## A sample shop, one campaign through Prefect, the balance and the mails
+demo: $(STAMP) ## All campaigns over two years of a sample shop: funnel, balances, mails
 	@$(BIN)/python -m evergreet.demo
 
 .PHONY: up

@@ -1,1 +1,1 @@
-"""The demo: a sample shop, one campaign through Prefect, the balance, and the mails to look at."""
+"""The demo: all campaigns over two years of a sample shop, the funnel, the balances, and the mails to look at."""

@@ -1,8 +1,8 @@
 """`make demo`: a sample shop from its files to its mails, through Prefect, all below one folder.
 
-Everything is done the way a company would do it: the files are imported, the stages evaluated, the campaign
-launched with an explicit backfill, and run as a Prefect flow against a server of its own. Running it again
-changes nothing that was done. Ctrl-C leaves a state to go on from.
+What happened comes in day by day, stages move, campaigns write, all by the calls that commands and flows make;
+today's run goes through Prefect, against a server of its own. Running it again changes nothing that was done.
+Ctrl-C leaves a state to go on from.
 """
 
 import sys
@@ -16,7 +16,7 @@ FOLDER = Path("demo")
 def main() -> int:
     """Run the demo in the current folder; return the exit code."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    console.print("[bold]Evergreet demo[/]: a sample shop, one campaign through Prefect. Ctrl-C stops it any time.")
+    console.print("[bold]Evergreet demo[/]: all campaigns over two years of a sample shop. Ctrl-C stops it any time.")
     from evergreet.demo.story import tell  # noqa: PLC0415 - the line above is on screen before anything is loaded
     from evergreet.errors import ConnectorError, EvergreetError  # noqa: PLC0415
 

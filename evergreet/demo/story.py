@@ -30,7 +30,10 @@ from evergreet.registry import CampaignModule, find_campaigns, open_connector
 from evergreet.settings import settings
 
 CUSTOMERS, DAYS = "EVERGREET_DEMO_CUSTOMERS", "EVERGREET_DEMO_DAYS"
-"""A smaller shop, or fewer days to walk through: its history before them is taken as it is."""
+"""Another size of the shop, or fewer days to walk through: its history before them is taken as it is."""
+
+USUAL_CUSTOMERS = 250
+"""Two years of so many are lived through in two or three minutes."""
 
 SECOND_OF_A_COUPLE = "C00042"
 """A customer who shares mailbox and order with another, so that one of them gets no receipt of their own."""
@@ -78,8 +81,7 @@ def _shop(narrator: Narrator, folder: Path) -> Shop:
             step.done("made before, in demo/data")
         else:
             until = datetime.now(UTC).replace(second=0, microsecond=0)
-            number = {"customers": int(os.environ[CUSTOMERS])} if CUSTOMERS in os.environ else {}
-            shop = make_shop(folder, until=until, **number)
+            shop = make_shop(folder, until=until, customers=int(os.environ.get(CUSTOMERS, USUAL_CUSTOMERS)))
             step.done("two years of customers and what they did, in demo/data")
         return shop
 

@@ -31,7 +31,7 @@ from evergreet.registry import CampaignModule
 from evergreet.settings import Settings
 from evergreet.stages import evaluate_stages
 
-HOURS = (8, 12, 16, 20)
+HOURS = (9, 18)
 """When the walk looks around each day, in UTC: it is daytime for every customer at some of them."""
 
 ACTOR = "demo"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from evergreet.demo.gallery import write_gallery
+from evergreet.demo.gallery import OF_EACH_KIND, write_gallery
 
 
 def _mail(folder: Path, name: str, *, to: str, subject: str, html: str, date: str) -> None:
@@ -35,7 +35,7 @@ def test_the_page_holds_every_mail_newest_first(tmp_path: Path) -> None:
     _mail(tmp_path / "outbox/new", "2.eml", to="花子 <hanako@example.com>", subject="二", html="<p>zwei</p>",
           date="Tue, 10 Mar 2026 10:00:00 +0000")  # fmt: skip
     page = tmp_path / "mails.html"
-    assert write_gallery(tmp_path / "outbox", page, title="Mails of <the> demo") == 2
+    assert write_gallery(tmp_path / "outbox", page, title="Mails of <the> demo") == (2, 2)
     second, first = _mails(page)
     assert (second["to"], second["subject"], second["html"].strip()) == (
         "花子 <hanako@example.com>",
@@ -59,7 +59,7 @@ def test_a_mail_cannot_end_the_script_it_stands_in(tmp_path: Path) -> None:
 
 def test_the_page_fetches_nothing(tmp_path: Path) -> None:
     page = tmp_path / "mails.html"
-    assert write_gallery(tmp_path / "none", page, title="Mails") == 0
+    assert write_gallery(tmp_path / "none", page, title="Mails") == (0, 0)
     text = page.read_text("utf-8")
     assert "default-src 'none'" in text
     assert not re.search(r"(src|href)=[\"']|https?://|@import", text)
@@ -90,3 +90,14 @@ def test_a_browser_lists_what_was_searched_for_and_shows_the_first(
     assert listed == subjects
     frame = re.search(r'srcdoc="(.*?)"', done.stdout, re.DOTALL)
     assert [word for word in ("eins", "zwei") if frame and word in frame[1]] == shown
+
+
+def test_of_each_step_only_the_newest_are_shown(tmp_path: Path) -> None:
+    for number in range(OF_EACH_KIND + 3):
+        _mail(tmp_path / "outbox/new", f"{number}.eml", to="zoe@example.com", subject=f"Number {number}", html="<p>",
+              date=f"Mon, 09 Mar 2026 10:00:{number:02d} +0000")  # fmt: skip
+    page = tmp_path / "mails.html"
+    assert write_gallery(tmp_path / "outbox", page, title="Mails") == (OF_EACH_KIND + 3, OF_EACH_KIND)
+    shown = page.read_text("utf-8")
+    assert f"Number {OF_EACH_KIND + 2}" in shown
+    assert 'Number 2"' not in shown

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.prefect_server, pytest.mark.timeout(600)]
 def _demo(folder: Path) -> "subprocess.Popen[str]":
     environment = {
         **os.environ, "HOME": str(folder / "home"), "PREFECT_API_URL": "http://127.0.0.1:1/api",
-        "EVERGREET_DEMO_CUSTOMERS": "120", "EVERGREET_DEMO_DAYS": "40",
+        "EVERGREET_DEMO_CUSTOMERS": "120", "EVERGREET_DEMO_DAYS": "18",
     }  # fmt: skip
     return subprocess.Popen(
         [sys.executable, "-m", "evergreet.demo"], cwd=folder, env=environment, start_new_session=True,
