@@ -108,12 +108,12 @@ class Engine:
             connection.execution_options(evergreet_write=True)
             transaction = connection.begin()
             try:
+                hold_off(connection, campaign.name)  # before the campaign's row is written: a run has these locks first
                 now = self.clock.now(connection)
                 version = register(connection, campaign, options, self.load, now)
                 state = required(connection, campaign.name)
                 versions = _versions(connection, state.id)
                 if state.state == "live":
-                    hold_off(connection, state.name)
                     enrolled = enroll(connection, state, version, now, self.settings.default_timezone)
                     planned = 0
                     while self.prepare(connection, versions, state, now):

@@ -1,5 +1,6 @@
 """The engine on both stores: who gets what, once, and what the ledger says."""
 
+import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -9,7 +10,7 @@ from sqlalchemy import update
 from sqlmodel import col
 
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email, Options, event
-from evergreet.campaigns import launch, pause, register, required, resume, state_of, stop
+from evergreet.campaigns import hold_off, launch, pause, register, required, resume, state_of, stop, version_of
 from evergreet.conditions import did
 from evergreet.contracts import Accepted, Outcome
 from evergreet.durations import days
@@ -391,3 +392,26 @@ def one_order(story: Story, answer: Outcome | ConnectorError) -> None:
     story.happened("order_placed", story.contact("ana"))
     story.sender.answers["ana@example.org"] = answer
     story.run()
+
+
+def test_a_dry_run_of_another_definition_waits_for_a_run_and_not_the_run_for_it(story: Story) -> None:
+    story.launch()
+    story.happened("order_placed", story.contact("ana"))
+    newer = replace(THANKS, topic="thanks")
+    waits, done = threading.Event(), threading.Event()
+
+    def rehearse() -> None:
+        waits.set()
+        story.run(newer, Options(dry_run=True))
+        done.set()
+
+    with story.database.write() as connection:  # as a run does
+        hold_off(connection, "thanks")
+        rehearsal = threading.Thread(target=rehearse)
+        rehearsal.start()
+        waits.wait()
+        assert not done.wait(1), "it has to wait"
+        version = version_of(connection, required(connection, "thanks").version_id or 0)
+        enrolled = enroll(connection, required(connection, "thanks"), version, story.now)
+    rehearsal.join()
+    assert (enrolled.active, done.is_set()) == (1, True)
