@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, false, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, false, or_, select
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
@@ -15,15 +15,23 @@ from models import CampaignRow, CampaignVersion, Event, Message
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The step after which a campaign ends mailing, and the events by which a contact comes back."""
+    """The step after which a campaign ends mailing, and the events by which a contact comes back.
+
+    `others` are versions whose last step is another one, with its key: who got that as the last word keeps their peace.
+    """
 
     campaign_id: int
     step_key: str
     events: tuple[str, ...]
+    others: tuple[tuple[int, str], ...] = ()
 
 
 def ending_campaigns(connection: Connection) -> tuple[Ending, ...]:
-    """Read what ends mailing: the last step of each such campaign that was ever live, by its current version."""
+    """Read what ends mailing: the last step of each such campaign that was ever live.
+
+    The current version says whether it does, and what ends the silence; the last step is that of the version a
+    contact went through.
+    """
     rows = connection.execute(
         select(CampaignVersion)
         .join(CampaignRow, col(CampaignRow.current_version_id) == col(CampaignVersion.id))
@@ -33,15 +41,24 @@ def ending_campaigns(connection: Connection) -> tuple[Ending, ...]:
         )
         .order_by(col(CampaignRow.id))
     )
-    campaigns = [(row.campaign_id, Version.read(row).campaign) for row in rows]
-    return tuple(
-        Ending(
-            campaign_id,
-            campaign.steps[-1].key,
-            tuple(dict.fromkeys(name for part in campaign.trigger.silences for name in part.broken_by)),
-        )
-        for campaign_id, campaign in campaigns
+    found = []
+    for row in rows.all():
+        campaign = Version.read(row).campaign
+        key = campaign.steps[-1].key
+        events = tuple(dict.fromkeys(name for part in campaign.trigger.silences for name in part.broken_by))
+        found.append(Ending(row.campaign_id, key, events, _otherwise(connection, row.campaign_id, key)))
+    return tuple(found)
+
+
+def _otherwise(connection: Connection, campaign_id: int, key: str) -> tuple[tuple[int, str], ...]:
+    """Return the versions of a campaign whose last step has another key."""
+    versions = connection.execute(
+        select(col(CampaignVersion.id), col(CampaignVersion.definition)["campaign"]["steps"].label("steps"))
+        .where(col(CampaignVersion.campaign_id) == campaign_id)
+        .order_by(col(CampaignVersion.id))
     )
+    lasts = [(row.id, row.steps[-1]["key"]) for row in versions]
+    return tuple((version, last) for version, last in lasts if last != key)
 
 
 def is_dormant(endings: tuple[Ending, ...], contact: Any, now: ColumnElement[datetime]) -> ColumnElement[bool]:
@@ -64,12 +81,19 @@ def _silent_since(ending: Ending, contact: Any, now: ColumnElement[datetime]) ->
     )
     # One row sought by contact for each message of a window: asked as EXISTS, or by an index of the campaign, a store
     # may walk through all that the campaign ever sent instead.
+    lasts = col(last.step_key) == ending.step_key
+    if ending.others:
+        otherwise = [version for version, _key in ending.others]
+        lasts = or_(
+            and_(lasts, col(last.version_id).not_in(otherwise)),
+            *(and_(col(last.version_id) == version, col(last.step_key) == key) for version, key in ending.others),
+        )
     found = (
         select(col(last.id))
         .where(
             col(last.contact_id) == contact.c.id,
             col(last.campaign_id) + 0 == ending.campaign_id,
-            col(last.step_key) == ending.step_key,
+            lasts,
             col(last.state).in_(OCCUPIED),
             ~came_back,
         )

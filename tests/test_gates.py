@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
@@ -294,6 +295,25 @@ def test_what_ends_mailing_is_read_from_campaigns_that_were_ever_live(story: Sto
     stop(story.database, "win-back", clock=story.clock, actor="test")
     with story.database.read() as connection:
         assert ending_campaigns(connection) == (ending,), "who got its last word keeps their peace"
+
+
+def test_a_last_word_under_another_key_stays_the_last(story: Story) -> None:
+    ana = ended(story)
+    invited = Campaign(name="invited", topic="orders", trigger=event("invited"), steps=NEWS.steps)
+    story.launch(invited)
+    three = replace(WIN_BACK, steps=(*WIN_BACK.steps, Email("farewell", template="note", after=days(80))))
+    story.run(three)
+    story.happened("invited", ana)
+    story.run(invited)
+    assert story.states() == {"accepted": 2, "skipped: dormant": 1}
+    ben = story.contact("ben", consents=["orders", "offers"])
+    story.happened("order_placed", ben)
+    for span in (61, 10):  # now `last` is not the last step
+        story.clock.advance(timedelta(days=span))
+        story.run(three)
+    story.happened("invited", ben)
+    story.run(invited)
+    assert story.states() == {"accepted": 5, "skipped: dormant": 1}
 
 
 def test_a_reached_goal_ends_marketing_steps(story: Story) -> None:
