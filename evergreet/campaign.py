@@ -220,6 +220,11 @@ class Campaign:
                 _check_review_request(f"{where}, step {step.key!r}", self, step)
         if not 0 <= self.holdout <= 100:
             raise DefinitionError(f"{where}: holdout={self.holdout} is not a percentage from 0 to 100.")
+        if self.is_broadcast and self.re_entry != "every":
+            raise DefinitionError(
+                f"{where}: re_entry={self.re_entry!r} does not go with trigger=broadcast(…), which writes to the whole "
+                "audience each time; say in the audience who is left out, or cap the topic (EVERGREET_TOPIC_CAPS)."
+            )
         if self.ends_mailing and not self.trigger.silences:
             raise DefinitionError(f"{where}: ends_mailing=True goes with trigger=silence(…): it says what ends it.")
 

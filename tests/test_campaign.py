@@ -13,6 +13,7 @@ from evergreet.campaign import (
     Email,
     Options,
     SendWindow,
+    broadcast,
     event,
     latest,
     local,
@@ -160,3 +161,9 @@ def test_only_a_silence_can_end_mailing() -> None:
     with pytest.raises(DefinitionError, match="it says what ends it"):
         campaign(ends_mailing=True)
     campaign(ends_mailing=True, trigger=silence(days(60), after=("login",)))
+
+
+def test_a_broadcast_knows_no_re_entry() -> None:
+    with pytest.raises(DefinitionError, match="does not go with trigger=broadcast"):
+        campaign(trigger=broadcast("launch"), re_entry="once")
+    campaign(trigger=broadcast("launch"))
