@@ -1,7 +1,8 @@
 """Broadcasts: a business event, the audience it goes to, and a person's word where that is large.
 
 The audience is frozen in one transaction: who is in it then has an enrollment, and nobody joins later. Above
-the campaign's `confirm_above` nothing is enrolled until somebody confirms the count.
+the campaign's `confirm_above` nothing is enrolled until somebody confirms the count, and after a restore not
+either: nobody knows whether what was announced before went out.
 """
 
 import shlex
@@ -15,7 +16,7 @@ from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition, shift
 from evergreet.campaign import BroadcastTrigger
-from evergreet.campaigns import Version, hold_off, record, required, version_of
+from evergreet.campaigns import State, Version, hold_off, record, required, version_of
 from evergreet.causes import OCCURRENCE_LENGTH, Reach
 from evergreet.clock import Clock
 from evergreet.database import Database
@@ -62,12 +63,14 @@ class Announcement:
         return f"{self.recipients:,} recipients of {self.occurrence}; {shlex.join(map(str, command))}"
 
 
-def announce(connection: Connection, version: Version, reach: Reach, now: datetime) -> int:
+def announce(connection: Connection, state: State, version: Version, reach: Reach, now: datetime) -> int:
     """Take up the business events ingested in `reach`; return how many contacts were enrolled at once."""
     enrolled = 0
     for trigger in version.campaign.trigger.broadcasts:
         events = connection.execute(
-            select(col(Event.id), col(Event.source), col(Event.source_id), col(Event.properties))
+            select(
+                col(Event.id), col(Event.source), col(Event.source_id), col(Event.properties), col(Event.occurred_at)
+            )
             .where(
                 col(Event.position) >= reach.low, col(Event.position) < reach.high, col(Event.name) == trigger.name,
                 col(Event.contact_id).is_(None), col(Event.revision) == 0, col(Event.occurred_at) >= reach.since,
@@ -75,7 +78,9 @@ def announce(connection: Connection, version: Version, reach: Reach, now: dateti
             .order_by(col(Event.position), col(Event.id))
         ).all()  # fmt: skip
         for event in events:
-            enrolled += _announce(connection, version, occurrence_of(trigger, event), event.id, now)
+            held = state.held_until is not None and event.occurred_at <= state.held_until  # it may have gone out before
+            most = -1 if held else version.campaign.confirm_above
+            enrolled += _announce(connection, version, occurrence_of(trigger, event), event.id, most, now)
     return enrolled
 
 
@@ -86,7 +91,10 @@ def occurrence_of(trigger: BroadcastTrigger, event: Any) -> str:
     return name[:OCCURRENCE_LENGTH]
 
 
-def _announce(connection: Connection, version: Version, occurrence: str, event_id: int, now: datetime) -> int:
+def _announce(
+    connection: Connection, version: Version, occurrence: str, event_id: int, most: int, now: datetime
+) -> int:
+    """Freeze the audience of a new occurrence where it is no larger than `most`, else let it wait."""
     known = connection.execute(
         select(col(Broadcast.id)).where(
             col(Broadcast.campaign_id) == version.campaign_id, col(Broadcast.occurrence) == occurrence
@@ -103,9 +111,9 @@ def _announce(connection: Connection, version: Version, occurrence: str, event_i
         .returning(col(Broadcast.id))
     ).scalar_one()  # fmt: skip
     row = connection.execute(select(Broadcast).where(col(Broadcast.id) == row_id)).one()
-    if row.counted > version.campaign.confirm_above:
+    if row.counted > most:
         return 0
-    return _freeze(connection, version, row, now, f"at most {version.campaign.confirm_above}")
+    return _freeze(connection, version, row, now, f"at most {most}")
 
 
 def count(connection: Connection, version: Version, now: datetime) -> int:
@@ -175,6 +183,12 @@ def confirm(database: Database, campaign: str, occurrence: str, recipients: int,
     """Freeze the audience of a waiting broadcast, if it is no larger than what was agreed to; return its size."""
     with database.write() as connection:
         version, row, now = _waiting(connection, campaign, occurrence, clock)
+        about = connection.execute(select(col(Event.name)).where(col(Event.id) == row.event_id)).scalar_one()
+        if about not in {trigger.name for trigger in version.campaign.trigger.broadcasts}:
+            raise EvergreetError(
+                f"{campaign} does not write about {about!r} any more: its definition has changed since. Cancel it with "
+                f"`evergreet broadcasts cancel {shlex.join((campaign, occurrence))}`."
+            )
         found = count(connection, version, now)
         if found > recipients:
             raise EvergreetError(

@@ -7,7 +7,7 @@ can be missed without a trace. The cursors, of ingestion and of the clock, move 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import (
     ColumnElement,
@@ -28,6 +28,7 @@ from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition, shift
 from evergreet.broadcasts import announce
+from evergreet.campaign import AnniversaryTrigger, Trigger
 from evergreet.campaigns import State, Version, hold_off, record, required
 from evergreet.causes import Reach, by_event, by_stage
 from evergreet.clock import Clock
@@ -45,6 +46,8 @@ COLUMNS = (
     "caused_at", "enrolled_at", "state", "reason", "next_step", "next_due_at",
 )  # fmt: skip
 SCHEDULE_BATCH = 5_000
+_Met: TypeAlias = tuple[Trigger, Select[Any]]
+"""A trigger, and who met it."""
 COUNTRY = in_document(DocumentText, Contact.__table__.c.attributes, "country")  # type: ignore[attr-defined]
 
 
@@ -86,8 +89,8 @@ def enroll(connection: Connection, state: State, version: Version, now: datetime
     span = _time_passed(connection, state, version, now)
     if reach.low == reach.high and span is None:
         return Enrolled()
-    new = _insert(connection, version, reach, span, state.clock_to, now, zone)
-    announced = announce(connection, version, reach, now)
+    new = _insert(connection, version, reach, span, _followed(state), now, zone)
+    announced = announce(connection, state, version, reach, now)
     if reach.low < reach.high:
         _extend(connection, state.id, reach, new.by_position, now)
         connection.execute(update(CampaignRow).where(col(CampaignRow.id) == state.id).values(scanned_to=high))
@@ -108,6 +111,14 @@ def _time_passed(connection: Connection, state: State, version: Version, now: da
         return None
     assert state.live_since is not None
     return Span(state.clock_to, now, state.live_since) if now > state.clock_to else None
+
+
+def _followed(state: State) -> Span | None:
+    """Return the time that was followed since the campaign went live: what comes late counts where it belongs there."""
+    if state.clock_from is None or state.clock_to is None or state.live_since is None:
+        return None
+    since = max(state.live_since, state.clock_from)  # a trigger that was added later began to count then
+    return Span(since, state.clock_to, since)
 
 
 def _extend(connection: Connection, campaign_id: int, reach: Reach, new: int, now: datetime) -> None:
@@ -212,17 +223,15 @@ def _insert(
     version: Version,
     reach: Reach,
     span: Span | None,
-    looked_to: datetime | None,
+    followed: Span | None,
     now: datetime,
     zone: str,
 ) -> _New:
-    """Enroll by both cursors; `looked_to` is how far the clock was followed before, for what comes late."""
+    """Enroll by both cursors; `followed` is the time that was looked at before, for what comes late."""
     before = connection.execute(select(func.coalesce(func.max(col(Enrollment.id)), 0))).scalar_one()
-    by_clock = sum(
-        _take(connection, version, query, now) for query in _by_clock(connection, version, reach, span, zone)
-    )
+    by_clock = sum(_take(connection, version, met, now) for met in _by_clock(connection, version, reach, span, zone))
     by_position = sum(
-        _take(connection, version, query, now) for query in _by_position(connection, version, reach, looked_to, zone)
+        _take(connection, version, met, now) for met in _by_position(connection, version, reach, followed, zone)
     )
     new = by_position + by_clock
     if new == 0:
@@ -237,56 +246,49 @@ def _insert(
 
 
 def _by_position(
-    connection: Connection, version: Version, reach: Reach, looked_to: datetime | None, zone: str
-) -> Iterator[Select[Any]]:
+    connection: Connection, version: Version, reach: Reach, followed: Span | None, zone: str
+) -> Iterator[_Met]:
     """Yield who met the triggers by what was ingested in `reach`."""
     campaign = version.campaign
     if reach.low == reach.high:
         return
     for event in campaign.trigger.events:
-        yield by_event(campaign, event, reach)
+        yield event, by_event(campaign, event, reach)
     for stage in campaign.trigger.stages:
-        yield by_stage(campaign, stage, reach)
-    if looked_to is not None:
+        yield stage, by_stage(campaign, stage, reach)
+    if followed is not None:
+        late = Reach(reach.low, reach.high, followed.since)
         for silence in campaign.trigger.silences:
-            yield from late_silences(campaign, silence, looked_to, reach)
+            for query in late_silences(campaign, silence, followed.high, late):
+                yield silence, query
         for trigger in campaign.trigger.anniversaries:
-            late = late_anniversaries(connection, trigger, looked_to, reach, zone)
-            yield from met_anniversaries(campaign, late)
+            found = late_anniversaries(connection, trigger, followed.high, late, zone)
+            for query in met_anniversaries(campaign, found):
+                yield trigger, query
 
 
-def _by_clock(
-    connection: Connection, version: Version, reach: Reach, span: Span | None, zone: str
-) -> Iterator[Select[Any]]:
+def _by_clock(connection: Connection, version: Version, reach: Reach, span: Span | None, zone: str) -> Iterator[_Met]:
     """Yield who met the triggers by the passing of the time in `span`."""
     campaign = version.campaign
     if span is None:
         return
     for silence in campaign.trigger.silences:
-        yield silences(campaign, silence, span, reach)
+        yield silence, silences(campaign, silence, span, reach)
     for trigger in campaign.trigger.anniversaries:
-        yield from met_anniversaries(campaign, anniversaries(connection, trigger, span, zone))
+        for query in met_anniversaries(campaign, anniversaries(connection, trigger, span, zone)):
+            yield trigger, query
 
 
-def _take(connection: Connection, version: Version, query: Select[Any], now: datetime) -> int:
+def _take(connection: Connection, version: Version, met: _Met, now: datetime) -> int:
     """Enroll who met a trigger; return how many rows are new."""
-    if (apart := _apart(version)) is not None:
-        return _spaced(connection, version, query, apart, now)
+    trigger, query = met
+    re_entry = version.campaign.re_entry
+    if isinstance(re_entry, Duration):
+        return _spaced(connection, version, query, re_entry.span, now)
+    if re_entry == "every" and isinstance(trigger, AnniversaryTrigger):
+        # Half their way: when the first event's date is corrected, the next one would otherwise follow at once.
+        return _spaced(connection, version, query, timedelta(days=15 * trigger.months), now, among="anniversary:")
     return insert_select_ignore(connection, Enrollment, COLUMNS, _rows(version, query, now))
-
-
-def _apart(version: Version) -> timedelta | None:
-    """Return how far enrollments of a contact must lie apart, if at all.
-
-    Anniversaries in any case by half their way: when the first event's date is corrected, the next one would
-    otherwise follow the last at once.
-    """
-    campaign = version.campaign
-    if isinstance(campaign.re_entry, Duration):
-        return campaign.re_entry.span
-    if campaign.re_entry == "every" and campaign.trigger.anniversaries:
-        return timedelta(days=15 * min(trigger.months for trigger in campaign.trigger.anniversaries))
-    return None
 
 
 def _rows(version: Version, query: Select[Any], now: datetime) -> Select[Any]:
@@ -309,9 +311,12 @@ def _rows(version: Version, query: Select[Any], now: datetime) -> Select[Any]:
     )  # fmt: skip
 
 
-def _spaced(connection: Connection, version: Version, query: Select[Any], span: timedelta, now: datetime) -> int:
+def _spaced(
+    connection: Connection, version: Version, query: Select[Any], span: timedelta, now: datetime, among: str = ""
+) -> int:
     """Enroll so that two enrollments of a contact are at least `span` apart, in order of time.
 
+    Only enrollments whose occurrence begins with `among` count.
     No unique key can say this; it rests on the one enroller per campaign. Each round takes every contact's
     earliest trigger that is not recorded yet; triggers too close to an enrollment are excluded.
     """
@@ -335,6 +340,7 @@ def _spaced(connection: Connection, version: Version, query: Select[Any], span: 
             col(Enrollment.state) != "excluded",
             col(Enrollment.caused_at) > shift(one.c.caused_at, -span),
             col(Enrollment.caused_at) < shift(one.c.caused_at, span),
+            *([col(Enrollment.occurrence).startswith(among)] if among else []),
         )
         excluded = select(
             literal(version.campaign_id), literal(version.id), one.c.contact_id, one.c.occurrence,

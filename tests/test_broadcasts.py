@@ -14,6 +14,7 @@ from evergreet.campaign import Campaign, Email, broadcast
 from evergreet.campaigns import pause, stop
 from evergreet.conditions import has_email
 from evergreet.errors import EvergreetError
+from evergreet.reconcile import hold
 from evergreet.triggers import BroadcastTrigger
 from models import Contact, Enrollment
 from tests.story import Story
@@ -105,4 +106,36 @@ def test_the_version_at_the_time_of_the_word_decides_whom_it_goes_to(story: Stor
     assert confirm(story.database, "news", "launch:tent", 3, clock=story.clock, actor="mo") == 1
     story.run(wider)
     assert story.states() == {"skipped: no_address": 1}
+    assert clean(story)
+
+
+def test_a_word_for_what_the_campaign_no_longer_writes_about_sends_nothing(story: Story) -> None:
+    story.contacts(3, consents=["news"])
+    story.launch(NEWS)
+    story.announces("launch", "p-1", id="tent")
+    story.run(NEWS)
+    story.run(replace(NEWS, trigger=broadcast("sale")))
+    with pytest.raises(EvergreetError, match=r"does not write about 'launch' any more: .* cancel news launch:tent"):
+        confirm(story.database, "news", "launch:tent", 3, clock=story.clock, actor="mo")
+    assert story.rows(Enrollment) == []
+    cancel(story.database, "news", "launch:tent", clock=story.clock, actor="mo")
+    assert clean(story)
+
+
+def test_after_a_restore_what_was_announced_before_waits_for_a_word_however_few_it_goes_to(story: Story) -> None:
+    story.contacts(2, consents=["news"])
+    story.launch(NEWS)
+    backup = story.now
+    story.clock.advance(timedelta(hours=1))
+    story.announces("launch", "p-1", id="tent")  # it went out, and the backup does not know
+    story.clock.advance(timedelta(hours=1))
+    hold(story.database, backup, clock=story.clock, actor="mo")
+    story.clock.advance(timedelta(minutes=1))
+    assert story.run(NEWS).enrolled == 0
+    story.announces("launch", "p-2", id="boat")
+    assert story.run(NEWS).enrolled == 2
+    with story.database.read() as connection:
+        assert [(one.occurrence, one.state) for one in announcements(connection)] == [
+            ("launch:boat", "frozen"), ("launch:tent", "waiting"),
+        ]  # fmt: skip
     assert clean(story)

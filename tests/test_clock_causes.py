@@ -16,7 +16,7 @@ from sqlmodel import col
 
 from evergreet.audit import audit
 from evergreet.broadcasts import confirm
-from evergreet.campaign import Campaign, Email, Options, anniversary, broadcast, silence
+from evergreet.campaign import Campaign, Email, Options, anniversary, broadcast, event, silence
 from evergreet.campaigns import due_campaigns, launch, required, stop, version_of
 from evergreet.causes import Reach
 from evergreet.clock import FrozenClock
@@ -428,3 +428,21 @@ def test_a_look_at_the_clock_reads_only_the_events_of_its_days(sqlite_url: str) 
     assert len(events) >= 3
     assert all("INDEX ix_event_name_occurred_at (name=?" in line for line in events), events
     assert sum("occurred_at>? AND occurred_at<?" in line for line in events) >= 2, events
+
+
+def test_anniversaries_keep_apart_from_each_other_and_from_nothing_else(story: Story) -> None:
+    story, campaign = launched(story.database, event("look") | anniversary("first"), NOW)
+    ana = story.contact("ana")
+    tells(story, ana, "first", NOW - 360 * A_DAY, "first")
+    for number in range(3):
+        tells(story, ana, "look", story.now, f"look-{number}")
+        looks(story, campaign)
+        story.clock.advance(5 * A_DAY)
+    looks(story, campaign)
+    tells(story, ana, "first", NOW - 700 * A_DAY, "first", 1)  # the second one follows in weeks
+    story.clock.advance(30 * A_DAY)
+    looks(story, campaign)
+    assert [(row.occurrence, row.state) for row in story.enrollments] == [
+        ("event:test:look-0", "active"), ("anniversary:1", "active"), ("event:test:look-1", "active"),
+        ("event:test:look-2", "active"), ("anniversary:2", "excluded"),
+    ]  # fmt: skip
