@@ -103,7 +103,7 @@ def _audit(connection: Connection, state: State) -> Audit:
     for gap in clock.gaps():
         findings.add("stretches of the clock are missing", gap)
     campaigns = {version.campaign for version in versions.values()}
-    frozen, announced, faults = broadcasts(connection, campaigns, state, enrollments, _Scans(stretches).cover)
+    frozen, announced, faults = broadcasts(connection, campaigns, state, enrollments, _Scans(stretches).ran_over)
     for fault in faults:
         findings.add("broadcasts and their audiences disagree", fault)
     counted = sum(stretch.enrolled for stretch in stretches) + clock.enrolled + frozen
@@ -216,11 +216,16 @@ class _Scans:
 
     def cover(self, position: int, at: datetime) -> bool:
         """Whether what was ingested at that position, and happened then, was seen."""
+        return self.ran_over(position, at) or any(_holds(stretch, position, at) for stretch in self.history)
+
+    def ran_over(self, position: int, at: datetime) -> bool:
+        """Whether a run saw it: history that is taken in later repeats no broadcast."""
         last = bisect_right(self.running, position, key=lambda stretch: stretch.low)
-        return any(
-            stretch.low <= position < stretch.high and at >= stretch.since
-            for stretch in (*self.running[max(last - 1, 0) : last], *self.history)
-        )
+        return last > 0 and _holds(self.running[last - 1], position, at)
+
+
+def _holds(stretch: Any, position: int, at: datetime) -> bool:
+    return bool(stretch.low <= position < stretch.high and at >= stretch.since)
 
 
 def _occurrence(campaign: Campaign, event: Any) -> str:
@@ -248,7 +253,7 @@ def _check_due(
     ).scalar_one()
     ledger: dict[tuple[int, str], Any] = {(row.enrollment_id, row.step_key): row for row in messages}
     timezones = dict(connection.execute(select(col(Contact.id), col(Contact.timezone))).tuples().all())
-    anchors = Anchors(connection, {version.campaign for version in versions.values()})
+    anchors = Anchors(connection, {version.campaign for version in versions.values()}, state)
     due = 0
     seen: set[tuple[int, str]] = set()
     for row in enrollments:
@@ -261,7 +266,8 @@ def _check_due(
             if step.key == row.next_step:
                 passed = False
             zone_name = message.zone if message is not None else row.zone or timezones.get(row.contact_id)
-            counted_at = message.counted_at if message is not None else row.counted_at
+            waits_for = row.counted_at if step.key == row.next_step else None
+            counted_at = message.counted_at if message is not None else waits_for
             anchors.check(row, step, counted_at, findings.add)
             at = due_time(step, counted_at or row.caused_at, zone_of(zone_name, "UTC"))
             if message is not None:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, select
 from sqlmodel import col
 
 from evergreet.campaign import AnniversaryTrigger, Campaign, SilenceTrigger, Step
 from evergreet.campaigns import State
 from evergreet.causes import OCCURRENCE_LENGTH
 from evergreet.clock_causes import add_months, days_begun
-from models import Broadcast, ClockStretch, Contact, Event
+from models import Broadcast, ClockStretch, Contact, Enrollment, Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,10 @@ def _days(moment: datetime, other: datetime) -> float:
 def broadcasts(
     connection: Connection, campaigns: set[Campaign], state: State, enrollments: Sequence[Any], cover: Any
 ) -> tuple[int, set[tuple[int, str]], Iterator[str]]:
-    """Compare the frozen audiences with their enrollments; return their sizes, who is explained, and faults."""
+    """Compare the frozen audiences with their enrollments; return their sizes, who is explained, and faults.
+
+    That an event was taken up is asked where every version writes about it; `cover` says whether it was scanned.
+    """
     rows = connection.execute(select(Broadcast).where(col(Broadcast.campaign_id) == state.id)).all()
     members: defaultdict[str, list[Any]] = defaultdict(list)
     for row in enrollments:
@@ -172,14 +175,18 @@ def broadcasts(
                 yield f"{row.occurrence}: {row.frozen} frozen, {found} enrolled"
         known = {row.event_id for row in rows}
         occurrences = {row.occurrence for row in rows}
+        names = [{trigger.name for trigger in campaign.trigger.broadcasts} for campaign in campaigns]
+        always = set.intersection(*names) if names else set()
         for trigger in {trigger for campaign in campaigns for trigger in campaign.trigger.broadcasts}:
+            if trigger.name not in always:
+                continue
             for event in connection.execute(
                 select(Event).where(
                     col(Event.name) == trigger.name, col(Event.contact_id).is_(None), col(Event.revision) == 0
                 )
             ):
                 told = event.id in known or any(
-                    f"{trigger.name}:{value}" in occurrences for value in _key(event, trigger)
+                    f"{trigger.name}:{value}"[:OCCURRENCE_LENGTH] in occurrences for value in _key(event, trigger)
                 )
                 if not told and cover(event.position, event.occurred_at):
                     yield f"{event.source}:{event.source_id} was never taken up"
@@ -214,22 +221,22 @@ def _by_contact(connection: Connection, names: set[str]) -> Iterator[list[Any]]:
 class Anchors:
     """The events that steps may be counted from (`counted_from`), by contact, name and what they are about."""
 
-    def __init__(self, connection: Connection, campaigns: set[Campaign]) -> None:
+    def __init__(self, connection: Connection, campaigns: set[Campaign], state: State) -> None:
         anchors = {step.counted_from for campaign in campaigns for step in campaign.steps if step.counted_from}
-        self.times: defaultdict[tuple[int, str, str, Any], set[datetime]] = defaultdict(set)
+        self.times: defaultdict[tuple[int, str, str, str], set[datetime]] = defaultdict(set)
         self.causes: dict[int, dict[str, Any]] = {}
         if not anchors:
             return
-        starts = {trigger.name for campaign in campaigns for trigger in campaign.trigger.events}
-        for row in connection.execute(
-            select(Event).where(col(Event.name).in_({*starts, *(anchor.event for anchor in anchors)}))
-        ):
+        causes = select(col(Event.id), col(Event.properties)).join(
+            Enrollment, and_(col(Enrollment.cause_event_id) == col(Event.id), col(Enrollment.campaign_id) == state.id)
+        )
+        for row in connection.execute(causes):
             self.causes[row.id] = row.properties
+        for row in connection.execute(select(Event).where(col(Event.name).in_({anchor.event for anchor in anchors}))):
             for anchor in anchors:
                 if anchor.event == row.name:
-                    self.times[row.contact_id, row.name, anchor.same, row.properties.get(anchor.same)].add(
-                        row.occurred_at
-                    )
+                    about = _thing(row.properties.get(anchor.same))
+                    self.times[row.contact_id, row.name, anchor.same, about].add(row.occurred_at)
 
     def check(
         self, enrollment: Any, step: Step, counted_at: datetime | None, found: Callable[[str, str], None]
@@ -239,7 +246,12 @@ class Anchors:
             return
         known: set[datetime] = set()
         if anchor := step.counted_from:
-            about = self.causes.get(enrollment.cause_event_id, {}).get(anchor.same)
+            about = _thing(self.causes.get(enrollment.cause_event_id, {}).get(anchor.same))
             known = self.times[enrollment.contact_id, anchor.event, anchor.same, about]
         if counted_at not in known:
             found("steps counted from a moment that no event tells", f"enrollment {enrollment.id} {step.key}")
+
+
+def _thing(value: Any) -> str:
+    """Spell what an event is about so that it compares as `same` does: text with text, number with number."""
+    return str(float(value)) if isinstance(value, (int, float)) else repr(value)

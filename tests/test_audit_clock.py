@@ -4,15 +4,17 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from evergreet.audit import _audit, audit
 from evergreet.broadcasts import confirm
-from evergreet.campaign import Campaign, Email, anniversary, broadcast, event, latest, silence
+from evergreet.campaign import Campaign, Email, anniversary, broadcast, event, latest, silence, stage_entered
 from evergreet.campaigns import Version, required, states, stop, version_of
 from evergreet.conditions import consented
+from evergreet.database import ingest_position
 from evergreet.durations import days, hours
 from evergreet.enrollment import backfill
+from models import Event, Transition
 from tests.story import Story
 from tests.test_clock_causes import tells
 
@@ -217,3 +219,85 @@ def version_of_current(story: Story, name: str) -> Version:
         current = required(connection, name).version_id
         assert current is not None
         return version_of(connection, current)
+
+
+def test_a_broadcast_that_a_later_version_writes_about_was_not_missed_before(story: Story) -> None:
+    story.launch(LAUNCHED)
+    story.announces("sale", "s-1")
+    story.announces("launch", "p-1", id="tent")
+    story.run(LAUNCHED)
+    story.clock.advance(HOUR)
+    story.run(replace(LAUNCHED, trigger=LAUNCHED.trigger | broadcast("sale")))
+    assert findings(story) == []
+    with story.database.write() as connection:
+        connection.execute(text("DELETE FROM broadcast"))
+    assert findings(story) != [], "both write about a launch"
+
+
+def test_history_repeats_no_broadcast_and_the_audit_asks_for_none(story: Story) -> None:
+    mixed = replace(LAUNCHED, trigger=LAUNCHED.trigger | event("look"))
+    story.announces("launch", "p-1", id="tent")
+    story.happened("look", story.contact("ana", consents=["news"]))
+    story.clock.advance(HOUR)
+    story.launch(mixed)
+    story.run(mixed)
+    story.clock.advance(HOUR)
+    version = version_of_current(story, "launched")
+    backfill(story.database, version, story.now - A_DAY, clock=story.clock, actor="test", confirm=1)
+    assert findings(story) == []
+    story.run(mixed)
+    assert findings(story) == []
+
+
+def test_two_events_with_one_endless_key_are_one_broadcast(story: Story) -> None:
+    story.launch(LAUNCHED)
+    for number in ("p-1", "p-2"):
+        story.announces("launch", number, id="x" * 500)
+    story.run(LAUNCHED)
+    assert findings(story) == []
+
+
+def test_what_a_silence_would_have_met_before_the_campaign_followed_the_clock_is_no_late_event(story: Story) -> None:
+    ana = story.contact("ana", consents=["news"])
+    first = replace(QUIET, trigger=event("buy"))
+    story.launch(first)
+    began = story.now
+    story.clock.advance(A_DAY)
+    story.run(QUIET)
+    story.clock.advance(HOUR)
+    story.run(QUIET)
+    story.happened("look", ana, at=began + HOUR)
+    story.happened("look", ana, at=story.now - 2 * HOUR)  # its silence lasts from now on, and is met
+    story.run(QUIET)
+    assert story.enrollments == []
+    assert findings(story) == []
+    story.clock.advance(2 * HOUR)
+    story.run(QUIET)
+    assert len(story.enrollments) == 1
+    assert findings(story) == []
+
+
+def test_a_step_is_counted_from_what_a_stage_s_event_is_about_and_from_no_list(story: Story) -> None:
+    staged = replace(
+        ASKED, trigger=stage_entered("purchase"), steps=(*ASKED.steps, Email("two", "note", after=days(9)))
+    )
+    ana = story.contact("ana", consents=["news"])
+    story.launch(staged)
+    story.happened("order", ana, order_id=7)
+    (order,) = story.rows(Event)
+    with story.database.write() as connection:
+        connection.execute(
+            insert(Transition).values(
+                contact_id=ana, to_stage="purchase", at=story.now, cause="rule", cause_event_id=order.id,
+                recorded_at=story.now, position=ingest_position(connection),
+            )
+        )  # fmt: skip
+    story.clock.advance(A_DAY)
+    story.happened("delivery", ana, order_id=7)
+    story.happened("delivery", ana, order_id=["7"])
+    for _ in range(4):
+        story.clock.advance(A_DAY)
+        story.run(staged)
+        assert findings(story) == []
+    (message,) = story.messages
+    assert message.due_at - order.occurred_at == 3 * A_DAY
