@@ -7,11 +7,11 @@ calls do so anyway.
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import BuiltinMethodType, MethodType
 from typing import Any
 
-from jinja2 import Template, nodes, pass_context, pass_environment, pass_eval_context
+from jinja2 import nodes, pass_context, pass_environment, pass_eval_context
 from jinja2.compiler import CodeGenerator, Frame, operators, optimizeconst
 from jinja2.runtime import BlockReference, Context, LoopContext, Macro
 from jinja2.utils import Cycler, Joiner, Namespace, _PassArg
@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from evergreet.localization import PLACED, translated
 from evergreet.sandbox import Sandbox, sandbox
-from evergreet.tracing import Constants, Symbolic, Trace, Unsplittable, Value
+from evergreet.tracing import Constants, Once, Symbolic, Trace, Unsplittable, Value
 
 ALWAYS = PLACED | {"map"}
 """Filters that give something else in another place, also for a constant; `map` may call them by name."""
@@ -27,7 +27,7 @@ ALWAYS = PLACED | {"map"}
 ITERATORS = frozenset(
     {"batch", "items", "map", "reject", "rejectattr", "reverse", "select", "selectattr", "slice", "unique"}
 )
-"""Filters that may give an iterator."""
+"""Filters that may give an iterator; what they give is `Once`."""
 
 SHALLOW = frozenset({"defined", "undefined", "none", "callable", "mapping", "iterable", "sequence", "string"})
 """Tests that look at a value's type only: a list of stand-ins is a list."""
@@ -196,25 +196,10 @@ _OPERATIONS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-class _Module(Template):
-    """A template that says when it is run as a file of macros."""
-
-    def _get_default_module(self, ctx: Context | None = None) -> Any:
-        trace = self.environment.trace if isinstance(self.environment, TracingSandbox) else None
-        if trace is None:
-            return super()._get_default_module(ctx)
-        before, trace.in_module = trace.in_module, True
-        try:
-            return super()._get_default_module(ctx)
-        finally:
-            trace.in_module = before
-
-
 class TracingSandbox(Sandbox):
     """The sandbox, with everything that is done to stand-ins noted in `trace`; one thread at a time."""
 
     code_generator_class = Code
-    template_class = _Module
     trace: Trace | None = None
     plain: Sandbox
 
@@ -248,6 +233,8 @@ class TracingSandbox(Sandbox):
                 arguments = arguments[1:]
                 first = "" if name in PLACED else "_html" if escapes else "_text"  # those look at nothing in it
                 call = _with_first(function, given)
+            if kind == "filter" and name in ITERATORS:
+                call = _giving_once(call)
             if kind == "test" and name in SHALLOW and not isinstance(trace.lift(arguments[0]), Symbolic):
                 return call(*arguments, **named)
             if name not in ALWAYS and not (trace.symbolic(arguments) | trace.symbolic(named)):
@@ -328,8 +315,6 @@ class TracingSandbox(Sandbox):
         data = {name: value for name, value in kwargs.items() if name not in ("_loop_vars", "_block_vars")}
         if _only_carries(called):
             return trace.lift(super().call(context, called, *args, **kwargs))
-        if trace.in_module:
-            raise Unsplittable("a file of macros calls something for itself, once for all contacts")
         escapes = bool(context.eval_ctx.autoescape)
         if not (isinstance(called, Symbolic) or trace.symbolic(args) | trace.symbolic(data)):
             return trace.lift(super().call(context, called, *args, **kwargs))
@@ -370,6 +355,14 @@ def _only_carries(called: Any) -> bool:
 
 def _with_first(function: Callable[..., Any], first: Any) -> Callable[..., Any]:
     return lambda *arguments, **named: function(first, *arguments, **named)
+
+
+def _giving_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    def called(*arguments: Any, **named: Any) -> Any:
+        made = function(*arguments, **named)
+        return Once(made) if isinstance(made, Iterator) else made
+
+    return called
 
 
 def tracing_environment(sources: Mapping[str, str], plain: Sandbox, constants: Constants) -> TracingSandbox:

@@ -206,7 +206,7 @@ class Renderer:
             ways = self._ways.get(key)
             if ways is None:
                 if len(self._ways) >= LANGUAGES_AT_MOST:
-                    self._ways.pop(next(iter(self._ways)))
+                    self._ways.pop(next(iter(self._ways), key), None)
                 ways = self._ways[key] = Ways(self._constants, self.source.name)
             ways.learned += 1
             trace = Trace(self._constants, dict(zip(INPUTS, _inputs(context), strict=True)))

@@ -4,7 +4,8 @@ import traceback
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from jinja2 import FunctionLoader, StrictUndefined, TemplateError, TemplateSyntaxError
+from jinja2 import FunctionLoader, StrictUndefined, Template, TemplateError, TemplateSyntaxError
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
@@ -30,8 +31,21 @@ class Missing(StrictUndefined):
         )
 
 
+class File(Template):
+    """A template; as a file of macros it is run anew for each import.
+
+    Jinja runs it once and keeps what it sets: a contact would read what was set for another, in their language too.
+    """
+
+    def _get_default_module(self, ctx: Context | None = None) -> Any:
+        own = {} if ctx is None else {name: ctx.parent[name] for name in ctx.globals_keys - self.globals.keys()}
+        return self.make_module(own)
+
+
 class Sandbox(ImmutableSandboxedEnvironment):
     """Contacts, events and options are data: `event.items` is the property of that name, not a method."""
+
+    template_class = File
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Look up `obj.attribute`."""

@@ -19,7 +19,10 @@ INPUTS = ("contact", "event", "occurred_at", "locale", "timezone", "unsubscribe_
 """What differs from message to message; all else is the same for all messages of one tree."""
 
 LEARNED_AT_MOST = 200
-"""Ways in one tree; what goes yet another way (a long order with its prices) is rendered in full."""
+"""Ways in one tree; what goes yet another way is rendered in full."""
+
+STEPS_AT_MOST = 10_000
+"""Steps of all ways of one tree, each about 400 bytes: what is kept stays small whatever the data are."""
 
 _BLANK = " \t\u00a0"
 
@@ -57,12 +60,13 @@ class Ways:
         self.constants = constants
         self.name = name
         self.learned = 0
+        self.steps = 0
         self._root: dict[Any, Branch | Leaf | None] = {}
 
     @property
     def full(self) -> bool:
         """Whether nothing more is learned."""
-        return self.learned >= LEARNED_AT_MOST
+        return self.learned >= LEARNED_AT_MOST or self.steps >= STEPS_AT_MOST
 
     def find(self, values: list[Any]) -> tuple[Leaf | None, bool]:
         """Follow the way of a contact, whose inputs are in `values`: the leaf, and whether the way is known.
@@ -80,6 +84,7 @@ class Ways:
 
     def learn(self, trace: Trace, leaf: Leaf | None) -> None:
         """Enter the way of a trace; without a leaf it is known to be one that cannot be split."""
+        self.steps += len(trace.values)
         children, answer = self._root, None
         for decision in trace.decisions:
             source = _branch_source(decision)

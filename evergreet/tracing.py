@@ -17,13 +17,16 @@ from datetime import date, time, timedelta
 from decimal import Decimal
 from keyword import iskeyword
 from types import GeneratorType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from jinja2 import Undefined
 from markupsafe import Markup, escape
 
 MARKER = "\ufdd0"
 """Begins the token of a slot in traced output; a noncharacter, no blank and no control character (Unicode 23.7)."""
+
+STEPS_AT_MOST = 500
+"""Steps of one way; a longer one (an order of fifty lines) comes too seldom to be worth keeping."""
 
 _INERT = (int, float, str, bool, type(None), date, time, timedelta, Decimal, range, Undefined)
 """Types of constants that cannot hide a stand-in."""
@@ -119,6 +122,31 @@ class Value(Symbolic):
 
     def _printed(self, source: str, text: str) -> str:
         return self.trace.token(self.trace.step(source, self.reading, text, self.steady))
+
+
+class Once:
+    """An iterator that refuses to be asked again once it is used up.
+
+    A loop of a template takes one after another, and what stands in the loop may take some as well; a loop of a
+    program takes all at once. Where nobody asks again that is the same.
+    """
+
+    __slots__ = ("_left",)
+
+    def __init__(self, made: Iterator[Any]) -> None:
+        self._left: Iterator[Any] | None = made
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        if self._left is None:
+            raise Unsplittable("an iterator is asked again after a loop over it")
+        try:
+            return next(self._left)
+        except StopIteration:
+            self._left = None
+            raise
 
 
 class Text(Symbolic):
@@ -231,12 +259,13 @@ class Trace:
         self.values: list[Value] = []
         self.steps: list[Step] = []
         self.decisions: list[Decision] = []
-        self.in_module = False
         self._known: dict[str, Value] = {}
         self._answers: dict[str, Any] = {}
         self.inputs = {name: self._made(value, steady=True) for name, value in inputs.items()}
 
     def _made(self, concrete: Any, *, steady: bool) -> Value:
+        if len(self.values) >= STEPS_AT_MOST:
+            raise Unsplittable("it takes too many steps")
         self.values.append(Value(self, len(self.values), concrete, steady))
         return self.values[-1]
 
@@ -269,8 +298,6 @@ class Trace:
         steady: bool = False,
     ) -> Value:
         """Note that a function is called; `name` is what the program calls it, `source` a form of its own."""
-        if self.in_module:
-            raise Unsplittable("a file of macros works something out for itself, once for all contacts")
         if not all(key.isidentifier() and not iskeyword(key) for key in named or ()):
             raise Unsplittable("an argument whose name is none in Python")
         readings = [self.read(argument) for argument in arguments]

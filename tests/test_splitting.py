@@ -193,20 +193,42 @@ def test_an_iterator_is_used_up_as_in_jinja() -> None:
     agree(twice, [replace(CONTEXT, event={"list": some}) for some in ("text", "more", ["a", "b"], ["c"])])
 
 
+def test_what_a_loop_leaves_of_an_iterator_is_not_taken_for_nothing() -> None:
+    left = "{% set rest = event.list|map('int') %}{% for one in rest %}{% break %}{% endfor %}{{ rest|sum }}"
+    inside = "{% set rest = event.list|select %}{% for one in rest|map('int') %}{{ one + rest|sum }}{% endfor %}"
+    for body in (left, inside):
+        agree(renderer(body), [replace(CONTEXT, event={"list": some}) for some in ([1, 0], [1, 0], [1, 5], [2, 3])])
+
+
+def test_a_file_of_macros_keeps_nothing_from_one_contact_for_another() -> None:
+    macros = """{% set today = occurred_at|default('2026-03-10')|date %}{% set memory = namespace(name='nobody') %}
+    {% set turn = cycler('a', 'b') %}
+    {% macro said(name) %}{{ memory.name }} {{ name }} {{ today }} {{ turn.next() }}{% set memory.name = name %}
+    {% endmacro %}"""
+    made = renderer("{% from 'm/macros.html' import said %}{{ said(contact.first_name) }}", **{"m/macros.html": macros})
+    data = [
+        replace(one, locale=locale) for one, locale in zip(named("Ann", "Max", "Zoë"), ("de", "en", "fr"), strict=True)
+    ]
+    agree(made, data)
+    for one in data * 2:
+        assert "nobody " + one.contact["first_name"] in made.render(one).html
+        assert made.render(one).html == Renderer(made.source, SURROUNDINGS).render(one).html
+    assert full_renderings(made, data) == 0
+
+
 @pytest.mark.parametrize(
     "body",
     [
         "{% for one in event.list %}{% if loop.changed(one) %}{{ one }}{% endif %}{% endfor %}",
         "{{ {contact.first_name: 1} }}",
         "{{ [contact.first_name].count('Maya') }}",
-        "{% from 'm/macros.html' import said %}{{ said(contact.first_name) }}",
+        "{% set rest = event.list|map('string') %}{% for one in rest %}{% break %}{% endfor %}{{ rest|join }}",
         "<style data-inline>p { color: red }</style><p>{{ contact.first_name }}</p>",
         "<{{ contact.first_name }}>",
     ],
 )
 def test_what_cannot_be_followed_is_rendered_in_full(body: str) -> None:
-    macros = "{% set today = '2026-03-10'|date %}{% macro said(name) %}{{ name }} {{ today }}{% endmacro %}"
-    made = renderer(body, **{"m/macros.html": macros})
+    made = renderer(body)
     data = [replace(one, event={"list": ["a", "a", "b"]}) for one in named("Maya", "Max", "style data-inline", "Maya")]
     agree(made, data)
     assert full_renderings(made, data) == len(data)
@@ -231,6 +253,19 @@ def test_no_more_ways_are_learned_than_there_is_room_for(monkeypatch: pytest.Mon
     data = [replace(CONTEXT, event={"list": ["x"] * n}) for n in range(12)]
     agree(made, data)
     assert full_renderings(made, data) == 12 - 4
+
+
+def test_long_ways_are_not_kept_and_many_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = "{% for one in event.list %}<p>{{ one }}</p>{% endfor %}"
+    data = [replace(CONTEXT, event={"list": ["x"] * n}) for n in (0, 1, 3000, 2, 5000, 3)]
+    made = renderer(body)
+    agree(made, data)
+    (ways,) = made._ways.values()
+    assert ways.steps < 2_000, "a loop of thousands of turns is given up early"
+    assert full_renderings(made, data) == 2
+    monkeypatch.setattr(splitting, "STEPS_AT_MOST", ways.steps)
+    assert full_renderings(made, [replace(CONTEXT, event={"list": ["x"] * 9})] * 3) == 3
+    agree(made, data)
 
 
 def test_a_version_with_other_options_has_ways_of_its_own() -> None:
