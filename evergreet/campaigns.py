@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal, or_, select, text, true, update
 from sqlmodel import col
 
 from evergreet.campaign import CAMPAIGN, Campaign, Options, Purpose
@@ -34,7 +34,8 @@ from models import (
 )
 
 LOOK_ANYWAY = timedelta(hours=1)
-"""A campaign that follows the clock looks at it at least so often, also when nothing seems due."""
+"""A campaign that follows the clock looks at it at least so often, also when nothing seems due; and each one at what
+was ingested, so that the question whether a rare event is among it stays short."""
 
 EVERYTHING = 2**62
 """A position that no row has reached."""
@@ -347,19 +348,35 @@ def _something_due(row: Any, definition: dict[str, Any], now: datetime, look_any
     )
 
 
+def _far_behind(row: Any, now: datetime, look_anyway: timedelta) -> ColumnElement[bool]:
+    """Whether something was ingested since the campaign looked, and that is long ago: then its cursor moves on."""
+    looked = (
+        select(col(Stretch.at))
+        .where(col(Stretch.campaign_id) == row.id, text("kind <> 'backfill'"))
+        .order_by(col(Stretch.low).desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return and_(
+        func.coalesce(looked, literal(row.live_since, Instant())) <= literal(now - look_anyway, Instant()),
+        or_(*(exists().where(col(table.position) >= row.scanned_to) for table in (Event, Transition))),
+    )
+
+
 def _due_by_clock(
     row: Any, parts: list[dict[str, Any]], now: datetime, look_anyway: timedelta
 ) -> Iterator[ColumnElement[bool]]:
     """Yield what asks whether time alone, or what came in late, may have started something."""
     kinds = {part["kind"] for part in parts}
     if kinds.isdisjoint({"silence", "anniversary"}):
+        yield _far_behind(row, now, look_anyway)
         return
     if row.clock_to is None or now - row.clock_to >= look_anyway:
         yield true()  # and the stretch that is looked at stays short
         return
     campaign = CAMPAIGN.validate_python(row.definition["campaign"])
     span = Span(row.clock_to, now, row.live_since)
-    reach = Reach(row.scanned_to, EVERYTHING, row.live_since)
+    reach = Reach(row.scanned_to, EVERYTHING, max(row.live_since, row.clock_from))
     for silence in campaign.trigger.silences:
         yield exists(silences(campaign, silence, span, reach))
         yield from (exists(late) for late in late_silences(campaign, silence, row.clock_to, reach))

@@ -223,6 +223,7 @@ def test_due_campaigns_names_only_those_with_something_due_transactional_first(s
     story.run(mail)
     story.run(urgent)
     assert due() == []
+    story.run(idle)
     story.clock.advance(timedelta(days=1))
     assert due() == ["a-news"]
 
@@ -365,3 +366,26 @@ def test_asking_what_is_due_reads_no_table_from_end_to_end(sqlite_url: str, cloc
     database.close()
     assert any("ix_message_waiting" in line for line in plans)
     assert [line for line in plans if line.startswith(("SCAN message", "SCAN enrollment", "SCAN event"))] == []
+
+
+def test_a_campaign_whose_event_is_rare_moves_its_cursor_on_all_the_same(story: Story) -> None:
+    def due(later: timedelta) -> list[str]:
+        story.clock.advance(later)
+        with story.database.read() as connection:
+            return due_campaigns(connection, story.now)
+
+    story.launch()
+    ana = story.contact("ana")
+    assert due(timedelta(hours=2)) == [], "nothing was told"
+    for _ in range(2):
+        story.happened("page_viewed", ana)
+        assert due(timedelta(hours=1)) == ["thanks"], "else every look reads all that was told since"
+        assert story.run().enrolled == 0
+        assert due(timedelta(hours=2)) == []
+    story.happened("page_viewed", ana)
+    story.happened("order_placed", ana)
+    assert due(timedelta(0)) == ["thanks"]
+    story.run()
+    story.happened("page_viewed", ana)
+    assert due(timedelta(minutes=59)) == []
+    assert due(timedelta(minutes=1)) == ["thanks"]
