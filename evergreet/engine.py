@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -77,10 +77,13 @@ class Engine:
         """Ask a run to end: what is in hand is settled, nothing new is begun. Safe from any thread or signal."""
         self._stopping.set()
 
-    def run(self, campaign: Campaign, options: Options, *, budget: timedelta | None = None) -> Report:
+    def run(
+        self, campaign: Campaign, options: Options, *, budget: timedelta | None = None, worker: Worker | None = None
+    ) -> Report:
         """Enroll, plan and send what is due now; return what was done and how the campaign stands.
 
-        `budget` is the time after which no new window is begun; `Report.more` then says that work is left.
+        `budget` is the time after which no new window is begun; `Report.more` then says that work is left. A
+        process that runs one campaign after another may open its `worker` once.
         """
         check_schema(self.database)
         if options.dry_run:
@@ -90,17 +93,21 @@ class Engine:
         def over() -> bool:
             return self._stopping.is_set() or (ends is not None and time.monotonic() >= ends)
 
-        with Worker.open(self.database, self.clock, silence_seconds=self.settings.owner_silence_seconds) as worker:
-            with worker.transaction() as connection:
+        with nullcontext(worker) if worker is not None else self.worker() as own:
+            with own.transaction() as connection:
                 now = self.clock.now(connection)
                 version = register(connection, campaign, options, self.load, now)
                 state = required(connection, campaign.name)
                 if state.state != "live":
                     return _report(connection, state, halted=_not_live(state))
                 run_id = connection.execute(
-                    insert(Run).values(campaign_id=state.id, worker_id=worker.id, started_at=now).returning(col(Run.id))
+                    insert(Run).values(campaign_id=state.id, worker_id=own.id, started_at=now).returning(col(Run.id))
                 ).scalar_one()
-            return _CampaignRun(self, worker, version, state, run_id, options.batch_size, over).perform()
+            return _CampaignRun(self, own, version, state, run_id, options.batch_size, over).perform()
+
+    def worker(self) -> AbstractContextManager[Worker]:
+        """Open a worker: what dead ones left behind is taken over first."""
+        return Worker.open(self.database, self.clock, silence_seconds=self.settings.owner_silence_seconds)
 
     def _rehearse(self, campaign: Campaign, options: Options) -> Report:
         """Enroll, plan and ask the gates as a run would, and roll everything back."""

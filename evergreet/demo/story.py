@@ -32,7 +32,7 @@ from evergreet.settings import settings
 CUSTOMERS, DAYS = "EVERGREET_DEMO_CUSTOMERS", "EVERGREET_DEMO_DAYS"
 """Another size of the shop, or fewer days to walk through: its history before them is taken as it is."""
 
-USUAL_CUSTOMERS = 250
+USUAL_CUSTOMERS = 150
 """Two years of so many are lived through in two or three minutes."""
 
 SECOND_OF_A_COUPLE = "C00042"

@@ -30,6 +30,7 @@ from evergreet.lifecycle import Lifecycle
 from evergreet.registry import CampaignModule
 from evergreet.settings import Settings
 from evergreet.stages import evaluate_stages
+from evergreet.worker import Worker
 
 HOURS = (9, 18)
 """When the walk looks around each day, in UTC: it is daytime for every customer at some of them."""
@@ -89,15 +90,16 @@ class Years:
             for module in self.campaigns.values():
                 launch(self.database, module.campaign, module.options(), self.load, clock=clock, actor=ACTOR)
             engine = Engine(self.database, self.sender, self.settings, self.load, clock=clock)
-            while clock.instant < until:
-                before, clock.instant = clock.instant, min(next_look(clock.instant), until)
-                self._live_through(engine, clock, streams)
-                self.done.write_text(clock.instant.isoformat(), encoding="ascii")
-                told(clock.instant, self.sent.total())
-                days += clock.instant.date() > before.date()
+            with engine.worker() as worker:
+                while clock.instant < until:
+                    before, clock.instant = clock.instant, min(next_look(clock.instant), until)
+                    self._live_through(engine, worker, clock, streams)
+                    self.done.write_text(clock.instant.isoformat(), encoding="ascii")
+                    told(clock.instant, self.sent.total())
+                    days += clock.instant.date() > before.date()
         return days
 
-    def _live_through(self, engine: Engine, clock: FrozenClock, streams: list[Stream]) -> None:
+    def _live_through(self, engine: Engine, worker: Worker, clock: FrozenClock, streams: list[Stream]) -> None:
         news = [stream.store(self.database, clock.instant) for stream in streams]
         if any(news) or clock.instant.hour == HOURS[0]:  # rules that depend on time alone: once a day
             evaluate_stages(self.database, self.lifecycle, clock)
@@ -105,7 +107,7 @@ class Years:
             due = due_campaigns(connection, clock.instant, look_anyway=timedelta(days=7))
         for name in due:
             module = self.campaigns[name]
-            report = engine.run(module.campaign, module.options())
+            report = engine.run(module.campaign, module.options(), worker=worker)
             self.sent[name] += report.attempted.get("accepted", 0)
 
     def _come_to(self) -> datetime | None:
