@@ -220,6 +220,11 @@ class Campaign:
                 _check_review_request(f"{where}, step {step.key!r}", self, step)
         if not 0 <= self.holdout <= 100:
             raise DefinitionError(f"{where}: holdout={self.holdout} is not a percentage from 0 to 100.")
+        if len(self.trigger.anniversaries) > 1:  # both would number theirs from 1
+            raise DefinitionError(
+                f"{where}: a campaign remembers one date; write anniversary('first', 'second') for whichever event "
+                "came first, or a campaign for each."
+            )
         if self.is_broadcast and self.re_entry != "every":
             raise DefinitionError(
                 f"{where}: re_entry={self.re_entry!r} does not go with trigger=broadcast(…), which writes to the whole "

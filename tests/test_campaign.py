@@ -13,6 +13,7 @@ from evergreet.campaign import (
     Email,
     Options,
     SendWindow,
+    anniversary,
     broadcast,
     event,
     latest,
@@ -167,3 +168,9 @@ def test_a_broadcast_knows_no_re_entry() -> None:
     with pytest.raises(DefinitionError, match="does not go with trigger=broadcast"):
         campaign(trigger=broadcast("launch"), re_entry="once")
     campaign(trigger=broadcast("launch"))
+
+
+def test_a_campaign_remembers_one_date() -> None:
+    with pytest.raises(DefinitionError, match="a campaign remembers one date"):
+        campaign(trigger=anniversary("account_created") | anniversary("order_placed"))
+    campaign(trigger=anniversary("account_created", "order_placed"))
