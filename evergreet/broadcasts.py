@@ -30,6 +30,9 @@ COLUMNS = (
     "caused_at", "enrolled_at", "state", "reason", "next_step", "next_due_at",
 )  # fmt: skip
 
+NO_WORD = "at most"
+"""Begins what stands for somebody's name where a campaign's `confirm_above` let a broadcast go."""
+
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
@@ -113,7 +116,7 @@ def _announce(
     row = connection.execute(select(Broadcast).where(col(Broadcast.id) == row_id)).one()
     if row.counted > most:
         return 0
-    return _freeze(connection, version, row, now, f"at most {most}")
+    return _freeze(connection, version, row, now, f"{NO_WORD} {most}")
 
 
 def count(connection: Connection, version: Version, now: datetime) -> int:
@@ -210,6 +213,16 @@ def cancel(database: Database, campaign: str, occurrence: str, *, clock: Clock, 
         record(connection, now, actor, "broadcast cancelled", campaign, occurrence=occurrence)
 
 
+def _became(row: Any, campaign: str) -> str:
+    if row.state != "frozen":
+        return f"it is {row.state} ({row.decided_by})"
+    who = "their number needed no word" if row.decided_by.startswith(NO_WORD) else f"confirmed by {row.decided_by}"
+    return (
+        f"it is frozen and goes to {row.frozen:,} contacts ({who}). `evergreet pause {campaign}` holds what has not "
+        "left yet"
+    )
+
+
 def _waiting(connection: Connection, campaign: str, occurrence: str, clock: Clock) -> tuple[Version, Any, datetime]:
     hold_off(connection, campaign)
     state = required(connection, campaign)
@@ -219,7 +232,7 @@ def _waiting(connection: Connection, campaign: str, occurrence: str, clock: Cloc
     if row is None:
         raise EvergreetError(f"{campaign} has no broadcast {occurrence!r}: `evergreet broadcasts` lists them.")
     if row.state != "waiting":
-        raise EvergreetError(f"{campaign} {occurrence} does not wait any more: it is {row.state} ({row.decided_by}).")
+        raise EvergreetError(f"{campaign} {occurrence} does not wait any more: {_became(row, campaign)}.")
     if state.state != "live":
         raise EvergreetError(f"Campaign {campaign!r} is {state.state}; only a live one can send.")
     assert state.version_id is not None

@@ -1,5 +1,6 @@
 """Explain: who got what of a campaign, and why somebody did not."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,14 +20,20 @@ from evergreet.reasons import explained
 from evergreet.wording import in_words, moment
 from models import Contact, Enrollment, Event, Instant, Message, Transition
 
-__all__ = ["Line", "explain", "find_contacts"]
+__all__ = ["Line", "explain", "find_contacts", "row_id"]
+
+
+def row_id(written: str) -> int | None:
+    """Read the id of a row; None where it can be none, such as the number of an order with thirty digits."""
+    word = written.strip()
+    return int(word) if re.fullmatch("[0-9]{1,18}", word) else None
 
 
 def find_contacts(connection: Connection, written: str) -> list[Any]:
     """Find contacts by address, id, or source id; raises where there is none."""
     which = [col(Contact.address) == written.strip().casefold(), col(Contact.source_id) == written.strip()]
-    if written.strip().isdigit():
-        which.append(col(Contact.id) == int(written))
+    if (number := row_id(written)) is not None:
+        which.append(col(Contact.id) == number)
     found = connection.execute(select(Contact).where(or_(*which)).order_by(col(Contact.id)).limit(20)).all()
     if not found:
         raise EvergreetError(f"There is no contact {written!r}; give an address, an id or the id in its source.")

@@ -53,7 +53,10 @@ class Settings(BaseSettings):
         default=SecretStr("sqlite:///.evergreet/evergreet.db"),
         description="SQLite file (embedded default) or postgresql://user:password@host/name.",
     )
-    data_dir: Path = Field(default=Path(".evergreet"), description="Where the embedded default keeps its files.")
+    data_dir: Path = Field(
+        default=Path(".evergreet"),
+        description="Folder of the signing key, previews and Prefect's own files; database and outbox have settings.",
+    )
     campaigns: str = Field(default="flows", description="Package that holds the campaigns.")
     templates: str = Field(default="templates", description="Package or folder that holds the message templates.")
     lifecycle: str = Field(default="experience", description="Name of the lifecycle preset.")

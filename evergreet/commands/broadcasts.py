@@ -145,9 +145,23 @@ def record(
         "duplicate": "is known already; nothing changed",
         "corrected": "is corrected; a correction starts no campaign",
     }
+    about = "the business" if contact is None else contact
     typer.echo(
-        f"{event} ({done.source}: {done.source_id}) of {done.occurred_at:%Y-%m-%d %H:%M} UTC {said[done.result]}."
+        f"{event} about {about} ({done.source}: {done.source_id}) of {done.occurred_at:%Y-%m-%d %H:%M} UTC "
+        f"{said[done.result]}."
     )
+    if done.first:
+        typer.echo(f"It is the first event of this name here{_meant(event)}")
+
+
+def _meant(event: str) -> str:
+    """Ask whether a name of the vocabulary was meant that looks like this one."""
+    from difflib import get_close_matches
+
+    from evergreet.presets.vocabulary import ACTIVITY, BUSINESS
+
+    close = get_close_matches(event.strip().lower().replace(" ", "_"), {*ACTIVITY, *BUSINESS}, 1, 0.8)
+    return f"; did you mean {close[0]}?" if close and event not in {*ACTIVITY, *BUSINESS} else "."
 
 
 def _properties(written: list[str]) -> dict[str, Any]:

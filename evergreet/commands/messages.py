@@ -20,7 +20,8 @@ def preview(
     name: Annotated[str | None, typer.Argument(help="The template, e.g. thank_you/receipt.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All messages, with their samples, on one page.")] = False,
     contact: Annotated[
-        int | None, typer.Option(help="Id of a contact: render for them and their newest event.")
+        str | None,
+        typer.Option(help="Address, id, or id in its source of a contact: render for them and their newest event."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write to; default: preview/ in the data folder.")] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
@@ -53,8 +54,9 @@ def preview(
         raise typer.Exit(1)
 
 
-def _preview_one(name: str, contact: int | None, out: Path | None) -> Path:
+def _preview_one(name: str, contact: str | None, out: Path | None) -> Path:
     from evergreet.commands.opening import open_database
+    from evergreet.explain import find_contacts
     from evergreet.preview import for_contact, read_sample, render, write_preview
     from evergreet.settings import settings
     from evergreet.template_sources import check_exists
@@ -63,7 +65,8 @@ def _preview_one(name: str, contact: int | None, out: Path | None) -> Path:
     context, event_name = read_sample(settings().templates, name, settings())
     if contact is not None:
         with open_database() as database, database.read() as connection:
-            context = for_contact(connection, contact, context, event_name, settings())
+            person = find_contacts(connection, contact)[0]
+            context = for_contact(connection, person.id, context, event_name, settings())
     rendered = render(settings(), name, context)
     folder = out or settings().data_dir / "preview" / name
     page = write_preview(folder, name, context, rendered).resolve()
@@ -121,11 +124,13 @@ def suppress(
     from evergreet.clock import DatabaseClock
     from evergreet.commands.opening import open_database
     from evergreet.errors import DataError
+    from evergreet.explain import row_id
 
     if not 0 < len(reason) <= 100:
         raise DataError("--reason: write 1 to 100 characters.")
     with open_database() as database, database.write() as connection:
-        address = _address_of(connection, int(who)) if who.isdecimal() else read_address(who.strip()).normalised
+        number = row_id(who)
+        address = read_address(who.strip()).normalised if number is None else _address_of(connection, number)
         if address is None:
             raise DataError(f"Contact {who} has no address: there is nothing to suppress.")
         changed = consent.suppress(
@@ -191,9 +196,10 @@ def _contacts(connection: "Connection", who: str) -> list[int]:
     from evergreet.addresses import read_address
     from evergreet.consent import contacts_of
     from evergreet.errors import DataError
+    from evergreet.explain import row_id
 
-    if who.isdecimal():
-        return [int(who)]
+    if (number := row_id(who)) is not None:
+        return [number]
     address = read_address(who.strip()).normalised
     if found := contacts_of(connection, address):
         return found

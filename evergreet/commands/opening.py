@@ -4,7 +4,7 @@ import getpass
 import re
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 
@@ -42,7 +42,8 @@ def parse_moment(written: str, now: datetime) -> datetime:
     """Read a time (ISO 8601, UTC where it has no zone) or a span before now such as 30d, 12h, 90m."""
     if span := re.fullmatch(r"(\d+)([dhm])", written.strip()):
         unit = {"d": "days", "h": "hours", "m": "minutes"}[span[2]]
-        return now - timedelta(**{unit: int(span[1])})
+        with suppress(OverflowError):
+            return now - timedelta(**{unit: int(span[1])})
     try:
         moment = datetime.fromisoformat(written.strip())
     except ValueError:

@@ -28,12 +28,16 @@ PLACE = Path("the event")
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of the event: `stored`, `duplicate` (nothing changed) or `corrected`."""
+    """What became of the event: `stored`, `duplicate` (nothing changed) or `corrected`.
+
+    `first`: none of this name was known before.
+    """
 
     result: str
     source: str
     source_id: str
     occurred_at: datetime
+    first: bool
 
 
 def record_event(
@@ -70,13 +74,14 @@ def record_event(
                 plan, Setting(PLACE, source, None, now, clock, memory), contact_source=contact_source
             )
             row = importer.shape(Record(1, "", values))
+            known = connection.execute(select(col(Event.id)).where(col(Event.name) == row.name).limit(1)).first()
             outcome = importer.store(connection, [row])
         except Rejected as problem:
             raise DataError(f"The event was not stored: {problem}.") from None
         finally:
             memory.close()
         result = next(each for each in ("stored", "corrected", "duplicate") if getattr(outcome, each))
-        return Recorded(result, source, row.source_id, row.occurred_at)
+        return Recorded(result, source, row.source_id, row.occurred_at, known is None)
 
 
 def _known(connection: Connection, source: str, source_id: str | None) -> datetime | None:

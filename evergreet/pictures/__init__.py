@@ -28,7 +28,9 @@ def render(template: str, **values: Any) -> str:
 
 
 def save(svg: str, path: Path) -> None:
-    """Write a picture; a place that cannot be written to is a sentence."""
+    """Write a picture; a place that cannot be written to, or the name of another kind of file, is a sentence."""
+    if path.suffix.lower() != ".svg":
+        raise DataError(f"The picture is an SVG file: give it a name such as {path.stem or 'picture'}.svg, not {path}.")
     try:
         path.write_text(svg, encoding="utf-8", newline="\n")
     except OSError as error:

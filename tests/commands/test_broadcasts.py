@@ -81,7 +81,9 @@ def test_a_broadcast_waits_in_sight_until_somebody_confirms_it(store: Story) -> 
     assert "goes to 4 contacts" in said(*shlex.split(command.replace(" 3", " 4"))[1:])
     run(store)
     assert store.states() == {"accepted": 4}
-    assert "does not wait any more: it is frozen" in str(evergreet(*shlex.split(command)[1:]).exception)
+    why = str(evergreet(*shlex.split(command)[1:]).exception)
+    assert "does not wait any more: it is frozen and goes to 4 contacts (confirmed by " in why
+    assert "`evergreet pause news` holds what has not left yet." in why
     (frozen,) = json.loads(said("broadcasts", "--json"))
     assert (frozen["state"], frozen["recipients"]) == ("frozen", 4)
     assert "(command line)" in frozen["decided_by"]
@@ -95,6 +97,8 @@ def test_a_cancelled_broadcast_goes_to_nobody(store: Story) -> None:
     assert "cancelled" in said("broadcasts", "list", "news")
     assert "waits for your word" not in said("campaigns")
     assert [row.action for row in store.rows(AuditLog)][-1] == "broadcast cancelled"
+    cancelled = evergreet("broadcasts", "cancel", "news", "product_launched:P-1").exception
+    assert "does not wait any more: it is cancelled (" in str(cancelled)
     assert "has no broadcast 'P-1'" in str(evergreet("broadcasts", "cancel", "news", "P-1").exception)
 
 
@@ -124,6 +128,16 @@ def test_the_same_event_again_changes_nothing_and_other_content_is_a_correction(
     for _ in range(2):  # without an id, each is one of its own
         said("record", "shop_opened")
     assert len(store.rows(Event)) == 4
+
+
+def test_a_name_that_nobody_used_before_is_told_and_what_may_have_been_meant(store: Story) -> None:
+    launched = said("record", "Product lanched")
+    assert "Product lanched about the business (" in launched
+    assert "the first event of this name here; did you mean product_launched?" in launched
+    assert "first event" not in said("record", "Product lanched")
+    assert said("record", "product_launched").endswith("It is the first event of this name here.\n")
+    order = said("record", "order_placed", "--contact", "1", "--json")
+    assert json.loads(order)["first"] is True
 
 
 def test_an_event_about_a_contact_is_found_by_address_and_id(store: Story) -> None:

@@ -101,6 +101,9 @@ def test_the_funnel_as_a_picture(tmp_path: Path) -> None:
     assert (tmp_path / "again.svg").exists()
     with pytest.raises(DataError, match="cannot be written to no_folder"):
         evergreet("lifecycle", "funnel", "--picture", "no_folder/funnel.svg")
+    with pytest.raises(DataError, match=r"a name such as funnel\.svg, not funnel\.png"):
+        evergreet("lifecycle", "funnel", "--picture", "funnel.png")
+    assert not (tmp_path / "funnel.png").exists()
 
 
 @pytest.mark.parametrize("name", PRESETS)

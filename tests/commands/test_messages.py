@@ -106,13 +106,16 @@ def test_a_preview_of_a_contact_takes_an_event_of_the_business_too(
 
 def test_a_preview_of_a_contact_without_events_is_still_a_message(run: Run, maya: int, tmp_path: Path) -> None:
     assert run("preview", "thank_you/check_in", "--contact", maya, "--out", tmp_path).startswith("Maya, how is")
+    by_address = ("--contact", "Maya@example.com", "--out", tmp_path)
+    assert run("preview", "thank_you/check_in", *by_address).startswith("Maya, how is")
 
 
 def test_a_preview_of_what_is_not_there_says_what_there_is(run: Run) -> None:
     with pytest.raises(DefinitionError, match="Did you mean 'thank_you/receipt'"):
         run("preview", "thank_you/recept")
-    with pytest.raises(DataError, match="no contact 404"):
-        run("preview", "thank_you/receipt", "--contact", 404)
+    for nobody in ("404", "9" * 30, "²", "nobody@example.org"):
+        with pytest.raises(EvergreetError, match=f"no contact '{nobody}'"):
+            run("preview", "thank_you/receipt", "--contact", nobody)
 
 
 @pytest.mark.parametrize(
