@@ -138,7 +138,7 @@ def _check_triggers(
     for one in met:
         if one.covered:
             explained.add((one.contact_id, one.occurrence))
-            if (one.contact_id, one.occurrence) not in have and one.certain:
+            if one.certain and not any((one.contact_id, name) in have for name in (one.occurrence, *one.others)):
                 findings.add("triggers without an enrollment", f"contact {one.contact_id} {one.occurrence}")
     for key, row in have.items():
         if key not in explained:

@@ -13,7 +13,7 @@ from sqlmodel import col
 from evergreet.campaign import AnniversaryTrigger, Campaign, SilenceTrigger, Step
 from evergreet.campaigns import State
 from evergreet.causes import OCCURRENCE_LENGTH
-from evergreet.clock_causes import add_months, days_begun
+from evergreet.clock_causes import add_months, anniversary_name, days_begun
 from models import Broadcast, ClockStretch, Contact, Enrollment, Event
 
 
@@ -21,13 +21,14 @@ from models import Broadcast, ClockStretch, Contact, Enrollment, Event
 class Met:
     """A trigger that was met, as the audit reads it.
 
-    `covered`: an enrollment for it is explained. `certain`: there must be one.
+    `covered`: an enrollment for it is explained. `certain`: there must be one, of this occurrence or one of `others`.
     """
 
     contact_id: int
     occurrence: str
     covered: bool
     certain: bool
+    others: tuple[str, ...] = ()
 
 
 class ClockStretches:
@@ -132,7 +133,8 @@ def anniversaries(connection: Connection, campaign: Campaign, trigger: Anniversa
                 if on > last + timedelta(days=2):
                     break
                 about = datetime.combine(on, time(12), UTC)
-                occurrence = "once" if campaign.re_entry == "once" else f"anniversary:{nth}"
+                # The first may be a day earlier or later where the contact lives; a month's end makes up to four of it.
+                days = {(on + timedelta(days=apart)).replace(day=1) for apart in (-5, 0, 5)}
                 near = any(_days(about, low) >= -3 and _days(about, high) <= 3 for low, high in looked)
                 # Two days on each side: the day begins and ends elsewhere, and the first may be a day apart in UTC.
                 inside = state.live_since + timedelta(days=3) <= about <= state.clock_to - timedelta(days=3)
@@ -141,7 +143,10 @@ def anniversaries(connection: Connection, campaign: Campaign, trigger: Anniversa
                     and contact.erased_at is None and contact.changed_at < about - timedelta(days=4)
                     and state.scanned_to is not None and row.position < state.scanned_to
                 )  # fmt: skip
-                yield Met(row.contact_id, occurrence, near, certain)
+                once = campaign.re_entry == "once"
+                names = ["once"] if once else [anniversary_name(nth, day, row) for day in days]
+                for name in names:
+                    yield Met(row.contact_id, name, near, certain, tuple(names))
                 nth += 1
 
 

@@ -150,13 +150,19 @@ def _silent(trigger: SilenceTrigger, once: bool) -> Select[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Anniversary:
-    """One anniversary of one contact: the n-th, which begins at `at` where they live."""
+    """One anniversary of one contact, which begins at `at` where they live; `occurrence` names it."""
 
     contact_id: int
-    nth: int
+    occurrence: str
     event_id: int
     position: int
     at: datetime
+
+
+def anniversary_name(nth: int, on: date, event: Any) -> str:
+    """Name the n-th anniversary of an event: with its month, because a corrected event has the n-th at another time,
+    and with the event, because two contacts with one address have each their own."""
+    return f"anniversary:{nth}:{on:%Y-%m}:{event.source}:{event.source_id}"[:OCCURRENCE_LENGTH]
 
 
 def days_begun(moment: datetime) -> date:
@@ -197,7 +203,8 @@ def _firsts(trigger: AnniversaryTrigger) -> Select[Any]:
     )  # fmt: skip
     return (
         select(
-            col(Event.contact_id), col(Event.id), col(Event.position), col(Event.occurred_at), col(Contact.timezone),
+            col(Event.contact_id), col(Event.id), col(Event.position), col(Event.occurred_at), col(Event.source),
+            col(Event.source_id), col(Contact.timezone),
             in_document(DocumentText, Contact.__table__.c.attributes, "country").label("country"),  # type: ignore[attr-defined]
         )
         .join(Contact, col(Contact.id) == col(Event.contact_id))
@@ -242,7 +249,7 @@ def _of_contact(
     while (on := add_months(day, nth * trigger.months) + shifted) <= last:
         begins = at_local(on, time(), zone)
         if on >= first and begins >= since:
-            yield Anniversary(row.contact_id, nth, row.id, row.position, begins)
+            yield Anniversary(row.contact_id, anniversary_name(nth, on, row), row.id, row.position, begins)
         nth += 1
 
 
@@ -264,7 +271,7 @@ def met_anniversaries(campaign: Campaign, found: Sequence[Anniversary]) -> Itera
     once = campaign.re_entry == "once"
     for start in range(0, len(found), ROWS_PER_STATEMENT):
         rows = [
-            (one.contact_id, "once" if once else f"anniversary:{one.nth}", one.event_id, one.at, one.position)
+            (one.contact_id, "once" if once else one.occurrence, one.event_id, one.at, one.position)
             for one in found[start : start + ROWS_PER_STATEMENT]
         ]
         table = (

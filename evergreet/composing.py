@@ -42,7 +42,7 @@ class Letter:
     @property
     def nth(self) -> int | None:
         """Which anniversary it is, where it is one."""
-        kind, _, number = self.occurrence.partition(":")
+        kind, number, *_ = [*self.occurrence.split(":"), ""]
         return int(number) if kind == "anniversary" else None
 
 

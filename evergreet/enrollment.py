@@ -283,11 +283,12 @@ def _take(connection: Connection, version: Version, met: _Met, now: datetime) ->
     """Enroll who met a trigger; return how many rows are new."""
     trigger, query = met
     re_entry = version.campaign.re_entry
+    # Half their way: when the first event's date is corrected, the next anniversary would otherwise follow at once.
+    half = timedelta(days=15 * trigger.months) if isinstance(trigger, AnniversaryTrigger) else timedelta()
     if isinstance(re_entry, Duration):
-        return _spaced(connection, version, query, re_entry.span, now)
-    if re_entry == "every" and isinstance(trigger, AnniversaryTrigger):
-        # Half their way: when the first event's date is corrected, the next one would otherwise follow at once.
-        return _spaced(connection, version, query, timedelta(days=15 * trigger.months), now, among="anniversary:")
+        return _spaced(connection, version, query, max(re_entry.span, half), now)
+    if half and re_entry == "every":
+        return _spaced(connection, version, query, half, now, among="anniversary:")
     return insert_select_ignore(connection, Enrollment, COLUMNS, _rows(version, query, now))
 
 

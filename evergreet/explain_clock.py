@@ -98,7 +98,7 @@ def anniversary_lines(
     while begins(nth) <= now:
         nth += 1
     of = f"of {first.name} on {day}"
-    if nth > 1 and f"anniversary:{nth - 1}" not in known:
+    if nth > 1 and not any(name.startswith(f"anniversary:{nth - 1}:") for name in known):
         why = _why(state, begins(nth - 1), first)
         yield Line(begins(nth - 1), f"{ordinal(nth - 1)} anniversary: did not enroll", f"{of}; {why}")
     on = begins(nth).astimezone(zone)

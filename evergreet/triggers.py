@@ -55,7 +55,8 @@ class AnniversaryTrigger:
     """Starts an enrollment on each anniversary of the contact's first event named in `of`, on their calendar.
 
     The n-th comes n times `months` after the day of the first event, counted where the contact lives; 29 February
-    becomes 28 February where there is none. `shift` moves it by so many local days. The occurrence is n.
+    becomes 28 February where there is none. `shift` moves it by so many local days. The occurrence is the n-th of
+    that event in that month; two of a contact are at least half their period apart.
     """
 
     of: tuple[str, ...]

@@ -237,7 +237,7 @@ def test_nobody_misses_an_anniversary_that_came_while_live_and_nobody_has_one_tw
                 due.add(f"anniversary:{nth}")
             if began <= begins <= story.now + A_DAY + 2 * HOUR:
                 may.add(f"anniversary:{nth}")
-        mine = {name for each, name in found if each == contact}
+        mine = {numbered(name) for each, name in found if each == contact}
         assert due <= mine <= may
 
 
@@ -278,8 +278,34 @@ def test_an_anniversary_of_a_month_is_at_least_half_a_month_after_the_last(story
     tells(story, ana, "order_placed", NOW - 41 * A_DAY, "o-1", 1)  # ten days earlier in the month: number two comes now
     story.clock.advance(20 * A_DAY)
     looks(story, campaign)
-    assert [name for _, name in enrolled(story, campaign)] == ["anniversary:1", "anniversary:2"]
-    assert sorted((row.occurrence, row.state) for row in story.enrollments)[0] == ("anniversary:1", "active")
+    assert [numbered(name) for _, name in enrolled(story, campaign)] == ["anniversary:1", "anniversary:2"]
+    assert sorted((numbered(row.occurrence), row.state) for row in story.enrollments)[0] == ("anniversary:1", "active")
+
+
+def test_two_contacts_with_one_address_have_each_their_own_anniversary(story: Story) -> None:
+    story, campaign = launched(story.database, anniversary("order_placed"), NOW)
+    for name, ago in (("ana", 300), ("ben", 100)):
+        contact = story.contact(name, address="both@example.org", consents=("news",))
+        tells(story, contact, "order_placed", NOW - ago * A_DAY, f"order of {name}")
+    for days in (65, 1, 199, 1):
+        story.clock.advance(days * A_DAY)
+        looks(story, campaign)
+        story.run(campaign)
+    assert story.states() == {"accepted": 2}
+
+
+def test_an_event_corrected_by_a_year_still_has_its_next_anniversary(story: Story) -> None:
+    story, campaign = launched(story.database, anniversary("order_placed"), NOW)
+    ana = story.contact("ana")
+    tells(story, ana, "order_placed", NOW - 725 * A_DAY, "o-1")
+    story.clock.advance(20 * A_DAY)
+    looks(story, campaign)
+    tells(story, ana, "order_placed", NOW - 340 * A_DAY, "o-1", 1)  # a year later than was told
+    for _ in range(22):
+        story.clock.advance(20 * A_DAY)
+        looks(story, campaign)
+    active = [numbered(row.occurrence) for row in story.enrollments if row.state == "active"]
+    assert active == ["anniversary:2", "anniversary:2"], "the first, twenty days later, would be too close"
 
 
 # What the dispatcher asks.
@@ -289,6 +315,11 @@ ASKING = {
     "anniversary": anniversary("first"),
     "broadcast": broadcast("launch"),
 }
+
+
+def numbered(name: str) -> str:
+    """Return which anniversary it is, without its month and event; other occurrences as they are."""
+    return ":".join(name.split(":")[:2]) if name.startswith("anniversary:") else name
 
 
 def is_due(story: Story) -> bool:
@@ -442,7 +473,7 @@ def test_anniversaries_keep_apart_from_each_other_and_from_nothing_else(story: S
     tells(story, ana, "first", NOW - 700 * A_DAY, "first", 1)  # the second one follows in weeks
     story.clock.advance(30 * A_DAY)
     looks(story, campaign)
-    assert [(row.occurrence, row.state) for row in story.enrollments] == [
+    assert [(numbered(row.occurrence), row.state) for row in story.enrollments] == [
         ("event:test:look-0", "active"), ("anniversary:1", "active"), ("event:test:look-1", "active"),
         ("event:test:look-2", "active"), ("anniversary:2", "excluded"),
     ]  # fmt: skip

@@ -186,7 +186,7 @@ def test_an_anniversary_says_when_the_next_one_is_where_they_live(story: Story) 
     story.clock.advance(timedelta(days=330))
     story.run(YEARS)
     assert why(story, ana, "years")[:2] == [
-        "enrolled (anniversary:2)",
+        "enrolled (anniversary:2:2027-02:test:e2)",
         "offer: not due yet (2027-02-04 09:00 in Pacific/Auckland)",
     ]
 

@@ -18,6 +18,13 @@ def upgrade() -> None:
     op.add_column("enrollment", sa.Column("counted_at", Instant(), nullable=True))
     op.add_column("message", sa.Column("topic", sa.String(length=100), nullable=True))
     op.add_column("message", sa.Column("counted_at", Instant(), nullable=True))
+    # Caps per topic count what was sent before as well.
+    topic = (
+        "json_extract(v.definition, '$.campaign.topic')"
+        if op.get_bind().dialect.name == "sqlite"
+        else "v.definition->'campaign'->>'topic'"
+    )
+    op.execute(f"UPDATE message SET topic = (SELECT {topic} FROM campaign_version v WHERE v.id = message.version_id)")
     op.create_table(
         "clock_stretch",
         sa.Column("id", Id, nullable=False),
