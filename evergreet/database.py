@@ -202,8 +202,8 @@ def _migrations() -> Path:
     return Path(str(models.migrations.__file__)).parent
 
 
-def upgrade(database: Database) -> None:
-    """Bring the schema to the newest revision; two at once wait for each other."""
+def upgrade(database: Database, to: str = "head") -> None:
+    """Bring the schema to the newest revision, or to one on the way; two at once wait for each other."""
     from alembic import command  # noqa: PLC0415 - costs as much as all of SQLAlchemy, and reading needs none of it
     from alembic.config import Config  # noqa: PLC0415
 
@@ -211,7 +211,7 @@ def upgrade(database: Database) -> None:
     config.set_main_option("script_location", str(_migrations()))
     config.attributes["engine"] = database.engine
     with told(database):
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
 
 
 def known_revisions() -> list[str]:

@@ -42,6 +42,30 @@ def test_upgrading_twice_changes_nothing(database: Database) -> None:
     check_schema(database)
 
 
+def test_what_was_sent_before_caps_per_topic_has_its_topic_after_the_upgrade(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/old.db")
+    upgrade(database, "0001")
+    with database.write() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+        for statement in (
+            """INSERT INTO campaign (id, name, state, state_reason, state_by, created_at)
+               VALUES (1, 'c', 'live', '', '', 0)""",
+            """INSERT INTO campaign_version VALUES (1, 1, 'h', '{"campaign": {"topic": "offers"}}', 0)""",
+            """INSERT INTO contact (id, source, source_id, attributes, content_hash, created_at, changed_at, position)
+               VALUES (1, 's', '1', '{}', '', 0, 0, 0)""",
+            """INSERT INTO enrollment (id, campaign_id, version_id, contact_id, occurrence, caused_at, enrolled_at,
+               state, reason) VALUES (1, 1, 1, 1, 'o', 0, 0, 'finished', '')""",
+            """INSERT INTO message (id, enrollment_id, campaign_id, version_id, contact_id, occurrence, step_key,
+               channel, purpose, due_at, state, reason, attempts, deaths, changed_at)
+               VALUES (1, 1, 1, 1, 1, 'o', 's', 'email', 'marketing', 0, 'accepted', '', 1, 0, 0)""",
+        ):
+            connection.exec_driver_sql(statement)
+    upgrade(database)
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT topic FROM message").scalar_one() == "offers"
+    database.close()
+
+
 def test_an_unknown_schema_is_refused(database: Database) -> None:
     with database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
