@@ -36,6 +36,8 @@ NOT_OF_A_RUN = {
     "worker.ping": "only reads, while hand-overs take their time",
     "worker.acquit": "only after the store has failed (test_locked)",
     "enrollment.backfill": "an operator's command: one transaction, nothing is sent",
+    "broadcasts.confirm": "an operator's command: one transaction, nothing is sent",
+    "broadcasts.cancel": "an operator's command: one transaction, nothing is sent",
     "campaigns.stop": "an operator's command: one transaction, nothing is sent",
     "campaigns._move": "an operator's command: one transaction, nothing is sent",
     "reconcile.reconcile": "asks the provider; SMTP cannot be asked (test_deaths_while_asking)",
