@@ -17,9 +17,10 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import col
 
 from evergreet.campaign import MARKETING
+from evergreet.comparisons import shift
 from evergreet.settings import Settings
 from evergreet.store import words
-from models import CampaignRow, CampaignVersion, Enrollment, Instant, Message
+from models import CampaignRow, CampaignVersion, Enrollment, Message
 
 OCCUPIED = words("sending", "accepted", "unknown")
 """States in which a message may have reached its reader, and takes a place."""
@@ -59,7 +60,7 @@ def limits_of(settings: Settings, topic: str | None) -> tuple[Limit, ...]:
     return tuple(limits)
 
 
-def place_columns(limits: Sequence[Limit], priority: int, now: datetime) -> list[ColumnElement[Any]]:
+def place_columns(limits: Sequence[Limit], priority: int, now: ColumnElement[datetime]) -> list[ColumnElement[Any]]:
     """Return what `wait_for_place` reads of a message: per limit the places taken, the oldest, and the rivals."""
     columns: list[ColumnElement[Any]] = []
     for number, limit in enumerate(limits):
@@ -68,7 +69,7 @@ def place_columns(limits: Sequence[Limit], priority: int, now: datetime) -> list
             col(other.contact_id) == col(Message.contact_id),
             col(other.purpose) == str(MARKETING),
             col(other.state).in_(OCCUPIED),
-            col(other.sent_at) > now - limit.span,
+            col(other.sent_at) > shift(now, -limit.span),
         ]
         if limit.topic is not None:
             taken.append(col(other.topic) == limit.topic)
@@ -99,7 +100,7 @@ def wait_for_place(limits: Sequence[Limit], row: Any, sent_here: int, now: datet
     return Wait(now + COMPETING, "priority") if competing else None
 
 
-def _rivals(limit: Limit, priority: int, now: datetime) -> ColumnElement[int]:
+def _rivals(limit: Limit, priority: int, now: ColumnElement[datetime]) -> ColumnElement[int]:
     """Count the marketing messages of the contact that go first and want a place while this one would take it.
 
     They are looked up through the contact's enrollments: an index of waiting messages by contact would cost every
@@ -116,7 +117,7 @@ def _rivals(limit: Limit, priority: int, now: datetime) -> ColumnElement[int]:
         col(message.enrollment_id) == col(rival.id),
         col(message.purpose) == str(MARKETING),
         col(message.state).in_(words("planned", "deferred")),
-        or_(col(message.not_before).is_(None), col(message.not_before) < now + limit.span),
+        or_(col(message.not_before).is_(None), col(message.not_before) < shift(now, limit.span)),
     ]
     if limit.topic is not None:
         waiting.append(col(message.topic) == limit.topic)
@@ -124,7 +125,7 @@ def _rivals(limit: Limit, priority: int, now: datetime) -> ColumnElement[int]:
     due = [
         col(rival.state) == "active",
         # Coalesced, so that no store walks through all that is due instead of what this contact has.
-        func.coalesce(col(rival.next_due_at), literal(now + COMPETING, Instant())) <= literal(now, Instant()),
+        func.coalesce(col(rival.next_due_at), shift(now, COMPETING)) <= now,
         col(CampaignVersion.id) == col(rival.version_id),
         _MarketingStep(definition["steps"], rival.next_step),
     ]

@@ -22,7 +22,7 @@ from evergreet.clock import Clock, DatabaseClock
 from evergreet.composing import Composer, read_letters
 from evergreet.contracts import EmailSender, RateLimiter, Reporter
 from evergreet.database import Database, check_schema, exclusive
-from evergreet.delivery import Delivery
+from evergreet.delivery import Delivery, Unlimited
 from evergreet.dormancy import Ending, ending_campaigns
 from evergreet.enrollment import enroll, schedule
 from evergreet.gates import Rules, Skip, decide_window
@@ -32,13 +32,6 @@ from evergreet.settings import Settings
 from evergreet.tokens import Tokens
 from evergreet.worker import Worker
 from models import CampaignVersion, Message, Run
-
-
-class Unlimited:
-    """A rate limiter that never waits."""
-
-    def acquire(self, count: int) -> None:
-        """Let everything through."""
 
 
 class Silent:
@@ -202,6 +195,7 @@ class _CampaignRun:
         self.attempted: Counter[str] = Counter()
         self.misconfigured: str | None = None
         self.endings: tuple[Ending, ...] = ()
+        self.rules: dict[tuple[int, str], Rules] = {}
 
     def perform(self) -> Report:
         """Do it; the run's row says how it ended, also when it fails."""
@@ -289,9 +283,10 @@ class _CampaignRun:
                 engine.composers[key] = Composer(connection, version, step, engine.settings, engine.tokens)
             read_at = engine.clock.now(connection)
             letters = read_letters(connection, chunk.id, version.campaign.picks, read_at)
-        rules = Rules(version.campaign, step, engine.settings, engine.tokens, self.endings)
+        if key not in self.rules:
+            self.rules[key] = Rules(version.campaign, step, engine.settings, engine.tokens, self.endings)
         delivery = Delivery(
-            self.worker, chunk, rules, engine.composers[key],
+            self.worker, chunk, self.rules[key], engine.composers[key],
             engine.sender, engine.limiter, engine.settings, self.run_id, pool, self.over,
         )  # fmt: skip
         while letters:

@@ -1,17 +1,18 @@
 """Gates: the rules asked just before sending, with the contacts' rows locked.
 
 One query gathers the facts of a window, pure functions decide. The order is fixed and the first that does
-not say *go* gives the reason (DESIGN §5.5).
+not say *go* gives the reason (DESIGN §5.5). The query is built once for all windows of a step: to put it together
+costs more than to ask it.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, namedtuple
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, false, func, literal, null, select, true
+from sqlalchemy import ColumnElement, Connection, Select, String, bindparam, false, func, literal, null, select, true
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
@@ -23,6 +24,7 @@ from evergreet.dormancy import Ending, is_dormant
 from evergreet.holdout import holdout_reason
 from evergreet.schedule import OpenHours, opening, zone_of
 from evergreet.settings import Settings
+from evergreet.store import among, given
 from evergreet.tokens import Tokens
 from models import Consent, Contact, Enrollment, Instant, Message, Suppression
 
@@ -56,6 +58,17 @@ class Stale:
 
 Decision: TypeAlias = Go | Skip | Defer | Stale
 
+HASHED = col(Suppression.address).between("hmac", "hmad") & col(Suppression.address).startswith("hmac:")
+"""The suppressions of erased people: in the order of any collation they lie between these two, where an index finds."""
+
+ANY_ERASED = select(literal(1)).where(HASHED).exists()
+"""Whether there is any: only then the address of each message is hashed."""
+
+_HASHES = given("hashes", address=String())
+HASHES = select(col(Suppression.address), col(Suppression.scope)).join(
+    _HASHES, _HASHES.c.address == col(Suppression.address)
+)
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -70,12 +83,12 @@ class Rules:
     tokens: Tokens
     endings: tuple[Ending, ...] = ()
 
-    @property
+    @cached_property
     def marketing(self) -> bool:
         """Whether consent, dormancy, holdout, goal, quiet hours and caps apply."""
         return self.step.purpose is MARKETING
 
-    @property
+    @cached_property
     def holds_out(self) -> bool:
         """Whether there is a holdout at all, of this campaign or of all."""
         return self.marketing and bool(self.settings.holdout or self.campaign.holdout)
@@ -91,6 +104,21 @@ class Rules:
         """The caps the step is under."""
         return limits_of(self.settings, self.campaign.topic) if self.marketing else ()
 
+    @cached_property
+    def lateness(self) -> timedelta:
+        """How long after its due time a message may still go."""
+        return self.step.lateness.span
+
+    @cached_property
+    def facts(self) -> Select[Any]:
+        """The query for what the gates look at: a row per message of `messages`, as of `now`."""
+        return _facts(self)
+
+    @cached_property
+    def fact(self) -> Any:
+        """A row of `facts` as a named tuple, which is asked for its fields in a tenth of the time."""
+        return namedtuple("Fact", self.facts.selected_columns.keys())
+
 
 def decide_window(
     connection: Connection, rules: Rules, messages: Sequence[int], changed: dict[int, datetime], now: datetime
@@ -99,8 +127,8 @@ def decide_window(
 
     The caller holds the locks of the contacts; this runs in a new statement after them.
     """
-    rows = connection.execute(_facts(rules, messages, now)).all()
-    suppressed = _suppressed(connection, rules, {row.address for row in rows if row.address})
+    rows = [rules.fact._make(row) for row in connection.execute(rules.facts, {"messages": messages, "now": now})]
+    erased = _erased(connection, rules, rows) if rows and rows[0].any_erased else {}
     sent_here: Counter[int] = Counter()
     taken: set[tuple[str, str]] = set()
     decisions: dict[int, Decision] = {}
@@ -108,7 +136,7 @@ def decide_window(
         if row.changed_at != changed[row.id]:
             decisions[row.id] = Stale()
             continue
-        decision = _decide(rules, row, suppressed, sent_here[row.contact_id], taken, now)
+        decision = _decide(rules, row, erased, sent_here[row.contact_id], taken, now)
         decisions[row.id] = decision
         if isinstance(decision, Go):
             sent_here[row.contact_id] += 1
@@ -119,41 +147,43 @@ def decide_window(
 def _decide(  # noqa: PLR0912 - the list of gates, in the order that is promised
     rules: Rules,
     row: Any,
-    suppressed: dict[str, str],
+    erased: Mapping[str, str],
     sent_here: int,
     taken: set[tuple[str, str]],
     now: datetime,
 ) -> Decision:
-    settings, step = rules.settings, rules.step
     if row.erased_at is not None:
         return Skip("erased")
     if row.address is None:
         return Skip("no_address")
-    scope = suppressed.get(row.address)
-    if scope == "all" or (scope == "marketing" and rules.marketing):
+    scopes = (row.suppressed, erased.get(row.address))
+    if "all" in scopes or (rules.marketing and "marketing" in scopes):
         return Skip("suppressed")
     if rules.marketing and not row.consented:
         return Skip("no_consent")
-    late = step.lateness.span
     if row.paused_until is not None and row.paused_until > now:
-        return _wait(row.paused_until, "contact_paused", row.due_at, late)
+        return _wait(row.paused_until, "contact_paused", row.due_at, rules.lateness)
     if row.dormant:
         return Skip("dormant")
-    if rules.holds_out and (reason := holdout_reason(settings, rules.campaign, row.source, row.source_id)) is not None:
+    if rules.holds_out and (reason := _held_out(rules, row)) is not None:
         return Skip(reason)
     if rules.marketing and row.goal:
         return Skip("goal_reached")
     if row.unless:
         return Skip("unless")
-    if now - row.due_at > late:
+    if now - row.due_at > rules.lateness:
         return Skip("too_late")
     if row.duplicate or (row.occurrence, row.address) in taken:
         return Skip("duplicate_address")
-    if rules.hours is not None and (closed := _closed(rules.hours, settings, row, now)) is not None:
+    if rules.hours is not None and (closed := _closed(rules.hours, rules.settings, row, now)) is not None:
         return closed
     if rules.limits and (wait := wait_for_place(rules.limits, row, sent_here, now)) is not None:
-        return _wait(wait.until, wait.reason, row.due_at, late)
+        return _wait(wait.until, wait.reason, row.due_at, rules.lateness)
     return Go(row.address)
+
+
+def _held_out(rules: Rules, row: Any) -> str | None:
+    return holdout_reason(rules.settings, rules.campaign, row.source, row.source_id)
 
 
 def _closed(hours: OpenHours, settings: Settings, row: Any, now: datetime) -> Decision | None:
@@ -174,22 +204,19 @@ def _wait(until: datetime, reason: str, due_at: datetime, lateness: timedelta) -
     return Defer(until, reason) if until - due_at <= lateness else Skip(reason)
 
 
-def _suppressed(connection: Connection, rules: Rules, addresses: set[str]) -> dict[str, str]:
-    """Return the scope of the suppression of each address, also where only the hash of an erased one is left."""
-    spelled = {name: address for address in addresses for name in (address, *rules.tokens.address_hashes(address))}
-    if not spelled:
-        return {}
+def _erased(connection: Connection, rules: Rules, rows: Sequence[Any]) -> dict[str, str]:
+    """Return the scope of the suppression of each address of which only the hash is left."""
+    addresses = {row.address for row in rows if row.address is not None}
+    spelled = {name: address for address in addresses for name in rules.tokens.address_hashes(address)}
     found: dict[str, str] = {}
-    for name, scope in connection.execute(
-        select(col(Suppression.address), col(Suppression.scope)).where(col(Suppression.address).in_(spelled))
-    ):
+    for name, scope in connection.execute(HASHES, {"hashes": [(name,) for name in spelled]}):
         address = spelled[name]
         found[address] = "all" if "all" in (scope, found.get(address)) else scope
     return found
 
 
-def _facts(rules: Rules, messages: Sequence[int], now: datetime) -> Any:
-    moment = literal(now, Instant())
+def _facts(rules: Rules) -> Select[Any]:
+    moment: ColumnElement[datetime] = bindparam("now", type_=Instant())
     contact = Contact.__table__  # type: ignore[attr-defined]
     since: ColumnElement[datetime] = Enrollment.__table__.c.caused_at  # type: ignore[attr-defined]
     cause: ColumnElement[int] = Enrollment.__table__.c.cause_event_id  # type: ignore[attr-defined]
@@ -220,6 +247,7 @@ def _facts(rules: Rules, messages: Sequence[int], now: datetime) -> Any:
     country: ColumnElement[Any] = null()
     if rules.hours is not None:
         country = in_document(DocumentText, contact.c.attributes, "country")
+    suppressed = select(col(Suppression.scope)).where(col(Suppression.address) == contact.c.address).scalar_subquery()
     origin = (contact.c.source, contact.c.source_id) if rules.holds_out else ()
     return (
         select(
@@ -227,13 +255,14 @@ def _facts(rules: Rules, messages: Sequence[int], now: datetime) -> Any:
             contact.c.address, contact.c.erased_at, contact.c.paused_until, contact.c.timezone, contact.c.changed_at,
             (_consented(rules.campaign.topic, contact) if rules.marketing else true()).label("consented"),
             country.label("country"), dormant.label("dormant"), *origin,
+            suppressed.label("suppressed"), ANY_ERASED.label("any_erased"),
             goal.label("goal"), unless.label("unless"), duplicate.label("duplicate"),
-            *place_columns(rules.limits, rules.campaign.priority, now),
+            *place_columns(rules.limits, rules.campaign.priority, moment),
         )
         .select_from(Message)
         .join(contact, contact.c.id == col(Message.contact_id))
         .join(Enrollment, col(Enrollment.id) == col(Message.enrollment_id))
-        .where(col(Message.id).in_(messages))
+        .where(among(Message.id, "messages"))
         .order_by(col(Message.id))
     )  # fmt: skip
 

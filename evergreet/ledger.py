@@ -4,15 +4,17 @@ Each is one transaction on the worker's connection, and so is what follows the n
 Every intent and settle says which epoch is theirs; another row count than expected means roll back and stop.
 Locks are taken in one order everywhere: chunk, campaign, contacts by id, messages. They are of the kind that lets
 others refer to the row (`FOR NO KEY UPDATE`), so that an import does not wait for a window, nor a window for it.
+
+The statements of a window stand at the top, built once: to put one together costs more than to send it.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, insert, literal, select, update
+from sqlalchemy import Connection, Integer, String, bindparam, func, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
@@ -20,12 +22,65 @@ from evergreet.campaigns import State, halt, required
 from evergreet.caps import OCCUPIED
 from evergreet.errors import OwnershipLost
 from evergreet.gates import Decision, Defer, Go, Rules, Skip, Stale, decide_window
+from evergreet.store import among, by_index, checked, given, paired
 from evergreet.worker import Worker
 from models import Attempt, CampaignRow, Chunk, Contact, Instant, Message
+from models.base import Id
 
 REASON_LENGTH = 500
 INTENT_TRIES = 10
 """How often a window is decided anew because another worker has just sent to the same address."""
+
+OWNED = (
+    select(col(Chunk.id), by_index())
+    .where(
+        col(Chunk.id) == bindparam("chunk"), col(Chunk.owner_id) == bindparam("worker"),
+        col(Chunk.epoch) == bindparam("mine"),
+    )
+    .with_for_update(key_share=True)
+)  # fmt: skip
+CAMPAIGN_STATE = (
+    select(col(CampaignRow.state))
+    .join(Chunk, col(Chunk.campaign_id) == col(CampaignRow.id))
+    .where(col(Chunk.id) == bindparam("chunk"))
+    .with_for_update(read=True, of=CampaignRow)
+)
+CONTACTS = (
+    select(col(Contact.id))
+    .where(among(Contact.id, "contacts"))
+    .order_by(col(Contact.id))
+    .with_for_update(key_share=True)
+)
+STILL_OURS = checked(col(Message.state) == "planned", col(Message.chunk_id) == bindparam("chunk"))
+"""What must be so of each message of a window."""
+
+ENDED = given("ended", message=Id, becomes=String(), why=String(), until=Instant())
+WRITE_ENDED = (
+    update(Message)
+    .where(paired(Message.id, ENDED.c.message, "messages"), STILL_OURS)
+    .values(
+        state=ENDED.c.becomes, reason=ENDED.c.why, not_before=ENDED.c.until, chunk_id=None,
+        changed_at=bindparam("now", type_=Instant()),
+    )
+)  # fmt: skip
+WRITE_SENDING = (
+    update(Message)
+    .where(among(Message.id, "messages"), STILL_OURS)
+    .values(
+        state="sending", reason="", attempts=Message.attempts + 1, not_before=None,
+        address=select(col(Contact.address)).where(col(Contact.id) == col(Message.contact_id)).scalar_subquery(),
+        provider=bindparam("through"), sent_at=bindparam("now", type_=Instant()),
+        changed_at=bindparam("now", type_=Instant()),
+    )
+    .returning(col(Message.id), col(Message.attempts))
+)  # fmt: skip
+WRITE_ATTEMPTS = insert(Attempt).from_select(
+    ["message_id", "number", "run_id", "worker_id", "epoch", "started_at", "outcome", "detail"],
+    select(
+        col(Message.id), col(Message.attempts), bindparam("run", type_=Id), bindparam("worker", type_=Id),
+        bindparam("mine", type_=Integer()), bindparam("now", type_=Instant()), literal(""), literal(""),
+    ).where(among(Message.id, "messages")),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,23 +192,15 @@ def take_in_hand(worker: Worker, chunk: ClaimedChunk, message: int) -> None:
 
 def own(connection: Connection, worker: Worker, chunk: ClaimedChunk) -> None:
     """Lock the chunk as its owner in this epoch, or stop."""
-    owned = connection.execute(
-        select(col(Chunk.id))
-        .where(col(Chunk.id) == chunk.id, col(Chunk.owner_id) == worker.id, col(Chunk.epoch) == chunk.epoch)
-        .with_for_update(key_share=True)
-    ).one_or_none()
+    asked = {"chunk": chunk.id, "worker": worker.id, "mine": chunk.epoch}
+    owned = connection.execute(OWNED, asked).one_or_none()
     if owned is None:
         raise OwnershipLost(f"Worker {worker.id} no longer owns chunk {chunk.id} (epoch {chunk.epoch}): it stops.")
 
 
 def campaign_state(connection: Connection, chunk: ClaimedChunk) -> str:
     """Read the state of the chunk's campaign; it stays so until the end of the transaction."""
-    return connection.execute(
-        select(col(CampaignRow.state))
-        .join(Chunk, col(Chunk.campaign_id) == col(CampaignRow.id))
-        .where(col(Chunk.id) == chunk.id)
-        .with_for_update(read=True, of=CampaignRow)
-    ).scalar_one()
+    return connection.execute(CAMPAIGN_STATE, {"chunk": chunk.id}).scalar_one()
 
 
 def expect(found: int, expected: int, what: str) -> None:
@@ -200,64 +247,39 @@ def _write_intent(
         own(connection, worker, chunk)
         if (state := campaign_state(connection, chunk)) != "live":
             raise NotLive(state)
-        connection.execute(
-            select(col(Contact.id))
-            .where(col(Contact.id).in_(contacts))
-            .order_by(col(Contact.id))
-            .with_for_update(key_share=True)
-        )
+        connection.execute(CONTACTS, {"contacts": contacts})
         now = worker.clock.now(connection)
-        intent = Intent()
         rendered = [message for message in changed if message not in failures]
         decisions = decide_window(connection, rules, rendered, changed, now) if rendered else {}
         if failures:
-            verdicts = decide_window(connection, rules, list(failures), changed, now)
-            ours = {message: failures[message] for message, verdict in verdicts.items() if isinstance(verdict, Go)}
-            _write_failures(connection, chunk, ours, now, intent)
-            decisions |= {message: verdict for message, verdict in verdicts.items() if message not in ours}
-        _write_decisions(connection, chunk, decisions, now, intent)
-        go = [message for message, decision in decisions.items() if isinstance(decision, Go)]
+            decisions |= decide_window(connection, rules, list(failures), changed, now)
+        intent = Intent()
+        go, ended = [], []
+        for message, decision in decisions.items():
+            if isinstance(decision, Stale):
+                intent.stale.append(message)
+            elif isinstance(decision, Go) and message not in failures:
+                go.append(message)
+            else:
+                ended.append((message, *_ending(decision, failures.get(message, ""))))
+        if ended:
+            window = {"messages": [row[0] for row in ended], "ended": ended, "chunk": chunk.id, "now": now}
+            found = connection.execute(WRITE_ENDED, window).rowcount
+            expect(found, len(ended), "Writing decisions")
+            intent.counts.update(becomes for _, becomes, _, _ in ended)
         if go:
-            _write_sending(connection, worker, chunk, go, run_id, provider, now)
-            numbers = select(col(Message.id), col(Message.attempts)).where(col(Message.id).in_(go))
-            intent.go = dict(connection.execute(numbers).tuples().all())
+            numbers = _write_sending(connection, worker, chunk, go, run_id, provider, now)
+            intent.go = {message: numbers[message] for message in go}
         return intent
 
 
-def _write_failures(
-    connection: Connection, chunk: ClaimedChunk, failures: dict[int, str], now: datetime, intent: Intent
-) -> None:
-    for message, reason in failures.items():
-        found = connection.execute(
-            update(Message)
-            .where(col(Message.id) == message, col(Message.state) == "planned", col(Message.chunk_id) == chunk.id)
-            .values(state="failed", reason=storable(reason, REASON_LENGTH), chunk_id=None, changed_at=now)
-        ).rowcount
-        expect(found, 1, "Writing a rendering error")
-        intent.counts["failed"] += 1
-
-
-def _write_decisions(
-    connection: Connection, chunk: ClaimedChunk, decisions: dict[int, Decision], now: datetime, intent: Intent
-) -> None:
-    groups: defaultdict[Skip | Defer, list[int]] = defaultdict(list)
-    for message, decision in decisions.items():
-        if isinstance(decision, Stale):
-            intent.stale.append(message)
-        elif not isinstance(decision, Go):
-            groups[decision].append(message)
-    for decision, messages in groups.items():
-        state = "skipped" if isinstance(decision, Skip) else "deferred"
-        found = connection.execute(
-            update(Message)
-            .where(col(Message.id).in_(messages), col(Message.state) == "planned", col(Message.chunk_id) == chunk.id)
-            .values(
-                state=state, reason=decision.reason, chunk_id=None, changed_at=now,
-                not_before=decision.until if isinstance(decision, Defer) else None,
-            )
-        ).rowcount  # fmt: skip
-        expect(found, len(messages), f"Writing {state}")
-        intent.counts[state] += len(messages)
+def _ending(decision: Decision, failure: str) -> tuple[str, str, datetime | None]:
+    """Return the state, the reason and when to ask again of a message that is not sent now."""
+    if isinstance(decision, Skip):
+        return "skipped", decision.reason, None
+    if isinstance(decision, Defer):
+        return "deferred", decision.reason, decision.until
+    return "failed", storable(failure, REASON_LENGTH), None
 
 
 def _write_sending(
@@ -268,26 +290,15 @@ def _write_sending(
     run_id: int,
     provider: str,
     now: datetime,
-) -> None:
-    address = select(col(Contact.address)).where(col(Contact.id) == col(Message.contact_id)).scalar_subquery()
-    found = connection.execute(
-        update(Message)
-        .where(col(Message.id).in_(go), col(Message.state) == "planned", col(Message.chunk_id) == chunk.id)
-        .values(
-            state="sending", reason="", attempts=Message.attempts + 1, address=address, sent_at=now,
-            provider=provider, not_before=None, changed_at=now,
-        )
-    ).rowcount  # fmt: skip
-    expect(found, len(go), "Writing an intent")
-    connection.execute(
-        insert(Attempt).from_select(
-            ["message_id", "number", "run_id", "worker_id", "epoch", "started_at", "outcome", "detail"],
-            select(
-                col(Message.id), col(Message.attempts), literal(run_id), literal(worker.id), literal(chunk.epoch),
-                literal(now, Instant()), literal(""), literal(""),
-            ).where(col(Message.id).in_(go)),
-        )
-    )  # fmt: skip
+) -> dict[int, int]:
+    """Write the intents; return the number of the attempt of each message."""
+    sending = {"messages": go, "chunk": chunk.id, "through": provider, "now": now}
+    numbers = dict(connection.execute(WRITE_SENDING, sending).tuples().all())
+    expect(len(numbers), len(go), "Writing an intent")
+    attempts = {"messages": go, "run": run_id, "worker": worker.id, "mine": chunk.epoch, "now": now}
+    found = connection.execute(WRITE_ATTEMPTS, attempts, execution_options={"preserve_rowcount": True}).rowcount
+    expect(found, len(go), "Writing the attempts of an intent")
+    return numbers
 
 
 def storable(told: str, length: int) -> str:

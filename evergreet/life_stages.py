@@ -33,8 +33,8 @@ def _translated(value: T, lifecycle: Lifecycle) -> T:
         case tuple():
             found = tuple(_translated(item, lifecycle) for item in value)
         case _ if is_dataclass(value) and not isinstance(value, type):
-            parts = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
-            found = replace(value, **{name: _translated(part, lifecycle) for name, part in parts.items()})
+            given = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
+            found = replace(value, **{name: _translated(part, lifecycle) for name, part in given.items()})
     return found  # type: ignore[no-any-return]
 
 

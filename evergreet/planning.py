@@ -1,6 +1,8 @@
 """Plan: message rows for what is due, cut into chunks; and chunks again for what waited."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -25,7 +27,7 @@ from evergreet.campaign import TRANSACTIONAL, CountedFrom, Step
 from evergreet.campaigns import State, Version, required
 from evergreet.comparisons import DocumentNumber, DocumentText, in_document
 from evergreet.database import exclusive
-from evergreet.store import insert_select_ignore, words
+from evergreet.store import among, insert_select_ignore, words
 from models import CampaignRow, Chunk, Enrollment, Event, Instant, Message
 
 MESSAGE_COLUMNS = (
@@ -91,15 +93,10 @@ def plan_chunk(connection: Connection, state: State, versions: dict[int, Version
         .order_by(col(Enrollment.next_due_at), col(Enrollment.id))
         .limit(size)
     )  # fmt: skip
-    picked = [
-        row.id for row in connection.execute(rows.with_only_columns(col(Enrollment.id), maintain_column_froms=True))
-    ]
-    planned = insert_select_ignore(
-        connection,
-        Message,
-        MESSAGE_COLUMNS,
-        rows.where(col(Enrollment.id).in_(picked)).order_by(None).limit(None),
-    )
+    ids = rows.with_only_columns(col(Enrollment.id), maintain_column_froms=True)
+    picked = connection.execute(ids).scalars().all()
+    query = rows.where(among(Enrollment.id, "picked")).order_by(None).limit(None)
+    planned = insert_select_ignore(connection, Message, MESSAGE_COLUMNS, query, {"picked": picked})
     _advance(connection, version, step, picked)
     return planned
 
@@ -118,11 +115,11 @@ def count_anew(connection: Connection, versions: dict[int, Version], campaign_id
 
 
 def _count_anew(connection: Connection, version: Version, step: Step, anchor: CountedFrom, now: datetime) -> int:
-    cause, later = aliased(Event), aliased(Event)
+    cause: Any = aliased(Event)
+    later: Any = aliased(Event)
     alike = or_(
         *(
-            in_document(kind, col(cause.properties), anchor.same)
-            == in_document(kind, col(later.properties), anchor.same)
+            in_document(kind, cause.properties, anchor.same) == in_document(kind, later.properties, anchor.same)
             for kind in (DocumentText, DocumentNumber)
         )
     )
@@ -163,17 +160,18 @@ def new_chunk(connection: Connection, version: Version, step: Step, now: datetim
     ).scalar_one()  # fmt: skip
 
 
-def _advance(connection: Connection, version: Version, step: Step, enrollments: list[int]) -> None:
+def _advance(connection: Connection, version: Version, step: Step, enrollments: Sequence[int]) -> None:
     """Move enrollments on to the step after, or to their end."""
     following = version.campaign.after_step(step.key)
-    mine = update(Enrollment).where(col(Enrollment.id).in_(enrollments))
+    values: dict[str, Any] = {"next_step": None, "next_due_at": None, "counted_at": None, "zone": None}
     if following is None:
-        connection.execute(mine.values(next_step=None, next_due_at=None, counted_at=None, zone=None, state="finished"))
-    elif following.at is None:
-        due = shift(Enrollment.__table__.c.caused_at, following.after.span)  # type: ignore[attr-defined]
-        connection.execute(mine.values(next_step=following.key, next_due_at=due, counted_at=None, zone=None))
-    else:  # a local time: `schedule` computes it
-        connection.execute(mine.values(next_step=following.key, next_due_at=None, counted_at=None, zone=None))
+        values["state"] = "finished"
+    else:
+        values["next_step"] = following.key
+        if following.at is None:  # else a local time: `schedule` computes it
+            values["next_due_at"] = shift(Enrollment.__table__.c.caused_at, following.after.span)  # type: ignore[attr-defined]
+    advance = update(Enrollment).where(among(Enrollment.id, "enrollments")).values(values)
+    connection.execute(advance, {"enrollments": enrollments})
 
 
 def chunk_waiting(connection: Connection, state: State, versions: dict[int, Version], now: datetime, size: int) -> int:

@@ -3,21 +3,52 @@
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Integer, String, bindparam, select, update
 from sqlmodel import col
 
 from evergreet.contracts import Accepted, Outcome
 from evergreet.errors import Misconfigured, Permanent, Retryable
 from evergreet.ledger import REASON_LENGTH, ClaimedChunk, campaign_state, expect, own, storable
 from evergreet.settings import Settings
-from evergreet.store import insert_ignore
+from evergreet.store import checked, given, insert_ignore, paired
 from evergreet.worker import Worker
-from models import Attempt, Contact, Message, Suppression
+from models import Attempt, Contact, Instant, Message, Suppression
+from models.base import Id
 
 PROVIDER_ID_LENGTH = 998
 LONGEST_PAUSE = timedelta(days=30)
 """Whatever a provider asks for; a step is too late by then anyway."""
+
+
+OUTCOMES = given(
+    "outcomes", message=Id, attempt=Integer(), becomes=String(), why=String(), again=Instant(), name=String(),
+    result=String(), told=String(),
+)  # fmt: skip
+"""What became of the messages of a window, one each: what the ledger says from now on, and what its attempt says."""
+
+# In one statement each: row by row PostgreSQL seeks each message among all of its chunk, and SQLite keeps the pages of
+# seven indexes for each row, to be able to undo it.
+WRITE_MESSAGES = (
+    update(Message)
+    .where(
+        paired(Message.id, OUTCOMES.c.message, "messages"), col(Message.attempts) == OUTCOMES.c.attempt,
+        checked(col(Message.state) == "sending", col(Message.chunk_id) == bindparam("chunk")),
+    )
+    .values(
+        state=OUTCOMES.c.becomes, reason=OUTCOMES.c.why, not_before=OUTCOMES.c.again, provider_id=OUTCOMES.c.name,
+        chunk_id=None, changed_at=bindparam("now", type_=Instant()),
+    )
+)  # fmt: skip
+WRITE_ATTEMPTS = (
+    update(Attempt)
+    .where(
+        paired(Attempt.message_id, OUTCOMES.c.message, "messages"), col(Attempt.number) == OUTCOMES.c.attempt,
+        checked(col(Attempt.outcome) == ""),
+    )
+    .values(outcome=OUTCOMES.c.result, detail=OUTCOMES.c.told, settled_at=bindparam("now", type_=Instant()))
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +70,8 @@ def settle(
     with worker.transaction() as connection:
         own(connection, worker, chunk)
         now = worker.clock.now(connection)
-        messages, tries, invalid = [], [], []
+        rows: list[tuple[Any, ...]] = []
+        invalid: list[int] = []
         counts: Counter[str] = Counter()
         misconfigured = None
         may_return = any(isinstance(outcome, Retryable | Misconfigured) for outcome in outcomes.values())
@@ -54,46 +86,15 @@ def settle(
                 misconfigured = outcome.reason
             if isinstance(outcome, Permanent) and outcome.address_invalid:
                 invalid.append(message)
-            messages.append(
-                {"row": message, "attempt": attempts[message], "to": state,
-                 "why": storable(reason, REASON_LENGTH), "again": again,
-                 "name": None if provider_id is None else storable(provider_id, PROVIDER_ID_LENGTH)}
-            )  # fmt: skip
-            tries.append(
-                {
-                    "row": message,
-                    "attempt": attempts[message],
-                    "result": result,
-                    "why": storable(detail, REASON_LENGTH),
-                }
-            )
+            name = None if provider_id is None else storable(provider_id, PROVIDER_ID_LENGTH)
+            why, told = storable(reason, REASON_LENGTH), storable(detail, REASON_LENGTH)
+            rows.append((message, attempts[message], state, why, again, name, result, told))
         _suppress_bounced(connection, invalid, now)
-        table = Message.__table__  # type: ignore[attr-defined]
-        found = connection.execute(
-            table.update()
-            .where(
-                table.c.id == bindparam("row"), table.c.state == "sending",
-                table.c.attempts == bindparam("attempt"), table.c.chunk_id == chunk.id,
-            )
-            .values(
-                state=bindparam("to"), reason=bindparam("why"), not_before=bindparam("again"),
-                provider_id=bindparam("name"), chunk_id=None, changed_at=now,
-            ),
-            messages,
-        ).rowcount  # fmt: skip
-        expect(found, len(messages), "Settling a window")
-        table = Attempt.__table__  # type: ignore[attr-defined]
-        found = connection.execute(
-            table.update()
-            .where(
-                table.c.message_id == bindparam("row"),
-                table.c.number == bindparam("attempt"),
-                table.c.outcome == "",
-            )
-            .values(outcome=bindparam("result"), detail=bindparam("why"), settled_at=now),
-            tries,
-        ).rowcount
-        expect(found, len(tries), "Settling the attempts of a window")
+        window = {"messages": list(outcomes), "outcomes": rows, "now": now}
+        found = connection.execute(WRITE_MESSAGES, window | {"chunk": chunk.id}).rowcount
+        expect(found, len(rows), "Settling a window")
+        found = connection.execute(WRITE_ATTEMPTS, window).rowcount
+        expect(found, len(rows), "Settling the attempts of a window")
         return Settled(counts, misconfigured)
 
 

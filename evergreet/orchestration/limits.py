@@ -5,7 +5,7 @@ from prefect.concurrency.sync import rate_limit
 from prefect.exceptions import ObjectNotFound
 
 from evergreet.contracts import RateLimiter
-from evergreet.engine import Unlimited
+from evergreet.delivery import Unlimited
 from evergreet.errors import ConfigurationError
 
 
