@@ -72,6 +72,7 @@ def as_written(story: Story) -> list[Any]:
 SETTLED_OTHERWISE: dict[str, Change] = {
     "another attempt": one(attempts=2),
     "no longer sending": one(state="unknown", reason="hold", chunk_id=None),
+    "planned again": one(state="planned"),
     "out of the chunk": one(chunk_id=None),
     "another chunk": another_chunk,
     "attempt settled": one_attempt(outcome="unknown"),
@@ -95,6 +96,7 @@ def test_a_window_with_one_row_that_is_not_ours_any_more_is_not_settled_at_all(
 
 INTENDED_OTHERWISE: dict[str, Change] = {
     "no longer planned": one(state="skipped", reason="elsewhere", chunk_id=None),
+    "already sending": one(state="sending"),
     "out of the chunk": one(chunk_id=None),
     "another chunk": another_chunk,
     "another epoch": raise_epoch,

@@ -52,7 +52,7 @@ def test_a_case_adds_up_to_its_total_and_tells_its_profile() -> None:
     assert set(result.phases) == {*PHASES, REST}
     assert sum(result.phases.values()) == pytest.approx(result.total)
     assert "settle: UPDATE message" in result.profile
-    assert "_decide" in result.profile
+    assert "µs a message, profiled" in result.profile
 
 
 def test_on_postgresql_the_server_counts_as_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -75,6 +75,8 @@ def spaced(found: list[tuple[str, int]], seconds: int) -> Counter[tuple[str, str
 def test_carts_purchases_and_quiet_customers_are_those_that_plain_sql_counts(
     told: str, database: Database, clock: FrozenClock, fixtures: Path, tmp_path: Path, templates: LoadTemplate
 ) -> None:
+    if told == "when it was over" and not database.is_sqlite:
+        pytest.skip("one way of telling it is enough on the slower store")
     log = fixtures / "data" / "retentioneering_ecom.csv.gz"
     clock.instant = BEGIN
     shipped = find_campaigns("flows")
