@@ -145,11 +145,15 @@ class Shop:
         with self.client() as client:
             return {str(artifact.key): artifact for artifact in client.read_artifacts(artifact_filter=mine)}
 
-    def log(self, run: UUID) -> str:
-        """What a run wrote to its log."""
+    def logged(self, run: UUID, sentence: str) -> None:
+        """Wait until a run's log has a sentence: the server stores a log some moments after its run has ended."""
         mine = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
-        with self.client() as client:
-            return "\n".join(line.message for line in client.read_logs(log_filter=mine, limit=200))
+
+        def lines() -> str:
+            with self.client() as client:
+                return "\n".join(line.message for line in client.read_logs(log_filter=mine, limit=200))
+
+        until(lambda: sentence in lines(), f"{sentence!r} in the log of the run")
 
     def pause(self, name: str, paused: bool = True) -> None:
         with self.client() as client:
