@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import create_engine, text
 
 from evergreet.clock import FrozenClock
 from evergreet.database import Database, parse_url, upgrade
@@ -42,9 +42,8 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server = get_server(tempfile.mkdtemp(prefix="evergreet-postgres-"), cleanup_mode="delete")
         given = str(server.get_uri())
         # Tests kill clients, never this server's machine: what is committed need not reach the platter.
-        _administer(given, "ALTER SYSTEM SET fsync = off")
-        _administer(given, "ALTER SYSTEM SET autovacuum = off")
-        _administer(given, "SELECT pg_reload_conf()")
+        off = (f"ALTER SYSTEM SET {name} = off" for name in ("fsync", "full_page_writes", "autovacuum"))
+        _administer(given, *off, "SELECT pg_reload_conf()")
     template = f"evergreet_template_{uuid.uuid4().hex[:8]}"
     _administer(given, f"CREATE DATABASE {template}")
     database = Database(_named(given, template))
@@ -60,11 +59,10 @@ def _named(url: str, database: str) -> str:
     return parse_url(url).set(database=database).render_as_string(hide_password=False)
 
 
-def _administer(url: str, statement: str) -> None:
-    engine = create_engine(parse_url(url), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
+def _administer(url: str, *statements: str) -> None:
+    with psycopg.connect(_named(url, "postgres").replace("+psycopg", "", 1), autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
 
 
 @pytest.fixture(scope="session")
@@ -89,9 +87,9 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 def fresh_postgres_url(postgres_url: str) -> Iterator[str]:
     """A fresh PostgreSQL database, cloned from the template."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    _administer(_named(postgres_url, "postgres"), f"CREATE DATABASE {name} TEMPLATE {parse_url(postgres_url).database}")
+    _administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {parse_url(postgres_url).database}")
     yield _named(postgres_url, name)
-    _administer(_named(postgres_url, "postgres"), f"DROP DATABASE {name} WITH (FORCE)")
+    _administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
