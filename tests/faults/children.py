@@ -69,7 +69,7 @@ class Boundaries:
         commit, send, sendall = DefaultDialect.do_commit, socket.socket.send, socket.socket.sendall
 
         def do_commit(dialect: DefaultDialect, connection: Any) -> None:
-            with self.around(f"commit of {_asker()}"):
+            with self.around(f"commit of {asker()}"):
                 commit(dialect, connection)  # type: ignore[no-untyped-call]
 
         def write(to: socket.socket, data: Any, *flags: int) -> int:
@@ -85,7 +85,7 @@ class Boundaries:
         socket.socket.sendall = write_all  # type: ignore[assignment,method-assign]
 
 
-def _asker() -> str:
+def asker() -> str:
     """Name the function of the product that this commit belongs to."""
     frame = sys._getframe(2)
     while frame.f_back is not None:
