@@ -42,7 +42,7 @@ class Report:
     """What one run of a campaign did, and how the campaign stands after it.
 
     `attempted` counts this run's hand-overs by outcome; `reasons` the campaign's rows that were not
-    accepted, by "state: reason"; `halted` says why the run stopped early.
+    accepted, by "state: reason"; `halted` says why the run stopped early. `warnings` are sentences about a new version.
     """
 
     campaign: str
@@ -57,6 +57,7 @@ class Report:
     halted: str | None = None
     more: bool = False
     dry_run: bool = False
+    warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for machines."""

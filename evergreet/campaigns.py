@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -46,7 +46,10 @@ LoadTemplate = Callable[[str, Purpose], TemplateSource]
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of a campaign, as stored: what an enrollment pinned to it runs from."""
+    """One version of a campaign, as stored: what an enrollment pinned to it runs from.
+
+    `new` says that it was stored just now.
+    """
 
     id: int
     campaign_id: int
@@ -54,6 +57,7 @@ class Version:
     campaign: Campaign
     options: dict[str, Any]
     templates: dict[str, str]
+    new: bool = False
 
     @classmethod
     def read(cls, row: Any) -> "Version":
@@ -144,6 +148,7 @@ def register(
         .where(col(CampaignRow.name) == campaign.name, col(CampaignVersion.hash) == content)
     )
     row = connection.execute(known).one_or_none()
+    new = row is None
     if row is None:
         exclusive(connection, f"register:{campaign.name}")
         insert_ignore(connection, CampaignRow, [{"name": campaign.name, "created_at": now}])
@@ -162,7 +167,7 @@ def register(
         .where(col(CampaignRow.id) == row.campaign_id, col(CampaignRow.current_version_id).is_distinct_from(row.id))
         .values(current_version_id=row.id, priority=resolved.priority)
     )
-    return Version.read(row)
+    return replace(Version.read(row), new=new)
 
 
 def record(connection: Connection, now: datetime, actor: str, action: str, subject: str, **detail: Any) -> None:

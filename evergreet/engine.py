@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -17,7 +18,17 @@ from sqlmodel import col
 
 from evergreet.balance import Balance, Report, balance_of
 from evergreet.campaign import Campaign, Options
-from evergreet.campaigns import LoadTemplate, State, Version, hold_off, register, required, version_of
+from evergreet.campaigns import (
+    LoadTemplate,
+    State,
+    Version,
+    hold_off,
+    record,
+    register,
+    required,
+    template_source,
+    version_of,
+)
 from evergreet.clock import Clock, DatabaseClock
 from evergreet.composing import Composer, read_letters
 from evergreet.contracts import EmailSender, RateLimiter, Reporter
@@ -28,6 +39,7 @@ from evergreet.enrollment import enroll, schedule
 from evergreet.gates import Rules, Skip, decide_window
 from evergreet.ledger import ClaimedChunk, claim, release
 from evergreet.planning import chunk_waiting, count_anew, plan_chunk
+from evergreet.proving import prove
 from evergreet.settings import Settings
 from evergreet.tokens import Tokens
 from evergreet.worker import Worker
@@ -96,7 +108,23 @@ class Engine:
                 run_id = connection.execute(
                     insert(Run).values(campaign_id=state.id, worker_id=own.id, started_at=now).returning(col(Run.id))
                 ).scalar_one()
-            return _CampaignRun(self, own, version, state, run_id, options.batch_size, over).perform()
+            warnings = self._prove(own, version) if version.new else ()
+            report = _CampaignRun(self, own, version, state, run_id, options.batch_size, over).perform()
+            return replace(report, warnings=warnings)
+
+    def _prove(self, own: Worker, version: Version) -> tuple[str, ...]:
+        """Try a new version on people who are there; what is wrong is told and kept in the audit log."""
+        with own.transaction() as connection:
+            now = self.clock.now(connection)
+            proofs = prove(
+                connection, version.campaign, version.options,
+                lambda step: template_source(connection, version.templates[step.template]), self.settings, now,
+            )  # fmt: skip
+            record(
+                connection, now, "engine", "prove", version.campaign.name, version=version.id,
+                steps=[str(proof) for proof in proofs],
+            )  # fmt: skip
+        return tuple(str(proof) for proof in proofs if not proof.sound)
 
     def worker(self) -> AbstractContextManager[Worker]:
         """Open a worker: what dead ones left behind is taken over first."""

@@ -84,14 +84,25 @@ def launch(
     from evergreet.clock import DatabaseClock
     from evergreet.commands.opening import actor, open_database, parse_moment
     from evergreet.enrollment import backfill as take_in
+    from evergreet.errors import DefinitionError
+    from evergreet.proving import prove
     from evergreet.settings import settings
 
     found, chosen = _chosen(name, None)
-    clock = DatabaseClock()
+    clock, load = DatabaseClock(), template_loader(settings().templates)
     with open_database() as database:
-        state = go_live(
-            database, found.campaign, chosen, template_loader(settings().templates), clock=clock, actor=actor()
-        )
+        with database.read() as connection:
+            proofs = prove(
+                connection, found.campaign.resolve(chosen), chosen.of_version(),
+                lambda step: load(step.template, step.purpose), settings(), clock.now(connection),
+            )  # fmt: skip
+        for proof in proofs:
+            if proof.hopeless:
+                raise DefinitionError(f"{name} was not launched. {proof}.")
+        state = go_live(database, found.campaign, chosen, load, clock=clock, actor=actor())
+        for proof in proofs:
+            if not proof.sound:
+                typer.echo(f"Look at {proof}.", err=True)
         typer.echo(f"{name} is live since {state.live_since:%Y-%m-%d %H:%M:%S} UTC.")
         if backfill is None:
             return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -55,6 +56,8 @@ def print_report(report: "Report") -> None:
     )  # fmt: skip
     if report.dry_run:
         out.print("Pending is what would be sent. Nothing was stored.")
+    for warning in report.warnings:
+        out.print(f"[yellow]New version:[/yellow] {escape(warning)}")
     if report.halted:
         out.print(f"[red]Halted:[/red] {report.halted}")
     if report.more:
