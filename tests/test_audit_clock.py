@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert, text
 
-from evergreet.audit import _audit, audit
+from evergreet.audit import audit, audit_campaign
 from evergreet.broadcasts import confirm
 from evergreet.campaign import Campaign, Email, anniversary, broadcast, event, latest, silence, stage_entered
 from evergreet.campaigns import Version, required, states, stop, version_of
@@ -153,7 +153,11 @@ def mutated(story: Story, statement: str) -> list[str]:
             connection.execute(text("SET session_replication_role = replica"))
         count = connection.execute(text(statement)).rowcount
         assert count == 1, f"{count} rows changed: {statement}"
-        found = [sentence for state in states(connection) for sentence in _audit(connection, state).findings]
+        found = [
+            sentence
+            for state in states(connection)
+            for sentence in audit_campaign(connection, state, story.now).findings
+        ]
         connection.rollback()
     return found
 

@@ -11,10 +11,13 @@ Confirm = Annotated[int | None, typer.Option(help="The count that the command pr
 
 
 @app.command()
-def audit(json: Json = False) -> None:
+def audit(
+    campaign: Annotated[str | None, typer.Option(help="Only this campaign, as `evergreet campaigns` lists it.")] = None,
+    json: Json = False,
+) -> None:
     """Recompute what was due from events, versions and cursors and compare with the ledger; exit code 1 on a finding.
 
-    Example: evergreet audit
+    Example: evergreet audit --campaign thank-you
     """
     from dataclasses import asdict
 
@@ -24,7 +27,7 @@ def audit(json: Json = False) -> None:
     from evergreet.commands.printing import console, print_json
 
     with open_database() as database:
-        audits = examine(database, DatabaseClock())
+        audits = examine(database, DatabaseClock(), campaign)
     if json:
         print_json([{**asdict(one), "clean": one.clean} for one in audits])
     else:
@@ -35,6 +38,8 @@ def audit(json: Json = False) -> None:
                 f"{one.campaign}: {verdict}. {one.enrollments} enrollments, {one.due} messages due, "
                 f"{one.in_ledger} in the ledger."
             )
+            if one.waiting:
+                out.print(f"  The time of {one.waiting} more steps has come; the next run plans them.")
             for finding in one.findings:
                 out.print(f"  [red]•[/red] {finding}")
         if not audits:

@@ -1,6 +1,7 @@
 """The operators' commands as a person types them, on the embedded default."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,9 +11,10 @@ from typer.testing import CliRunner, Result
 from evergreet.cli import app
 from evergreet.clock import FrozenClock
 from evergreet.database import Database
+from evergreet.durations import days
 from evergreet.errors import EvergreetError, Permanent, Retryable
 from evergreet.worker import Worker
-from tests.story import Story
+from tests.story import THANKS, Story
 
 
 @pytest.fixture
@@ -46,6 +48,21 @@ def test_a_ledger_that_lost_a_message_exits_with_1_and_names_it(store: Story) ->
     (found,) = json.loads(result.output)
     assert found["clean"] is False
     assert found["findings"] == ["due steps without a message (1): enrollment 2 receipt"]
+
+
+def test_one_campaign_is_audited_whatever_the_others_lack(store: Story) -> None:
+    later = replace(THANKS, name="later", steps=(replace(THANKS.steps[0], after=days(1)),))
+    store.launch(later)
+    store.happened("order_placed", *store.contacts(2))
+    store.run(later)
+    with store.database.write() as connection:
+        connection.execute(text("DELETE FROM attempt WHERE message_id = 2"))
+    assert evergreet("audit").exit_code == 1
+    result = evergreet("audit", "--campaign", "later")
+    assert result.exit_code == 0
+    assert "later: clean. 2 enrollments, 0 messages due, 0 in the ledger." in result.output
+    assert "thanks" not in result.output
+    assert isinstance(evergreet("audit", "--campaign", "latter").exception, EvergreetError)
 
 
 def test_failed_messages_are_retried_with_the_count_that_was_shown(store: Story) -> None:

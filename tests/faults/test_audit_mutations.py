@@ -167,6 +167,27 @@ MUTATIONS = {
         other("message", "due_at = (SELECT max(due_at) FROM message)", ACCEPTED),
         "messages with another due time than their step",
     ),
+    "to whom a message goes": (
+        other("message", "contact_id = (SELECT max(id) FROM contact)", ACCEPTED),
+        "messages that do not fit their enrollment",
+    ),
+    "whose passage an enrollment is": (
+        other("enrollment", "contact_id = (SELECT max(id) FROM contact)", HERE), "triggers without an enrollment",
+    ),
+    "which campaign a message belongs to": (
+        other("message", "campaign_id = 3 - campaign_id", ACCEPTED), "messages without an enrolled step",
+    ),
+    "which campaign a chunk belongs to": (
+        other("chunk", "campaign_id = 3 - campaign_id", f"{HERE} AND state = 'open'"),
+        "messages in a chunk that is not there",
+    ),
+    "which attempt it was": (
+        other("attempt", "number = 7", "outcome = 'accepted'"), "messages whose attempts are not all there",
+    ),
+    "whose attempt it was": (
+        other("attempt", "message_id = (SELECT id FROM message WHERE attempts = 0 LIMIT 1)", "outcome = 'accepted'"),
+        "messages whose attempts are not all there",
+    ),
     "whose enrollment a message is": (
         other("message", "enrollment_id = 99999", ACCEPTED), "messages without an enrolled step",
     ),
