@@ -243,7 +243,8 @@ class _Examination:
             add("messages whose attempts are not all there", f"message {row.id}")
         if outcomes.count("accepted") > 1:
             add("messages accepted more than once", f"message {row.id}")
-        found = row.state == "accepted" and row.resolution == "found"  # by asking; the attempt may be lost (restore)
+        # By asking or by being told; the attempt may be lost (restore).
+        found = row.state == "accepted" and row.resolution in {"found", "webhook"}
         if (row.state == "accepted") != ("accepted" in outcomes) and not found:
             add("messages and attempts that disagree on accepted", f"message {row.id}")
         if (row.state == "sending") != ("" in outcomes):

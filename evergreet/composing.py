@@ -164,6 +164,7 @@ class Composer:
             to=Mailbox(letter.address or "", display_name(contact)),
             sender=self.sender, reply_to=self.reply_to, subject=rendered.subject, html=rendered.html,
             text=rendered.text, date=now, template=self.template, headers=headers, split=rendered.split,
+            row=letter.id,
         )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ do before they ask the gates: whichever commits first wins (DESIGN §5.5). They 
 transaction. An address is a mailbox: what its reader decides holds for every contact that has it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -28,9 +29,9 @@ from sqlmodel import col
 
 from evergreet.database import ingest_position
 from evergreet.errors import DataError
-from evergreet.store import insert_into
+from evergreet.store import among, insert_ignore, insert_into
 from evergreet.tokens import Tokens
-from models import Attempt, AuditLog, Consent, Contact, Message, Suppression
+from models import Attempt, AuditLog, Consent, Contact, Message, ProviderEvent, Suppression
 
 Scope = Literal["all", "marketing"]
 
@@ -46,6 +47,17 @@ class Erased:
     already: bool
     had_address: bool
     messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Consent that somebody took back elsewhere, at that time: to a topic, or to every one they agreed to."""
+
+    contact_id: int
+    topic: str | None
+    everything: bool
+    at: datetime
+    source: str
 
 
 def unsubscribe(
@@ -82,6 +94,36 @@ def unsubscribe_everything(
     if changed:
         _mark(connection, [row.id for row in mailbox], at)
     return changed
+
+
+def withdraw(connection: Connection, withdrawals: Sequence[Withdrawal], *, at: datetime) -> None:
+    """Record consent that was taken back elsewhere, each from its own time on; the contacts are locked.
+
+    It may be told late: what somebody agreed to after it stays. Told twice, it is recorded once.
+    """
+    history: dict[int, dict[str, list[Any]]] = {each.contact_id: {} for each in withdrawals}
+    for row in connection.execute(
+        select(col(Consent.contact_id), col(Consent.topic), col(Consent.at), col(Consent.granted))
+        .where(among(Consent.contact_id, "contacts"))
+        .order_by(col(Consent.at), col(Consent.id)),
+        {"contacts": sorted(history)},
+    ):
+        history[row.contact_id].setdefault(row.topic, []).append(row)
+    new: dict[tuple[int, str], Withdrawal] = {}
+    for each in sorted(withdrawals, key=lambda one: one.at):
+        known = history[each.contact_id]
+        for topic in {*known, each.topic} if each.everything else {each.topic}:
+            before = [row for row in known.get(topic or "", ()) if row.at <= each.at]
+            if topic is not None and not (before and not before[-1].granted):
+                new.setdefault((each.contact_id, topic), each)
+    insert_ignore(
+        connection, Consent,
+        [
+            {"contact_id": contact, "topic": topic, "granted": False, "at": one.at, "source": one.source, "wording": ""}
+            for (contact, topic), one in sorted(new.items(), key=lambda pair: pair[0])
+        ],
+    )  # fmt: skip
+    _mark(connection, sorted({contact for contact, _ in new}), at)
 
 
 def resubscribe(
@@ -147,6 +189,7 @@ def erase(connection: Connection, contact_id: int, *, tokens: Tokens, at: dateti
     spellings = sorted(spelling for spelling in {contact.address, contact.email} if spelling)
     for spelling in spellings:
         _forget_in_reasons(connection, contact_id, spelling)
+    _forget_what_was_told(connection, contact_id, spellings)
     messages = connection.execute(
         update(Message)
         .where(col(Message.contact_id) == contact_id, col(Message.address).is_not(None))
@@ -273,6 +316,16 @@ def _store_suppression(
         ).returning(col(Suppression.id))
     )
     return stored.first() is not None
+
+
+def _forget_what_was_told(connection: Connection, contact_id: int, addresses: Sequence[str]) -> None:
+    """Empty the providers' events about a person: in what they send stands more than the address."""
+    own = select(col(Message.id)).where(col(Message.contact_id) == contact_id)
+    connection.execute(
+        update(ProviderEvent)
+        .where(or_(col(ProviderEvent.message_id).in_(own), col(ProviderEvent.address).in_(addresses)))
+        .values(address="", reason="", url="", payload={})
+    )
 
 
 def _forget_in_reasons(connection: Connection, contact_id: int, address: str) -> None:

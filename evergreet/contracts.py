@@ -7,7 +7,8 @@ its own, never caps, never reads a database or Prefect: the engine decides (DESI
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import ClassVar, Protocol, Self, TypeAlias, runtime_checkable
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
 from evergreet.errors import Misconfigured, Permanent, Retryable
 
@@ -68,10 +69,12 @@ class EmailMessage:
     """One rendered email for one recipient.
 
     `key` is deterministic per ledger row and attempt-independent; it is the local part of the Message-ID
-    and what `Finder.find` is asked for. `template` names the content hash of the template version, so that
-    a connector may keep what is equal for all its messages. `headers` are extra headers such as
-    `List-Unsubscribe`; their names and values hold no CR or LF (checked by the connector as well). `split`
-    says the same content as `subject`, `html` and `text` in another form, where it provably can be split.
+    and what `Finder.find` is asked for. `row` is the ledger row's id, 0 where there is none: a connector whose
+    provider tells of messages later sends both along and gets both back (`ProviderEvent`). `template` names the
+    content hash of the template version, so that a connector may keep what is equal for all its messages. `headers`
+    are extra headers such as `List-Unsubscribe`; their names and values hold no CR or LF (checked by the connector as
+    well). `split` says the same content as `subject`, `html` and `text` in another form, where it provably can be
+    split.
     """
 
     key: str
@@ -85,6 +88,7 @@ class EmailMessage:
     reply_to: Mailbox | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     split: Split | None = None
+    row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,97 @@ class Finder(Connector, Protocol):
 
     def find(self, keys: Sequence[str]) -> dict[str, Found]:
         """Return what is certain, by message key; a key that is missing stays unknown."""
+        ...
+
+
+class Kind(StrEnum):
+    """What a provider says has happened to a message.
+
+    A failure that it goes on trying after is `DEFERRED`; `SOFT_BOUNCED` and `BLOCKED` are its last word for a cause
+    that may pass (a full mailbox; policy, reputation, content), `HARD_BOUNCED` for one that will not. `DROPPED`: it
+    did not even try. `UNKNOWN` is any word that the connector does not know.
+    """
+
+    ACCEPTED = "accepted"
+    DEFERRED = "deferred"
+    DELIVERED = "delivered"
+    SOFT_BOUNCED = "soft_bounced"
+    HARD_BOUNCED = "hard_bounced"
+    BLOCKED = "blocked"
+    DROPPED = "dropped"
+    COMPLAINED = "complained"
+    UNSUBSCRIBED = "unsubscribed"
+    GROUP_UNSUBSCRIBED = "group_unsubscribed"
+    GROUP_RESUBSCRIBED = "group_resubscribed"
+    OPENED = "opened"
+    CLICKED = "clicked"
+    REPLIED = "replied"
+    UNKNOWN = "unknown"
+
+
+class Verdict(StrEnum):
+    """What an event says about the address, beside what it says about the message.
+
+    `INVALID`: the mailbox does not exist; nothing is sent there again. Never the verdict of a failure that may pass.
+    `COMPLAINED`: its reader called a message spam; nothing is sent there again. `UNSUBSCRIBED`: from everything that
+    is not transactional. `UNSUBSCRIBED_TOPIC`: from messages such as this one.
+    """
+
+    NONE = ""
+    INVALID = "invalid"
+    COMPLAINED = "complained"
+    UNSUBSCRIBED = "unsubscribed"
+    UNSUBSCRIBED_TOPIC = "unsubscribed_topic"
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRequest:
+    """What was posted to `/webhooks/NAME`, not looked at yet. Names of `headers` are in small letters."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderEvent:
+    """One thing that a provider tells of a message, or of an address.
+
+    `id` is the provider's own for this event, or a digest of it: told twice, it is the same. `row` and `key` are what
+    came along with the message, 0 and empty where nothing did. `machine`: a proxy or a scanner did it, not a reader.
+    `reason` names no address. `raw` is what the provider sent, whole.
+    """
+
+    id: str
+    kind: Kind
+    at: datetime
+    raw: Mapping[str, Any]
+    verdict: Verdict = Verdict.NONE
+    address: str = ""
+    row: int = 0
+    key: str = ""
+    provider_id: str = ""
+    reason: str = ""
+    url: str = ""
+    machine: bool = False
+
+
+@runtime_checkable
+class WebhookSource(Connector, Protocol):
+    """Is told by its provider what became of messages, at `/webhooks/NAME`."""
+
+    def verify(self, request: WebhookRequest) -> None:
+        """Raise `NotGenuine` unless the provider signed exactly this body; nothing in it has been read before.
+
+        In constant time where secrets are compared. Raises `Misconfigured` where the key to verify with is not set.
+        """
+        ...
+
+    def parse(self, request: WebhookRequest) -> list[ProviderEvent]:
+        """Read a request that is genuine; raises `Unreadable` where it is no message of the provider's at all.
+
+        An event word, a reason or a field that is not known never raises.
+        """
         ...
 
 

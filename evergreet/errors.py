@@ -65,3 +65,11 @@ class Permanent(ConnectorError):
 
 class Misconfigured(ConnectorError):
     """The fault is ours (credentials, sender, settings): nothing was accepted and the channel must halt."""
+
+
+class NotGenuine(ConnectorError):
+    """A webhook that its provider did not sign, or not exactly so; the reason is for the log, never for the sender."""
+
+
+class Unreadable(ConnectorError):
+    """A genuine webhook that cannot be read: not the provider's format."""

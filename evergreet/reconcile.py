@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, null, select, update
+from sqlalchemy import ColumnElement, Connection, case, func, literal, null, select, update
 from sqlmodel import col
 
 from evergreet.campaigns import Version, record, required
@@ -19,15 +19,17 @@ from evergreet.composing import message_key
 from evergreet.contracts import EmailSender, Finder
 from evergreet.database import Database
 from evergreet.errors import EvergreetError
+from evergreet.feedback.applying import apply_waiting
+from evergreet.feedback.doubts import accept_what_was_told_before
+from evergreet.feedback.placing import UNKNOWN, place_later
 from evergreet.settings import Settings
 from evergreet.store import words
+from evergreet.tokens import Tokens
 from evergreet.worker import Worker
 from models import Attempt, CampaignRow, CampaignVersion, Contact, Instant, Message
 
 BATCH = 500
 ASSUMED = "assumed_sent"
-UNKNOWN = and_(col(Message.state) == "unknown", col(Message.state).in_(words("unknown", "sending")))
-"""Said twice: the second in the words of the partial index, which SQLite takes only so."""
 ENDED = words("stopped", "archived")
 
 
@@ -40,13 +42,13 @@ class Reconciled:
 
 
 def reconcile(database: Database, sender: EmailSender, settings: Settings, clock: Clock) -> Reconciled:
-    """Resolve what can be resolved for all campaigns: first by asking, then by the steps' own opt-in.
+    """Resolve what can be resolved for all campaigns: by what was told, by asking, then by the steps' own opt-in.
 
-    What dead workers had in hand is unknown before anything is asked.
+    What dead workers had in hand is unknown before anything is looked at.
     """
     with Worker.open(database, clock, silence_seconds=settings.owner_silence_seconds):
         pass
-    resolved: Counter[str] = Counter()
+    resolved: Counter[str] = Counter({"webhook": _listen(database, settings, clock)})
     after = 0
     while rows := _in_doubt(database, sender.name, settings, clock, after):
         after = rows[-1].id
@@ -70,6 +72,15 @@ def reconcile(database: Database, sender: EmailSender, settings: Settings, clock
             select(func.count()).where(UNKNOWN, col(Message.resolution).is_distinct_from(ASSUMED))
         ).scalar_one()
     return Reconciled({name: count for name, count in resolved.items() if count}, unknown)
+
+
+def _listen(database: Database, settings: Settings, clock: Clock) -> int:
+    """Resolve unknown rows that a provider's webhook told of: now, or before they came into doubt."""
+    with database.write() as connection:
+        place_later(connection)
+    resolved = apply_waiting(database, Tokens(settings.signing_keys), clock).resolved
+    with database.write() as connection:
+        return resolved + accept_what_was_told_before(connection, clock.now(connection))
 
 
 def _in_doubt(database: Database, provider: str, settings: Settings, clock: Clock, after: int) -> Sequence[Any]:

@@ -4,7 +4,8 @@ from models.base import Instant, Table
 from models.campaign import AuditLog, Broadcast, CampaignRow, CampaignVersion, ClockStretch, Stretch, TemplateVersion
 from models.contact import Consent, Contact, Suppression
 from models.event import Cursor, Event, IngestPosition, Transition
-from models.ledger import Attempt, Chunk, Enrollment, Message, Run, WorkerRow
+from models.ledger import Attempt, Chunk, Enrollment, Message, Run, StoredRequest, WorkerRow
+from models.provider_event import ProviderEvent
 
 __all__ = [
     "Attempt",
@@ -22,7 +23,9 @@ __all__ = [
     "IngestPosition",
     "Instant",
     "Message",
+    "ProviderEvent",
     "Run",
+    "StoredRequest",
     "Stretch",
     "Suppression",
     "Table",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Field
 
 from models.base import Id, Instant, Json, Table
@@ -168,7 +168,7 @@ class Attempt(Table, table=True):
     """One hand-over of one message: written with the intent, before the network is touched.
 
     `outcome` is empty while in flight; then accepted, failed, returned (certainly not accepted, planned
-    again) or unknown.
+    again) or unknown. `request_id` names the `StoredRequest` it went in, where that is kept.
     """
 
     __tablename__ = "attempt"
@@ -176,6 +176,7 @@ class Attempt(Table, table=True):
         UniqueConstraint("message_id", "number"),
         CheckConstraint("outcome IN ('', 'accepted', 'failed', 'returned', 'unknown')", name="outcome"),
         Index("ix_attempt_run_id", "run_id"),
+        _partial("ix_attempt_request_id", "request_id", where="request_id IS NOT NULL"),
     )
 
     id: int = Field(default=None, primary_key=True, sa_type=Id)
@@ -188,3 +189,21 @@ class Attempt(Table, table=True):
     settled_at: datetime | None = Field(default=None, sa_type=Instant)
     outcome: str = Field(default="", max_length=20)
     detail: str = Field(default="", max_length=500)
+    request_id: int | None = Field(default=None, sa_type=Id)
+
+
+class StoredRequest(Table, table=True):
+    """A request as it was written, kept until its fate is known: within `ends_at` it may be repeated by its key.
+
+    Only of connectors whose provider has idempotency keys. It is deleted once each attempt in it is settled.
+    """
+
+    __tablename__ = "stored_request"
+    __table_args__ = (UniqueConstraint("connector", "key"),)
+
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
+    connector: str = Field(max_length=100)
+    key: str = Field(max_length=255)
+    body: bytes = Field(sa_type=LargeBinary)
+    at: datetime = Field(sa_type=Instant)
+    ends_at: datetime = Field(sa_type=Instant)

@@ -16,10 +16,11 @@ import httpx
 from connectors.elapsed import Clock, elapsed
 from connectors.email.sendgrid_answers import Answer, Answered, said, understand, understand_scopes
 from connectors.email.sendgrid_delivery import Delivery
+from connectors.email.sendgrid_events import read_events, verify
 from connectors.email.sendgrid_payload import Request, pack
 from connectors.email.sendgrid_settings import SendGridSettings
 from connectors.environment import read_settings
-from evergreet.contracts import Capabilities, EmailMessage, Outcome
+from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, WebhookRequest
 from evergreet.errors import Misconfigured, Retryable
 
 LONGEST_ANSWER = 64 * 1024
@@ -32,7 +33,7 @@ class SendGrid:
 
     name: ClassVar[str] = "sendgrid"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        batch_limit=1000, window=1000, connections=4, splits=True, sandbox=True
+        batch_limit=1000, window=1000, connections=4, splits=True, sandbox=True, webhooks=True
     )
 
     def __init__(self, settings: SendGridSettings, client: httpx.Client, *, clock: Clock = elapsed) -> None:
@@ -73,6 +74,14 @@ class SendGrid:
         if self._settings.sandbox:
             return f"{host} answers and the key may send mail; sandbox mode is on, so nobody gets any."
         return f"{host} answers and the key may send mail; sandbox mode is off."
+
+    def verify(self, request: WebhookRequest) -> None:
+        """Raise `NotGenuine` unless the event webhook of our account signed it."""
+        verify(request, self._settings.verification_key.get_secret_value())
+
+    def parse(self, request: WebhookRequest) -> list[ProviderEvent]:
+        """Read the events of one request."""
+        return read_events(request, self._key)
 
     def close(self) -> None:
         """Give back the connections."""

@@ -29,7 +29,8 @@ from evergreet.contracts import EmailMessage, Mailbox, Outcome, Skeleton
 from evergreet.errors import Misconfigured, Permanent
 
 KEY = "evergreet_key"
-"""The custom argument that carries the message's key; it comes back with every event of the message."""
+ROW = "evergreet_row"
+"""The custom arguments that carry the message's key and ledger row; they come back with every event of the message."""
 MOST_RECIPIENTS = 1000
 MOST_BYTES = 30_000_000
 MOST_SLOTS = 10_000
@@ -268,7 +269,8 @@ def _common(message: EmailMessage, subject: str, text: str, html: str, settings:
 
 def _personalization(message: EmailMessage, address: str, substitutions: dict[str, str], limit: int) -> bytes | None:
     """Return one personalization as JSON; None where it cannot be encoded or its substitutions are above the limit."""
-    personal: dict[str, Any] = {"to": [_mailbox(message.to, address)], "custom_args": {KEY: message.key}}
+    arguments = {KEY: message.key, ROW: str(message.row)} if message.row else {KEY: message.key}
+    personal: dict[str, Any] = {"to": [_mailbox(message.to, address)], "custom_args": arguments}
     if message.headers:
         personal["headers"] = dict(message.headers)
     if substitutions:

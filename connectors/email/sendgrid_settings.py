@@ -48,6 +48,10 @@ class SendGridSettings(BaseSettings):
     api_key: Annotated[SecretStr, AfterValidator(_can_be_sent)] = Field(
         description="Key with the permission Mail Send; sent over HTTPS only, unless the server is this machine."
     )
+    verification_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="The public key that SendGrid shows for its signed event webhook; without it no event is taken.",
+    )
     base_url: Annotated[str, AfterValidator(_keeps_the_key)] = Field(
         default="https://api.sendgrid.com", description="Subusers in the EU: https://api.eu.sendgrid.com."
     )

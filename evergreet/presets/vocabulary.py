@@ -69,6 +69,12 @@ ACTIVITY = (
 )  # fmt: skip
 """Any sign of life: what people do themselves, and not what is done for them."""
 
+MAIL = (
+    "email_delivered", "email_opened", "email_opened_by_machine", "email_replied", "email_bounced",
+    "email_marked_as_spam", "unsubscribed",
+)  # fmt: skip
+"""What became of a message, as its provider tells; a click on a link is a visit."""
+
 BUSINESS = ("product_launched",)
 """Facts about the business, without a contact: campaigns start from them, nobody moves."""
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-pytest.register_assert_rewrite("evergreet.testing.email")
+pytest.register_assert_rewrite("evergreet.testing.email", "evergreet.testing.webhooks")
 
 from evergreet.testing.email import Arrived, EmailConnectorContract  # noqa: E402 # after its asserts are to be rewritten
+from evergreet.testing.webhooks import WebhookContract  # noqa: E402
 
-__all__ = ["Arrived", "EmailConnectorContract"]
+__all__ = ["Arrived", "EmailConnectorContract", "WebhookContract"]

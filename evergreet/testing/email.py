@@ -34,7 +34,16 @@ from typing import Any, ClassVar, Self
 
 import pytest
 
-from evergreet.contracts import Accepted, Capabilities, EmailMessage, EmailSender, Finder, Mailbox, Outcome
+from evergreet.contracts import (
+    Accepted,
+    Capabilities,
+    EmailMessage,
+    EmailSender,
+    Finder,
+    Mailbox,
+    Outcome,
+    WebhookSource,
+)
 from evergreet.errors import ConnectorError, Misconfigured, Permanent, Retryable
 from evergreet.registry import connector_class, connector_entries
 
@@ -313,6 +322,7 @@ class EmailConnectorContract:
             assert capabilities.connections >= 1
             assert capabilities.idempotency is None or capabilities.idempotency > timedelta(0)
             assert capabilities.find == isinstance(connector, Finder), "`find` is declared where it is implemented"
+            assert capabilities.webhooks == isinstance(connector, WebhookSource), "and so is `webhooks`"
 
     def test_what_it_finds_is_true(self, connector: EmailSender) -> None:
         if not isinstance(connector, Finder):

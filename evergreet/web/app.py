@@ -1,6 +1,8 @@
 """The FastAPI application; `evergreet serve` runs it."""
 
 import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -10,23 +12,39 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from evergreet.clock import Clock, DatabaseClock
+from evergreet.contracts import Connector
 from evergreet.database import Database
 from evergreet.errors import EvergreetError
+from evergreet.registry import open_connector
 from evergreet.settings import Settings
 from evergreet.tokens import Tokens
-from evergreet.web import health, unsubscribe
+from evergreet.web import health, unsubscribe, webhooks
 from evergreet.web.guard import WITHOUT_TOKENS, BodyLimit, Headers
 from evergreet.web.pages import Pages
 
 NOTHING_HERE = "This page does not exist, or the link to it is not whole. Nothing was changed."
 
 
-def create_app(database: Database, settings: Settings, clock: Clock | None = None) -> FastAPI:
+def create_app(
+    database: Database,
+    settings: Settings,
+    clock: Clock | None = None,
+    open_connector: Callable[[str], Connector] = open_connector,
+) -> FastAPI:
     """Build the application over an open database; links are read with the keys of the settings."""
-    app = FastAPI(title="Evergreet", docs_url=None, redoc_url=None, openapi_url=None)
+    clock, tokens = clock or DatabaseClock(), Tokens(settings.signing_keys)
+    inbox = webhooks.Inbox(database, tokens, clock, open_connector)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        inbox.close()
+
+    app = FastAPI(title="Evergreet", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     pages = Pages(company=settings.company, site_url=settings.site_url)
     app.include_router(health.router(database))
-    app.include_router(unsubscribe.router(database, Tokens(settings.signing_keys), clock or DatabaseClock(), pages))
+    app.include_router(unsubscribe.router(database, tokens, clock, pages))
+    app.include_router(webhooks.router(inbox))
     app.add_middleware(BodyLimit)
     app.add_middleware(Headers, style_hash=pages.style_hash)
     logging.getLogger("uvicorn.access").addFilter(WITHOUT_TOKENS)

@@ -9,7 +9,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_LIMIT = 16_384
-"""Bytes; the largest honest body here is a one-click POST of under 300."""
+"""Bytes; the largest honest body of a page is a one-click POST of under 300."""
+WEBHOOKS = "/webhooks/"
+WEBHOOK_LIMIT = 2 * 1024 * 1024
+"""Bytes of a webhook; SendGrid's batches end at 768 KiB."""
 
 _TOKEN = re.compile(r"/u/[^/?#\s]+")
 
@@ -44,21 +47,21 @@ class Headers:
 
 
 class BodyLimit:
-    """Refuses a body above the limit, whatever its Content-Length says."""
+    """Refuses a body above the limit of its path, whatever its Content-Length says."""
 
-    def __init__(self, app: ASGIApp, limit: int = BODY_LIMIT) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and count what is read of its body."""
         read = 0
+        limit = WEBHOOK_LIMIT if scope.get("path", "").startswith(WEBHOOKS) else BODY_LIMIT
 
         async def counted() -> Message:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self.limit:
+            if read > limit:
                 raise HTTPException(413, "What was sent is too large")
             return message
 

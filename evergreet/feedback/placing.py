@@ -1,0 +1,117 @@
+"""Which ledger row a provider's event is about: by id, verified by its key; by the key alone after a restore."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, literal_column, null, select, update
+from sqlmodel import col
+
+from evergreet.composing import message_key
+from evergreet.store import among, given, paired, words
+from models import CampaignRow, Contact, Message, ProviderEvent
+from models.base import Id
+
+PAGE = 5000
+UNKNOWN = and_(col(Message.state) == "unknown", col(Message.state).in_(words("unknown", "sending")))
+"""Said twice: the second in the words of the partial index, which SQLite takes only so."""
+
+
+_UNPLACED = and_(col(ProviderEvent.message_id).is_(None), col(ProviderEvent.key) != literal_column("''"))
+_FOUND = given("found", event=Id, message=Id)
+_PLACE = (
+    update(ProviderEvent)
+    .where(paired(ProviderEvent.id, _FOUND.c.event, "events"))
+    .values(row=_FOUND.c.message, applied_at=null(), result="")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A ledger row, as far as applying an event needs it."""
+
+    message_id: int
+    contact_id: int
+    campaign: str
+    step_key: str
+    topic: str | None
+    address: str | None
+    key: str
+
+
+def _places(which: ColumnElement[bool]) -> Select[Any]:
+    return (
+        select(
+            col(Message.id), col(Message.contact_id), col(Message.step_key), col(Message.topic), col(Message.address),
+            col(Message.occurrence), col(CampaignRow.name), col(Contact.source), col(Contact.source_id),
+        )
+        .join(CampaignRow, col(CampaignRow.id) == col(Message.campaign_id))
+        .join(Contact, col(Contact.id) == col(Message.contact_id))
+        .where(which)
+        .order_by(col(Message.id))
+    )  # fmt: skip
+
+
+_BY_ID = _places(among(Message.id, "rows"))
+
+
+def place(connection: Connection, events: Sequence[Any]) -> dict[int, Place]:
+    """Return the places of events (with `id`, `row` and `key`) by the event's id; who has none is missing.
+
+    A key that fits no row of that id is looked for among the unknown rows: the ledger was restored from a backup, and
+    the row was made again.
+    """
+    known = {p.message_id: p for p in read_places(connection, {event.row for event in events if event.row})}
+    found: dict[int, Place] = {}
+    strays: dict[str, list[int]] = {}
+    for event in events:
+        row = known.get(event.row)
+        if row is not None and row.key == event.key:
+            found[event.id] = row
+        elif event.key:
+            strays.setdefault(event.key, []).append(event.id)
+    for row in unknown_places(connection) if strays else ():
+        found |= dict.fromkeys(strays.pop(row.key, ()), row)
+        if not strays:
+            break
+    return found
+
+
+def read_places(connection: Connection, rows: Iterable[int]) -> list[Place]:
+    """Return the places of ledger rows by id."""
+    return [_place(row) for row in connection.execute(_BY_ID, {"rows": sorted(rows)})]
+
+
+def unknown_places(connection: Connection) -> Iterator[Place]:
+    """Go through all rows whose fate is unknown, a page at a time."""
+    after = 0
+    while page := connection.execute(_places(UNKNOWN & (col(Message.id) > after)).limit(PAGE)).all():
+        after = page[-1].id
+        yield from map(_place, page)
+
+
+def _place(row: Any) -> Place:
+    key = message_key(row.name, row.step_key, row.occurrence, f"{row.source}:{row.source_id}")
+    return Place(row.id, row.contact_id, row.name, row.step_key, row.topic, row.address, key)
+
+
+def place_later(connection: Connection) -> int:
+    """Let events be applied anew that found no row, where an unknown row has their key by now; return how many.
+
+    After a restore the event may be there before the row is made again.
+    """
+    if connection.execute(select(col(ProviderEvent.id)).where(_UNPLACED).limit(1)).first() is None:
+        return 0
+    found: list[tuple[int, int]] = []
+    places = unknown_places(connection)
+    while page := {place.key: place.message_id for place in islice(places, PAGE)}:
+        events = connection.execute(
+            select(col(ProviderEvent.id), col(ProviderEvent.key)).where(
+                _UNPLACED, col(ProviderEvent.key).in_(page), col(ProviderEvent.applied_at).is_not(None)
+            )
+        )
+        found += [(event.id, page[event.key]) for event in events]
+    if found:
+        connection.execute(_PLACE, {"events": [event for event, _ in found], "found": found})
+    return len(found)

@@ -1,0 +1,102 @@
+"""What provider events say about addresses: suppressed, or off a topic, for everybody who has the address."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+from sqlmodel import col
+
+from evergreet.addresses import read_address
+from evergreet.consent import EVERYTHING, Withdrawal, withdraw
+from evergreet.contracts import Verdict
+from evergreet.errors import DataError
+from evergreet.feedback.placing import Place
+from evergreet.importing.storing import Entry, suppress_all
+from evergreet.store import among
+from models import Consent, Contact
+
+_FOREVER = {Verdict.INVALID: "hard_bounce", Verdict.COMPLAINED: "complaint"}
+_MARKS = ("hmac:", "erased:")
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One verdict on a normalised address: when it was made, who told, and the message's topic where that is known."""
+
+    event_id: int
+    verdict: Verdict
+    at: datetime
+    source: str
+    address: str
+    topic: str | None
+
+
+def judgements(events: Sequence[Any], places: Mapping[int, Place]) -> list[Judgement]:
+    """Return the verdicts of these events, but those on what is no address."""
+    found = []
+    for event in events:
+        place = places.get(event.id)
+        if event.verdict and (address := _address(event.address, place)) is not None:
+            topic = place.topic if place is not None else None
+            source = f"webhook:{event.connector}"
+            found.append(Judgement(event.id, Verdict(event.verdict), event.at, source, address, topic))
+    return found
+
+
+def _address(told: str, place: Place | None) -> str | None:
+    """Return the address that the message went to, else what the provider says."""
+    if place is not None and place.address and not place.address.startswith(_MARKS):
+        return place.address
+    try:
+        return read_address(told).normalised
+    except DataError:
+        return None
+
+
+def carry_out(connection: Connection, judged: Sequence[Judgement], position: int, now: datetime) -> None:
+    """Suppress addresses and withdraw consents; the contacts are locked.
+
+    An unsubscription counts from when it was made: who agreed to something after it stays on.
+    """
+    if not judged:
+        return
+    contacts = _contacts(connection, {one.address for one in judged})
+    agreed = _newest_grants(connection, [contact for each in contacts.values() for contact in each])
+    entries: dict[str, Entry] = {}
+    withdrawals: list[Withdrawal] = []
+    for one in sorted(judged, key=lambda each: each.at):
+        known = entries.get(one.address)
+        if one.verdict in _FOREVER:
+            if known is None or known.scope != "all":
+                entries[one.address] = Entry(one.address, "all", _FOREVER[one.verdict], one.source, one.at)
+            continue
+        own = contacts.get(one.address, [])
+        everything = one.verdict is Verdict.UNSUBSCRIBED or one.topic is None
+        withdrawals += [Withdrawal(contact, one.topic, everything, one.at, one.source) for contact in own]
+        if everything and known is None and not any(agreed.get(contact, one.at) > one.at for contact in own):
+            entries[one.address] = Entry(one.address, "marketing", EVERYTHING, one.source, one.at)
+    if withdrawals:
+        withdraw(connection, withdrawals, at=now)
+    suppress_all(connection, entries, position, now)
+
+
+def _newest_grants(connection: Connection, contacts: Sequence[int]) -> dict[int, datetime]:
+    """Return when each last agreed to something."""
+    rows = connection.execute(
+        select(col(Consent.contact_id), func.max(col(Consent.at)))
+        .where(among(Consent.contact_id, "contacts"), col(Consent.granted))
+        .group_by(col(Consent.contact_id)),
+        {"contacts": sorted(contacts)},
+    )
+    return dict(rows.tuples().all())
+
+
+def _contacts(connection: Connection, addresses: Iterable[str]) -> Mapping[str, list[int]]:
+    found: dict[str, list[Any]] = {}
+    for row in connection.execute(
+        select(col(Contact.id), col(Contact.address)).where(col(Contact.address).in_(sorted(addresses)))
+    ):
+        found.setdefault(row.address, []).append(row.id)
+    return found

@@ -1,0 +1,137 @@
+"""`/webhooks/{connector}`: what providers tell of messages, verified before it is read, stored before it is answered.
+
+A provider tells again what was not answered with 2xx, for a day or so; told twice, an event is stored once. Applying
+comes after the answer, and what this process does not get round to, `evergreet reconcile` does.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import Response
+
+from evergreet.clock import Clock
+from evergreet.contracts import Connector, WebhookRequest, WebhookSource
+from evergreet.database import Database
+from evergreet.errors import ConfigurationError, Misconfigured, NotGenuine, Unreadable
+from evergreet.feedback.applying import apply_waiting
+from evergreet.feedback.storing import store
+from evergreet.registry import connector_entries
+from evergreet.tokens import Tokens
+from evergreet.web.guard import WEBHOOKS
+
+LOG = logging.getLogger("evergreet.web")
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A request as it came, before anything in it is believed."""
+
+    headers: dict[str, str]
+    body: bytes
+
+
+async def posted(request: Request) -> Posted:
+    """Read the body; a header that comes twice is no header of a signature."""
+    names = [name for name, _ in request.headers.items()]
+    return Posted({name: request.headers[name] for name in names if names.count(name) == 1}, await request.body())
+
+
+class Inbox:
+    """Takes what connectors' providers tell: opens each connector when it is first told something, and stores."""
+
+    def __init__(
+        self, database: Database, tokens: Tokens, clock: Clock, open_connector: Callable[[str], Connector]
+    ) -> None:
+        self._database = database
+        self._tokens = tokens
+        self._clock = clock
+        self._open = open_connector
+        self._sources: dict[str, WebhookSource | None] = {}
+        self._opening = threading.Lock()
+        self._applying = threading.Lock()
+        self._stored = threading.Event()
+
+    def source(self, name: str) -> WebhookSource | None:
+        """Return the connector of that name; None where there is none that listens, or its settings are missing."""
+        with self._opening:
+            if name not in self._sources and name in connector_entries():
+                self._sources[name] = self._opened(name)
+            return self._sources.get(name)
+
+    def _opened(self, name: str) -> WebhookSource | None:
+        try:
+            connector = self._open(name)
+        except ConfigurationError as error:
+            LOG.error("Webhooks of %s are refused: %s", name, error)
+            return None
+        if isinstance(connector, WebhookSource):
+            return connector
+        connector.close()
+        return None
+
+    def take(self, name: str, source: WebhookSource, told: Posted) -> HTTPStatus:
+        """Verify, read and store; return what to answer, which never says why."""
+        with self._database.read() as connection:
+            now = self._clock.now(connection)
+        request = WebhookRequest(told.headers, told.body, now)
+        try:
+            source.verify(request)
+            events = source.parse(request)
+        except NotGenuine as error:
+            LOG.warning("A webhook of %s was refused: %s", name, error.reason)
+            return HTTPStatus.FORBIDDEN
+        except Misconfigured as error:
+            LOG.error("Webhooks of %s are refused: %s", name, error.reason)
+            return HTTPStatus.NOT_FOUND
+        except Unreadable as error:
+            LOG.warning("A webhook of %s cannot be read: %s", name, error.reason)
+            return HTTPStatus.BAD_REQUEST
+        if events:
+            with self._database.write() as connection:
+                store(connection, name, events, now)
+        return HTTPStatus.NO_CONTENT
+
+    def apply(self) -> None:
+        """Apply what is stored, unless somebody in this process is at it, who then looks once more."""
+        self._stored.set()
+        while self._stored.is_set() and self._applying.acquire(blocking=False):
+            try:
+                self._stored.clear()
+                apply_waiting(self._database, self._tokens, self._clock)
+            except Exception:
+                LOG.exception("Provider events wait to be applied; `evergreet reconcile` does it")
+                return
+            finally:
+                self._applying.release()
+
+    def close(self) -> None:
+        """Close the connectors that were opened."""
+        for source in self._sources.values():
+            if source is not None:
+                with suppress(Exception):  # one that cannot be closed keeps no other from it
+                    source.close()
+
+
+def router(inbox: Inbox) -> APIRouter:
+    """Return the route that takes webhooks."""
+    routes = APIRouter()
+
+    @routes.post(WEBHOOKS + "{connector}")
+    def tell(connector: str, told: Annotated[Posted, Depends(posted)]) -> Response:
+        source = inbox.source(connector)
+        if source is None:
+            return Response(status_code=HTTPStatus.NOT_FOUND)
+        status = inbox.take(connector, source, told)
+        return Response(
+            status_code=status, background=BackgroundTask(inbox.apply) if status is HTTPStatus.NO_CONTENT else None
+        )
+
+    return routes

@@ -1,0 +1,144 @@
+"""What providers post: verified, stored once, answered without a detail, applied after the answer."""
+
+import base64
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from sqlalchemy import select
+from sqlmodel import col
+
+from evergreet.database import Database
+from models import ProviderEvent, Suppression
+from tests.web.conftest import Call
+
+KEY = generate_private_key(SECP256R1())
+EVENTS = [
+    {"event": "bounce", "type": "bounce", "status": "5.1.1", "email": "maya@example.com", "sg_event_id": "e1"},
+    {"event": "newly invented", "email": "maya@example.com", "sg_event_id": "e2"},
+]
+BODY = json.dumps(EVENTS).encode() + b"\r\n"
+Post = Callable[..., httpx.Response]
+
+
+@pytest.fixture(autouse=True)
+def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    monkeypatch.setenv("EVERGREET_SENDGRID_API_KEY", "SG.canary")
+    monkeypatch.setenv("EVERGREET_SENDGRID_VERIFICATION_KEY", base64.b64encode(shown).decode())
+
+
+def headers(body: bytes) -> dict[str, str]:
+    signature = KEY.sign(b"1773144000" + body, ECDSA(SHA256()))
+    return {
+        "X-Twilio-Email-Event-Webhook-Signature": base64.b64encode(signature).decode(),
+        "X-Twilio-Email-Event-Webhook-Timestamp": "1773144000",
+    }
+
+
+@pytest.fixture
+def post(call: Call) -> Post:
+    return lambda body, signed=None, to="sendgrid": call(
+        "POST", f"/webhooks/{to}", content=body, headers=headers(body) if signed is None else signed
+    )
+
+
+def stored(database: Database) -> list[Any]:
+    with database.read() as connection:
+        return list(connection.execute(select(ProviderEvent).order_by(col(ProviderEvent.id))).all())
+
+
+def test_what_is_told_twice_is_stored_once_and_applied(post: Post, database: Database, maya: int) -> None:
+    for _ in range(2):
+        answer = post(BODY)
+        assert (answer.status_code, answer.content) == (204, b"")
+    rows = stored(database)
+    assert [(row.event_id, row.kind, row.result) for row in rows] == [
+        ("e1", "hard_bounced", "not_ours"), ("e2", "unknown", "unknown_word"),
+    ]  # fmt: skip
+    assert [row.payload for row in rows] == EVENTS
+    assert all(row.applied_at for row in rows)
+    with database.read() as connection:
+        assert [row.address for row in connection.execute(select(Suppression))] == ["maya@example.com"]
+
+
+def test_what_is_not_genuine_is_refused_without_a_detail_and_stored_nowhere(
+    post: Post, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    good = headers(BODY)
+    doubled = httpx.Headers([*good.items(), *good.items()])
+    for signed in ({}, headers(b"[]"), dict(list(good.items())[:1]), dict(list(good.items())[1:]), doubled):
+        answer = post(BODY, signed)
+        assert (answer.status_code, answer.content) == (403, b"")
+    assert stored(database) == []
+    assert "was refused" in caplog.text
+    assert not [value for value in (*good.values(), "SG.canary", "maya@") if value in caplog.text]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"null", b"\xff", b"[" * 50_000, '["ö"]'.encode("utf-16")])
+def test_what_is_signed_and_unreadable_is_a_bad_request(post: Post, database: Database, body: bytes) -> None:
+    assert (answer := post(body)).status_code == 400, answer
+    assert stored(database) == []
+
+
+def test_an_empty_list_is_fine(post: Post) -> None:
+    assert post(b"[]").status_code == 204
+
+
+def test_a_body_is_larger_than_that_of_a_page_and_not_without_limit(post: Post, database: Database) -> None:
+    large = json.dumps([{"event": "open", "sg_event_id": str(n), "x": "x" * 1000} for n in range(1000)]).encode()
+    assert post(large).status_code == 204
+    assert len(stored(database)) == 1000
+    assert post(b"[" + b" " * 3_000_000 + b"]").status_code == 413
+
+
+@pytest.mark.parametrize("name", ["nobody", "outbox", "smtp", "sendgrid/x", "..", "%00", "é"])
+def test_who_does_not_listen_is_not_found(post: Post, name: str) -> None:
+    assert post(BODY, to=name).status_code == 404
+
+
+def test_without_its_key_a_connector_does_not_listen_and_the_log_says_why(
+    post: Post, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("EVERGREET_SENDGRID_VERIFICATION_KEY")
+    answer = post(BODY)
+    assert (answer.status_code, answer.content) == (404, b"")
+    assert "EVERGREET_SENDGRID_VERIFICATION_KEY is not set" in caplog.text
+
+
+def test_without_its_settings_a_connector_does_not_listen_and_the_log_says_why(
+    post: Post, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("EVERGREET_SENDGRID_API_KEY")
+    assert post(BODY).status_code == 404
+    assert "EVERGREET_SENDGRID_API_KEY" in caplog.text
+
+
+def test_only_posts_are_taken(call: Call) -> None:
+    assert [call(method, "/webhooks/sendgrid").status_code for method in ("GET", "PUT", "DELETE")] == [405] * 3
+
+
+@pytest.fixture
+def _breaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("broken")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("evergreet.web.webhooks.apply_waiting", broken)
+        yield
+
+
+@pytest.mark.usefixtures("_breaks")
+def test_what_cannot_be_applied_now_is_stored_and_taken(
+    post: Post, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert post(BODY).status_code == 204
+    assert [row.applied_at for row in stored(database)] == [None, None]
+    assert "evergreet reconcile" in caplog.text
