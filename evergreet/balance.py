@@ -41,8 +41,9 @@ class Balance:
 class Report:
     """What one run of a campaign did, and how the campaign stands after it.
 
-    `attempted` counts this run's hand-overs by outcome; `reasons` the campaign's rows that were not
-    accepted, by "state: reason"; `halted` says why the run stopped early. `warnings` are sentences about a new version.
+    `attempted` counts this run's hand-overs by outcome, with those of its `shards` (how each stands, by its number);
+    `reasons` the campaign's rows that were not accepted, by "state: reason"; `halted` says why the run stopped early.
+    `warnings` are sentences about a new version.
     """
 
     campaign: str
@@ -58,6 +59,7 @@ class Report:
     more: bool = False
     dry_run: bool = False
     warnings: tuple[str, ...] = ()
+    shards: dict[int, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for machines."""

@@ -105,7 +105,8 @@ def _add(text: str, name: str, lines: list[str]) -> str:
     inner = sequence.value[0].start_mark.column - dash
     item = [f"- {' ' * (inner - 2)}{lines[0]}", *_indented(lines[1:], inner)]
     headed = text[:at].rstrip().rpartition("\n")[2].lstrip().startswith("#")
-    usual = _usual(text)
+    given = {line.partition(":")[0] for line in lines}
+    usual = {key: value for key, value in _usual(text).items() if key in given}
     for written in (item, [_without_alias(line, usual) for line in item]):
         added = _insert(text, at, [*([] if headed else [""]), *_indented(written, dash)])
         try:

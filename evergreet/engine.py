@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, func, insert, select, update
 from sqlmodel import col
@@ -41,9 +42,16 @@ from evergreet.ledger import ClaimedChunk, claim, release
 from evergreet.planning import chunk_waiting, count_anew, plan_chunk
 from evergreet.proving import prove
 from evergreet.settings import Settings
+from evergreet.shards import Shard, check_run, shards_of, summary_of, together
 from evergreet.tokens import Tokens
 from evergreet.worker import Worker
 from models import CampaignVersion, Message, Run
+
+Share: TypeAlias = Callable[[int, int], None]
+"""Told the number of a run and how many of its messages are open, before the first is sent: it may start shards."""
+
+SHARDS_SECONDS = 0.2
+"""How often a run that has nothing left looks whether its shards have."""
 
 
 class Silent:
@@ -83,12 +91,14 @@ class Engine:
         self._stopping.set()
 
     def run(
-        self, campaign: Campaign, options: Options, *, budget: timedelta | None = None, worker: Worker | None = None
-    ) -> Report:
+        self, campaign: Campaign, options: Options, *, budget: timedelta | None = None, worker: Worker | None = None,
+        share: Share | None = None,
+    ) -> Report:  # fmt: skip
         """Enroll, plan and send what is due now; return what was done and how the campaign stands.
 
         `budget` is the time after which no new window is begun; `Report.more` then says that work is left. A
-        process that runs one campaign after another may open its `worker` once.
+        process that runs one campaign after another may open its `worker` once. `share` may let other processes
+        `deliver` beside this run, which then ends when nothing is in their hands, and counts what they did as well.
         """
         check_schema(self.database)
         if options.dry_run:
@@ -105,12 +115,10 @@ class Engine:
                 state = required(connection, campaign.name)
                 if state.state != "live":
                     return _report(connection, state, halted=_not_live(state))
-                run_id = connection.execute(
-                    insert(Run).values(campaign_id=state.id, worker_id=own.id, started_at=now).returning(col(Run.id))
-                ).scalar_one()
+                run_id = _begin_run(connection, own, state, now, {})
             warnings = self._prove(own, version) if version.new else ()
-            report = _CampaignRun(self, own, version, state, run_id, options.batch_size, over).perform()
-            return replace(report, warnings=warnings)
+            running = _CampaignRun(self, own, version, state, run_id, options.batch_size, over, share=share)
+            return replace(running.perform(), warnings=warnings)
 
     def _prove(self, own: Worker, version: Version) -> tuple[str, ...]:
         """Try a new version on people who are there; what is wrong is told and kept in the audit log."""
@@ -125,6 +133,24 @@ class Engine:
                 steps=[str(proof) for proof in proofs],
             )  # fmt: skip
         return tuple(str(proof) for proof in proofs if not proof.sound)
+
+    def deliver(self, name: str, run: int) -> Report:
+        """Send, beside the campaign's run of that number, what it has planned: be one of its shards."""
+        check_schema(self.database)
+        with self.worker() as own:
+            with own.transaction() as connection:
+                now = self.clock.now(connection)
+                state = required(connection, name)
+                check_run(connection, state.id, run)
+                if state.state != "live" or state.version_id is None:
+                    return _report(connection, state, halted=_not_live(state))
+                version = version_of(connection, state.version_id)
+                run_id = _begin_run(connection, own, state, now, summary_of(run, {}))
+            return _CampaignRun(self, own, version, state, run_id, 0, self._stopping.is_set, shard_of=run).perform()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, and no more once a stop is requested."""
+        self._stopping.wait(seconds)
 
     def worker(self) -> AbstractContextManager[Worker]:
         """Open a worker: what dead ones left behind is taken over first."""
@@ -209,7 +235,7 @@ class _CampaignRun:
 
     def __init__(
         self, engine: Engine, worker: Worker, version: Version, state: State, run_id: int, batch_size: int,
-        over: Callable[[], bool],
+        over: Callable[[], bool], *, share: Share | None = None, shard_of: int | None = None,
     ) -> None:  # fmt: skip
         self.engine = engine
         self.worker = worker
@@ -218,6 +244,9 @@ class _CampaignRun:
         self.run_id = run_id
         self.batch_size = batch_size
         self.over = over
+        self.share = share
+        self.shard_of = shard_of
+        self.shards: list[Shard] = []
         self.versions = {version.id: version}
         self.enrolled = self.excluded = self.planned = 0
         self.attempted: Counter[str] = Counter()
@@ -228,8 +257,9 @@ class _CampaignRun:
     def perform(self) -> Report:
         """Do it; the run's row says how it ended, also when it fails."""
         try:
-            self._enroll()
-            self._plan()
+            if self.shard_of is None:
+                self._enroll()
+                self._plan()
             more = self._deliver()
         except Exception:
             with suppress(Exception):  # the store may be what failed; the error itself goes on
@@ -239,9 +269,11 @@ class _CampaignRun:
         self._close_run("halted" if self.misconfigured else "stopped" if more else "completed")
         with self.worker.transaction() as connection:
             state = required(connection, self.state.name)
+            self._look_beside(connection)
             return _report(
                 connection, state, run_id=self.run_id, enrolled=self.enrolled, excluded=self.excluded,
-                planned=self.planned, attempted=dict(self.attempted), more=more,
+                planned=self.planned, attempted=dict(self.attempted + together(self.shards)), more=more,
+                shards={shard.id: shard.state for shard in self.shards},
                 halted=self.misconfigured or (None if state.state == "live" else _not_live(state)),
             )  # fmt: skip
 
@@ -286,17 +318,36 @@ class _CampaignRun:
                     col(Message.chunk_id).is_not(None),
                 )
             ).scalar_one()  # fmt: skip
+        if self.share is not None and not self.over():
+            self.share(self.run_id, total)
         done = 0
         limit = self.version.campaign.limit_per_day
         with ThreadPoolExecutor(self.engine.settings.threads, thread_name_prefix="hand-over") as pool:
             while self.misconfigured is None:
                 if self.over():
                     return True
+                shared = self._shards_at_work()  # before the claim, which then sees what one that ended gave back
                 chunk = claim(self.worker, self.state, limit)
-                if chunk is None:
+                if chunk is not None:
+                    done = self._work(chunk, pool, done, total)
+                elif not shared:
                     return False
-                done = self._work(chunk, pool, done, total)
+                else:
+                    self.worker.take_over_the_dead()
+                    self.engine.wait(SHARDS_SECONDS)
         return True
+
+    def _shards_at_work(self) -> bool:
+        """Look what the shards have done, and say whether one may still have messages in hand."""
+        if self.share is None:
+            return False
+        with self.worker.transaction() as connection:
+            self._look_beside(connection)
+        return any(shard.at_work for shard in self.shards)
+
+    def _look_beside(self, connection: Connection) -> None:
+        if self.share is not None:
+            self.shards = shards_of(connection, self.state.id, self.run_id)
 
     def _work(self, chunk: ClaimedChunk, pool: ThreadPoolExecutor, done: int, total: int) -> int:
         engine = self.engine
@@ -317,9 +368,10 @@ class _CampaignRun:
             self.worker, chunk, self.rules[key], engine.composers[key],
             engine.sender, engine.limiter, engine.settings, self.run_id, pool, self.over,
         )  # fmt: skip
+        elsewhere = together(self.shards).total()
         while letters:
             for settled in delivery.work(letters, read_at):
-                engine.reporter.progress("sent", done + settled, total)
+                engine.reporter.progress("sent", done + elsewhere + settled, total)
             if delivery.ended:
                 break
             with self.worker.transaction() as connection:  # those whose contact changed while in hand
@@ -328,22 +380,29 @@ class _CampaignRun:
         self.misconfigured = delivery.misconfigured
         self.attempted.update(delivery.counts)
         release(self.worker, chunk)
+        if self.shard_of is not None:  # the run it belongs to shows how far all are
+            with self.worker.transaction() as connection:
+                self._note(connection)
         return done + delivery.done
 
     def _close_run(self, ended: str) -> None:
         with self.worker.transaction() as connection:
-            now = self.engine.clock.now(connection)
-            connection.execute(
-                update(Run)
-                .where(col(Run.id) == self.run_id)
-                .values(
-                    ended_at=now, state=ended,
-                    summary={
-                        "enrolled": self.enrolled, "excluded": self.excluded, "planned": self.planned,
-                        "attempted": dict(self.attempted),
-                    },
-                )
-            )  # fmt: skip
+            self._note(connection, state=ended, ended_at=self.engine.clock.now(connection))
+
+    def _note(self, connection: Connection, **columns: Any) -> None:
+        """Write into the run's row what was done so far."""
+        attempted = dict(self.attempted)
+        if self.shard_of is None:
+            figures = {"enrolled": self.enrolled, "excluded": self.excluded, "planned": self.planned}
+            summary = {**figures, "attempted": attempted}
+        else:
+            summary = summary_of(self.shard_of, attempted)
+        connection.execute(update(Run).where(col(Run.id) == self.run_id).values(summary=summary, **columns))
+
+
+def _begin_run(connection: Connection, worker: Worker, state: State, now: datetime, summary: dict[str, Any]) -> int:
+    row = {"campaign_id": state.id, "worker_id": worker.id, "started_at": now, "summary": summary}
+    return connection.execute(insert(Run).values(row).returning(col(Run.id))).scalar_one()
 
 
 def _versions(connection: Connection, campaign_id: int, known: Collection[int] = ()) -> dict[int, Version]:
@@ -364,10 +423,10 @@ def _not_live(state: State) -> str:
 def _report(
     connection: Connection, state: State, *, run_id: int | None = None, halted: str | None = None, enrolled: int = 0,
     excluded: int = 0, planned: int = 0, attempted: dict[str, int] | None = None, more: bool = False,
-    dry_run: bool = False,
+    dry_run: bool = False, shards: dict[int, str] | None = None,
 ) -> Report:  # fmt: skip
     balance, reasons = balance_of(connection, state.id)
     return Report(
         state.name, run_id, state.state, balance, reasons, enrolled, excluded, planned, attempted or {}, halted, more,
-        dry_run,
+        dry_run, shards=shards or {},
     )  # fmt: skip

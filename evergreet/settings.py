@@ -110,6 +110,12 @@ class Settings(BaseSettings):
         '"text": "…", "path": "/account"}, …].',
     )  # fmt: skip
     threads: int = Field(default=4, ge=1, le=64, description="Hand-overs that run side by side in one worker.")
+    shard_size: int = Field(
+        default=20_000, ge=0,
+        description="A run of a campaign's deployment with more messages than this starts others that send beside it, "
+        "one per so many; 0: never. PostgreSQL only.",
+    )  # fmt: skip
+    shards: int = Field(default=4, ge=1, le=64, description="At most so many runs send for one campaign together.")
     window: int | None = Field(
         default=None, ge=1, le=1000, description="Marketing messages per intent; empty: what the connector says."
     )

@@ -42,8 +42,10 @@ def campaign_page(report: Report, waiting: str | None = None) -> str:
 
 
 def _this_run(report: Report) -> str:
+    shards = ", ".join(f"{run} {state}" for run, state in report.shards.items())
     did = [f"{number:,} {outcome}" for outcome, number in sorted(report.attempted.items())]
-    name = "This rehearsal" if report.run_id is None else f"This run (number {report.run_id} in the ledger)"
+    beside = f", with {count(len(report.shards), 'shard')}: {shards}" if report.shards else ""
+    name = "This rehearsal" if report.run_id is None else f"This run (number {report.run_id} in the ledger{beside})"
     return (
         f"{name} enrolled {report.enrolled:,}, found {report.excluded:,} outside the audience and planned "
         f"{report.planned:,}; its hand-overs: {', '.join(did) or 'none'}." + (" Work is left." if report.more else "")

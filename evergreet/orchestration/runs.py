@@ -16,6 +16,7 @@ from evergreet.balance import Report
 from evergreet.broadcasts import announcements, waiting_for_a_word
 from evergreet.campaign import Campaign, Options
 from evergreet.commands.opening import open_database
+from evergreet.database import Database
 from evergreet.engine import Engine
 from evergreet.errors import ConnectorError, EvergreetError
 from evergreet.life_stages import in_lifecycle
@@ -25,6 +26,7 @@ from evergreet.orchestration.deployments import mirror, mirror_cancellation
 from evergreet.orchestration.limits import limiter_of
 from evergreet.orchestration.opening import opened_sender
 from evergreet.orchestration.progress import Progress
+from evergreet.orchestration.shards import Sharing
 from evergreet.orchestration.threads import work_in_thread
 from evergreet.settings import settings
 
@@ -77,6 +79,25 @@ async def run_campaign(campaign: Campaign, options: Options, *, load: campaigns.
     return report
 
 
+async def run_shard(name: str, run: int) -> Report:
+    """Deliver beside the campaign's run of that number, from inside a flow of its own.
+
+    The page and the progress are that run's. Raises RunFailed as `run_campaign` does. A cancellation ends this shard
+    alone; the campaign's own run is what to cancel to pause the campaign.
+    """
+    async with failing_in_one_line("shard"):
+        limiter = await limiter_of(settings().email)
+        with open_database() as database, opened_sender() as sender:
+            load = campaigns.template_loader(settings().templates)
+            engine = Engine(database, sender, settings(), load, limiter=limiter)
+            report = await work_in_thread(partial(engine.deliver, name, run), engine.request_stop)
+            fault = _fault(database, report)
+    if fault:
+        raise RunFailed(fault)
+    get_run_logger().info("%s", summary(report))
+    return report
+
+
 def summary(report: Report) -> str:
     """Say in a line what a run did."""
     did = ", ".join(f"{count} {outcome}" for outcome, count in sorted(report.attempted.items())) or "nothing sent"
@@ -90,11 +111,13 @@ async def _run(
     """Return the report, what waits for somebody's word, and the fault that kept the engine from going on."""
     budget = None if options.max_seconds is None else timedelta(seconds=options.max_seconds)
     limiter = await limiter_of(settings().email)
-    progress = Progress()
+    progress, sharing = Progress(), Sharing(campaign.name)
     with open_database() as database, opened_sender() as sender:
         load = load or campaigns.template_loader(settings().templates)
         engine = Engine(database, sender, settings(), load, limiter=limiter, reporter=progress)
         await mirror(database, [campaign.name])
+        # One process at a time writes to SQLite, and a run with a time of its own, as in a tick, ends at that time.
+        share = None if database.is_sqlite or budget is not None else sharing.from_thread()
 
         async def look() -> None:
             if await _being_cancelled():
@@ -102,14 +125,21 @@ async def _run(
                 await mirror_cancellation(campaign.name, str(flow_run.name))
 
         async with progress.shown(f"{campaign.name}-progress", look):
-            work = partial(engine.run, campaign, options, budget=budget)
+            work = partial(engine.run, campaign, options, budget=budget, share=share)
             report = await work_in_thread(work, engine.request_stop, look)
+        await sharing.call_off()
         with database.read() as connection:
             state = campaigns.state_of(connection, campaign.name)  # none after the rehearsal of a new campaign
             waiting = None if state is None else waiting_for_a_word(announcements(connection, campaign.name))
-    # Pausing is what a person wanted; a live campaign that halts, or one that the engine paused, is a fault.
+        return report, waiting, _fault(database, report)
+
+
+def _fault(database: Database, report: Report) -> str | None:
+    """Return what kept a run from going on; that somebody paused the campaign is what a person wanted."""
+    with database.read() as connection:
+        state = campaigns.state_of(connection, report.campaign)
     faulty = report.halted and state is not None and (state.state == "live" or state.by == "engine")
-    return report, waiting, one_line(f"halted: {report.halted}") if faulty else None
+    return one_line(f"halted: {report.halted}") if faulty else None
 
 
 async def _being_cancelled() -> bool:

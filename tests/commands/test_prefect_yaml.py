@@ -112,7 +112,7 @@ def test_a_company_begins_without_a_file(acme: Path) -> None:
     assert "There is no prefect.yaml here" in check(code=1)
     assert "every campaign of acme_campaigns has its deployment (2)" in check("--write")
     found = deployments(acme / "prefect.yaml")
-    assert set(found) == {"dispatch", "stages", "reconcile", "hello", "loyal-friends"}
+    assert set(found) == {"dispatch", "stages", "reconcile", "shard", "hello", "loyal-friends"}
     assert found["hello"]["entrypoint"] == "acme_campaigns.hello.hello"
     assert found["hello"]["description"].startswith("Welcome who signed up. `dispatch` runs it")
     assert found["hello"]["work_pool"] == found["dispatch"]["work_pool"] == {"name": "evergreet"}
@@ -147,7 +147,7 @@ deployments:
     name: k8s
   concurrency_limit: 1"""
     file.write_text(before)
-    assert check(code=1).count("`--write` adds") == 4
+    assert check(code=1).count("`--write` adds") == 5
     check("--write")
     after = file.read_text()
     lines = added(before + "\n", after)
@@ -155,6 +155,8 @@ deployments:
     found = deployments(file)
     assert found["stages"]["work_pool"] == found["reconcile"]["work_pool"] == {"name": "k8s"}
     assert found["stages"]["concurrency_limit"] == 1
+    assert found["shard"]["work_pool"] == {"name": "k8s"}
+    assert "concurrency_limit" not in found["shard"]
     assert [each["match"]["prefect.resource.id"] for each in found["loyal-friends"]["triggers"]] == [
         "evergreet.stage.loyalty", "evergreet.stage.advocacy",
     ]  # fmt: skip

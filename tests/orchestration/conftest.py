@@ -34,6 +34,8 @@ def shop(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "EVERGREET_DATABASE_URL": url,
         "EVERGREET_DATA_DIR": str(folder / ".evergreet"),
         "EVERGREET_SECRET_KEYS": f'["{CANARIES["key"]}"]',
+        "EVERGREET_SHARD_SIZE": "30",
+        "EVERGREET_SHARDS": "3",
         "EVERGREET_EMAIL": "smtp",
         "EVERGREET_SMTP_HOST": "127.0.0.1",
         "EVERGREET_SMTP_PORT": str(mailbox.port),

@@ -69,6 +69,12 @@ def test_a_rehearsal_says_that_nothing_was_sent() -> None:
     assert "hand-overs: none." in text
 
 
+def test_the_page_of_a_run_with_shards_names_them() -> None:
+    assert "(number 7 in the ledger), with" not in campaign_page(REPORT)
+    text = campaign_page(replace(REPORT, shards={8: "completed", 9: "crashed"}))
+    assert "This run (number 7 in the ledger, with 2 shards: 8 completed, 9 crashed) enrolled" in text
+
+
 def test_a_failure_is_one_line() -> None:
     text = failure_page("thank-you", "No connection:\n  refused")
     assert text.startswith("# thank-you: failed\n\n**No connection: refused**\n")

@@ -1,6 +1,7 @@
 """Campaigns through a real Prefect server and worker, with mail to a real SMTP server."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -207,6 +208,30 @@ def test_what_is_too_much_for_a_turn_goes_on_in_the_campaigns_own_deployment(sho
     completed(shop.ended(started_beside(shop, known).id))
     completed(shop.run("thank-you"))
     assert shop.arrived(addresses) == sorted(addresses)
+
+
+def test_shards_deliver_beside_a_run_and_what_a_killed_one_leaves_is_finished(shop: Shop) -> None:
+    addresses = shop.orders(100)
+    with held(shop):
+        run = shop.start("thank-you", {"options": {"batch_size": 5}})
+        until(lambda: len(in_hand(shop, addresses)) == 12, "three runs with four threads each have a message in hand")
+        killed, other = shop.parts_of(run)
+        assert {killed.name.partition(" 2")[0], other.name.partition(" 2")[0]} == {"thank-you, shard"}
+        shop.kill(killed.id)
+        crashed = shop.ended(killed.id).state
+    ended = completed(shop.ended(run))
+    completed(shop.ended(other.id))
+    assert crashed is not None
+    assert crashed.is_crashed()
+
+    states = shop.messages(addresses)
+    assert set(states) == set(addresses), "nobody is missing"
+    assert Counter(states.values()) == {"accepted": 96, "unknown": 4}
+    assert len(shop.arrived(addresses)) == len(set(shop.arrived(addresses))), "nobody got it twice"
+    page = str(shop.pages(ended.id)["thank-you"].data)
+    assert re.search(r"with 2 shards: (\d+ completed, \d+ crashed|\d+ crashed, \d+ completed)\)", page)
+    assert "planned 100; its hand-overs: 96 accepted, 4 unknown." in page, "one report counts what all three did"
+    assert "thank-you" not in shop.pages(other.id)
 
 
 def test_a_limit_of_the_connectors_name_paces_all_runs(shop: Shop) -> None:
