@@ -16,6 +16,7 @@ from evergreet.campaigns import State, version_of
 from evergreet.conditions import AllOf, Condition
 from evergreet.errors import EvergreetError
 from evergreet.explain_clock import Line, anniversary_lines, broadcast_lines, silence_lines
+from evergreet.explain_history import history
 from evergreet.reasons import explained
 from evergreet.wording import in_words, moment
 from models import Contact, Enrollment, Event, Instant, Message, Transition
@@ -85,6 +86,7 @@ def _passage(asked: _Question, row: Any) -> Iterator[Line]:
     for message in messages:
         detail = "; ".join(filter(None, (_detail(message), _counted(campaign.step(message.step_key), message))))
         yield Line(message.due_at, f"{message.step_key}: {message.state}", detail)
+        yield from history(asked.connection, message)
     if row.state == "active" and row.next_step is not None:
         yield Line(row.next_due_at or row.caused_at, f"{row.next_step}: not due yet", _coming(campaign, row))
     elif row.state == "stopped":

@@ -22,6 +22,7 @@ from evergreet.errors import EvergreetError
 from evergreet.feedback.applying import apply_waiting
 from evergreet.feedback.doubts import accept_what_was_told_before
 from evergreet.feedback.placing import UNKNOWN, place_later
+from evergreet.resolutions import ASSUMED
 from evergreet.settings import Settings
 from evergreet.store import words
 from evergreet.tokens import Tokens
@@ -29,7 +30,6 @@ from evergreet.worker import Worker
 from models import Attempt, CampaignRow, CampaignVersion, Contact, Instant, Message
 
 BATCH = 500
-ASSUMED = "assumed_sent"
 ENDED = words("stopped", "archived")
 
 

@@ -133,6 +133,7 @@ class Message(Table, table=True):
         _partial("ix_message_unknown", "campaign_id", "id", where="state IN ('unknown', 'sending')"),
         _partial("ix_message_cap", "contact_id", "sent_at", where=OCCUPIED),
         _partial("ix_message_sent", "campaign_id", "sent_at", where=OCCUPIED),
+        _partial("ix_message_resolution", "campaign_id", "resolution", where="resolution IS NOT NULL"),
         Index("ix_message_campaign_id_state", "campaign_id", "state"),
     )  # fmt: skip
 

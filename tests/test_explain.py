@@ -21,12 +21,14 @@ from evergreet.campaign import (
 )
 from evergreet.campaigns import pause, required
 from evergreet.conditions import attribute, did
+from evergreet.contracts import Kind
 from evergreet.durations import days
-from evergreet.errors import EvergreetError
+from evergreet.errors import EvergreetError, Retryable
 from evergreet.explain import explain, find_contacts
 from evergreet.importing.one_event import record_event
 from evergreet.settings import Cap, Settings
 from models import Contact
+from tests.feedback.telling import Provider
 from tests.story import THANKS, Story
 
 QUIET = Campaign(
@@ -62,6 +64,25 @@ def test_who_got_it_when_and_through_whom(story: Story) -> None:
     assert why(story, ana) == [
         "enrolled (order_placed:A-1)",
         "receipt: accepted (ana@example.org by recorder, 2026-03-10 12:00 UTC)",
+    ]
+
+
+def test_a_doubt_that_ended_tells_its_history(story: Story) -> None:
+    provider = Provider(story)
+    ana = story.contact("ana")
+    story.launch()
+    story.sender.answers["ana@example.org"] = Retryable("cut off", accepted="maybe")
+    story.happened("order_placed", ana, order_id="A-1")
+    story.run()
+    assert why(story, ana)[1:] == ["receipt: unknown (cut off)", "receipt, attempt 1: unknown (cut off)"]
+    story.clock.advance(timedelta(minutes=5))
+    provider.tells(provider.event(Kind.SOFT_BOUNCED, reason="452 full"), provider.event(Kind.OPENED, machine=True))
+    assert why(story, ana)[1:] == [
+        "receipt: accepted (ana@example.org by recorder, 2026-03-10 12:00 UTC)",
+        "receipt, attempt 1: accepted (told of by the provider's webhook)",
+        "receipt: soft bounced (452 full; recorder)",
+        "receipt: opened by a machine (recorder)",
+        "receipt: resolved by webhook (the provider told of it)",
     ]
 
 

@@ -1,8 +1,11 @@
 """The ledger, for operators: audit, workers, reconcile, retry, hold."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from evergreet.resolutions import Doubts
 
 app = typer.Typer()
 
@@ -85,11 +88,14 @@ def reconcile(
         typer.Option(help="Campaign whose unknown messages are to be taken as sent; counts until confirmed."),
     ] = None,
     confirm: Confirm = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Only show how doubts ended so far, and what is held and why.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Resolve unknown messages: ask the provider, repeat where a step asks for it; the rest stays in sight.
+    """Resolve unknown messages: by what was told, by asking the provider, where a step asks for it by a repeat.
 
-    Example: evergreet reconcile
+    Example: evergreet reconcile --report
     """
     from dataclasses import asdict
 
@@ -100,6 +106,7 @@ def reconcile(
     from evergreet.contracts import EmailSender
     from evergreet.errors import ConfigurationError
     from evergreet.registry import open_connector
+    from evergreet.resolutions import doubts
     from evergreet.settings import settings
 
     clock = DatabaseClock()
@@ -107,6 +114,11 @@ def reconcile(
         if assume_sent is not None:
             count = resolving.assume_sent(database, assume_sent, clock=clock, actor=actor(), confirm=confirm)
             _say_count(count, confirm, "unknown messages", "taken as sent", f"reconcile --assume-sent {assume_sent}")
+            return
+        if report:
+            with database.read() as connection:
+                found = doubts(connection)
+            print_json(found.as_dict()) if json else _show_doubts(found)
             return
         sender = open_connector(settings().email)
         if not isinstance(sender, EmailSender):
@@ -163,6 +175,29 @@ def hold(
         f"{count} messages are unknown now; whatever else turns out to have been due since {moment:%Y-%m-%d %H:%M} UTC "
         "will be. `evergreet reconcile` asks the provider; then decide with `reconcile --assume-sent` or `retry`."
     )
+
+
+def _show_doubts(found: "Doubts") -> None:
+    from rich.table import Table
+
+    from evergreet.commands.printing import console
+    from evergreet.resolutions import MEANINGS
+
+    out = console()
+    if found.resolved:
+        table = Table("campaign", "step", "resolution", "messages", "oldest (UTC)", "", title="Doubts that ended")
+        for one in found.resolved:
+            oldest, meaning = f"{one.oldest:%Y-%m-%d %H:%M}", MEANINGS.get(one.resolution, "")
+            table.add_row(one.campaign, one.step, one.resolution, str(one.messages), oldest, meaning)
+        out.print(table)
+    if found.held:
+        table = Table("campaign", "step", "messages", "oldest (UTC)", "why", "what ends it", title="Held")
+        for each in found.held:
+            oldest = f"{each.oldest:%Y-%m-%d %H:%M}"
+            table.add_row(each.campaign, each.step, str(each.messages), oldest, each.reason, each.ends)
+        out.print(table)
+    if not (found.resolved or found.held):
+        out.print("No message was ever in doubt.")
 
 
 def _say_count(count: int, confirm: int | None, what: str, done: str, command: str) -> None:

@@ -73,6 +73,22 @@ def test_failed_messages_are_retried_with_the_count_that_was_shown(store: Story)
     assert store.states() == {"accepted": 1, "planned": 1, "unknown: ?": 1}
 
 
+def test_the_report_says_how_doubts_ended_and_what_is_held_and_why(store: Story) -> None:
+    held, answered = evergreet("reconcile", "--report"), json.loads(evergreet("reconcile", "--report", "--json").output)
+    assert "Held" in held.output
+    (one,) = answered["held"]
+    assert (one["campaign"], one["step"], one["reason"], one["messages"]) == ("thanks", "receipt", "?", 1)
+    assert one["ends"].startswith("nothing by itself")
+    assert datetime.fromisoformat(one["oldest"]) == store.now
+    assert answered["resolved"] == []
+    evergreet("reconcile", "--assume-sent", "thanks", "--confirm", "1")
+    answered = json.loads(evergreet("reconcile", "--report", "--json").output)
+    assert answered["held"] == []
+    assert [(one["resolution"], one["messages"]) for one in answered["resolved"]] == [("assumed_sent", 1)]
+    assert "assumed_sent" in evergreet("reconcile", "--report").output
+    assert "No message was ever in doubt" not in evergreet("reconcile", "--report").output
+
+
 def test_unknown_messages_are_shown_and_may_be_taken_as_sent(store: Story) -> None:
     assert "still unknown: 1" in evergreet("reconcile").output
     assert "1 unknown messages; nothing was changed" in evergreet("reconcile", "--assume-sent", "thanks").output

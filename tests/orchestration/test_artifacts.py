@@ -1,11 +1,13 @@
 """The pages that runs leave."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from evergreet.balance import Balance, Report
 from evergreet.orchestration.artifacts import campaign_page, failure_page, where_to_look
 from evergreet.orchestration.reconcile import page
 from evergreet.reconcile import Reconciled
+from evergreet.resolutions import Doubts, Held, Resolved
 
 REPORT = Report(
     campaign="thank-you",
@@ -81,7 +83,14 @@ def test_a_failure_is_one_line() -> None:
 
 
 def test_reconcile_counts_what_is_left() -> None:
-    text = page(Reconciled({"found": 3}, unknown=1))
+    at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+    ledger = Doubts(
+        [Resolved("thank-you", "receipt", "webhook", 40, at)],
+        [Held("thank-you", "receipt", "cut | off", "smtp", 1, at, "nothing by itself")],
+    )
+    text = page(Reconciled({"found": 3}, unknown=1), ledger)
+    assert "| thank-you, receipt: webhook | 40 |" in text
+    assert "| thank-you, receipt, since 2026-03-10 12:00 UTC: cut \\| off; nothing by itself | 1 |" in text
     assert text.startswith("# 1 message of unknown fate")
     assert "| found | 3 |" in text
     assert "`evergreet reconcile`" in text

@@ -61,3 +61,7 @@ def upgrade() -> None:
         "ix_attempt_request_id", "attempt", ["request_id"],
         sqlite_where=sa.text("request_id IS NOT NULL"), postgresql_where=sa.text("request_id IS NOT NULL"),
     )  # fmt: skip
+    op.create_index(
+        "ix_message_resolution", "message", ["campaign_id", "resolution"],
+        sqlite_where=sa.text("resolution IS NOT NULL"), postgresql_where=sa.text("resolution IS NOT NULL"),
+    )  # fmt: skip
