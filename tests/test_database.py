@@ -42,6 +42,14 @@ def test_upgrading_twice_changes_nothing(database: Database) -> None:
     check_schema(database)
 
 
+def test_after_an_upgrade_another_process_may_upgrade_as_well(database: Database) -> None:
+    upgrade(database)
+    if not database.is_sqlite:
+        held = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database AND d.datname = current_database()"
+        with database.read() as connection:
+            assert connection.execute(text(f"{held} WHERE locktype = 'advisory'")).scalar_one() == 0
+
+
 def test_what_was_sent_before_caps_per_topic_has_its_topic_after_the_upgrade(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/old.db")
     upgrade(database, "0001")

@@ -9,6 +9,7 @@ engine = context.config.attributes["engine"]
 
 with engine.connect().execution_options(evergreet_write=True) as connection:
     if connection.dialect.name == "postgresql":
+        connection.detach()  # the lock is the session's: it ends with the block, not with the pool
         connection.execute(text("SELECT pg_advisory_lock(hashtextextended('evergreet:migrate', 0))"))
         connection.commit()
     context.configure(
