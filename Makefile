@@ -30,8 +30,16 @@ up: $(STAMP) ## A local Prefect server with UI, a worker and all deployments
 	@$(BIN)/python -m evergreet.orchestration.up
 
 .PHONY: bench
-bench: $(STAMP) ## CPU per message on both stores into three sinks (N=2000: quick; 10,000 and 100,000 take half an hour)
-	@$(BIN)/python -m benchmarks $(if $(N),--n $(N)) $(BENCH)
+bench: $(STAMP) ## CPU per message on both stores into three sinks, 10,000 and 100,000 messages (N=2000: quick)
+	@$(BIN)/python -m benchmarks $(if $(N),--n $(N)) --transactional $(if $(N),$(N),2000) $(BENCH)
+
+.PHONY: bench-large
+bench-large: $(STAMP) ## The same for a million messages
+	@$(BIN)/python -m benchmarks --n 1000000 $(BENCH)
+
+.PHONY: bench-peers
+bench-peers: $(STAMP) ## Others at the same work, also by two runners at once and killed (fetches them from PyPI)
+	@$(BIN)/python -m benchmarks --n 0 --peers $(if $(N),$(N),3000) $(BENCH)
 
 .PHONY: test
 test: $(STAMP) ## All tests

@@ -1,6 +1,6 @@
 """All cases, one after another, each in a process of its own: `python -m benchmarks --n 10000 --n 100000`.
 
-Prints one table. The exit code is 1 where a message was lost or doubled or a case broke off; no figure is judged.
+Prints tables. The exit code is 1 where a message was lost or doubled or a case broke off; no figure is judged.
 """
 
 import argparse
@@ -10,48 +10,52 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks import records
 from benchmarks.engine import Result
+from benchmarks.peers import treatments
+from benchmarks.picture import draw
+from benchmarks.records import Records
 from benchmarks.sinks import SINKS
 from benchmarks.stores import STORES
-from benchmarks.table import table
+from benchmarks.table import tables
 
 SIZES = (10_000, 100_000)
+RECEIPTS = 2_000
+"""Transactional messages, which cost what they cost at any number."""
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
 def main() -> int:
     asked = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    asked.add_argument("--n", type=int, action="append", help=f"messages, may be repeated (default: {SIZES})")
+    asked.add_argument("--n", type=int, action="append", help=f"messages, may be repeated (default: {SIZES}; 0: none)")
     asked.add_argument("--store", choices=STORES, action="append", help="may be repeated (default: all)")
     asked.add_argument("--sink", choices=SINKS, action="append", help="may be repeated (default: all)")
+    asked.add_argument("--transactional", type=int, default=0, metavar="N", help="as many receipts, one a window")
+    asked.add_argument("--peers", type=int, default=0, metavar="N", help="as many messages by others as well")
     asked.add_argument("--profile", action="store_true", help="say where the time goes; the figures suffer from it")
-    asked.add_argument("--write", type=Path, help=f"a page to put the table into, between {BEGIN} and {END}")
+    asked.add_argument("--write", type=Path, help=f"a page to put the tables into, between {BEGIN} and {END}")
     given = asked.parse_args()
-    results: list[Result] = []
-    broken = 0
-    for n in given.n or SIZES:
-        for store in given.store or STORES:
-            for sink in given.sink or SINKS:
-                result = _in_process(n, store, sink, profile=given.profile)
-                if result is None:
-                    broken += 1
-                else:
-                    results.append(result)
-    told = table(results)
-    print(told)
+    stores, sinks = given.store or STORES, given.sink or SINKS
+    cases = [(n, store, sink, "marketing") for n in given.n or SIZES for store in stores for sink in sinks if n]
+    if given.transactional:
+        cases += [(given.transactional, store, sink, "transactional") for store in stores for sink in sinks]
+    results = [_in_process(*case, profile=given.profile) for case in cases]
+    found = Records([one for one in results if one], machines=records.machine())
+    if given.peers:
+        found.peers = treatments.all_of(given.peers, stores)
+    print(tables(found))
     if given.write:
-        _write(given.write, told)
-    return 1 if broken or any(result.findings for result in results) else 0
+        _write(given.write, found)
+    return 1 if None in results or any(result.findings for result in found.cases) else 0
 
 
-def _in_process(n: int, store: str, sink: str, *, profile: bool) -> Result | None:
+def _in_process(n: int, store: str, sink: str, purpose: str, *, profile: bool) -> Result | None:
     """Run a case in a fresh process, so that its memory and its caches are its own."""
-    print(f"{store} → {sink}, {n:,} …", end=" ", file=sys.stderr, flush=True)
+    print(f"{store} → {sink}, {n:,} {purpose} …", end=" ", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "benchmarks.engine", "--n", str(n), "--store", store, "--sink", sink]
+    command += ["--purpose", purpose, *(["--profile"] if profile else [])]
     root = Path(__file__).parent.parent
-    done = subprocess.run(
-        [*command, *(["--profile"] if profile else [])], cwd=root, stdout=subprocess.PIPE, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, check=False)
     if not done.stdout:
         print(f"broke off with {done.returncode}", file=sys.stderr)
         return None
@@ -61,11 +65,18 @@ def _in_process(n: int, store: str, sink: str, *, profile: bool) -> Result | Non
     return result
 
 
-def _write(page: Path, told: str) -> None:
+def _write(page: Path, found: Records) -> None:
+    """Add the records to those beside the page, and put tables and picture of all of them into it."""
     text = page.read_text(encoding="utf-8")
     kept = re.compile(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", re.DOTALL)
     if not kept.search(text):
-        sys.exit(f"{page} has no lines {BEGIN} and {END} to put the table between.")
+        sys.exit(f"{page} has no lines {BEGIN} and {END} to put the tables between.")
+    everything = records.read(page.with_suffix(".json"))
+    everything.add(found)
+    records.write(page.with_suffix(".json"), everything)
+    picture = page.with_suffix(".svg")
+    draw(everything, picture)
+    told = f"![CPU per message]({picture.name})\n\n{tables(everything)}"
     page.write_text(kept.sub(lambda _: f"\n{told}\n\n", text), encoding="utf-8")
 
 

@@ -59,15 +59,21 @@ def send_bare(count: int, source: TemplateSource, settings: Settings, sink: Sink
     return size
 
 
-def _mails(count: int, source: TemplateSource, settings: Settings) -> Iterator[Mail]:
-    environment = Environment(
+def environment(source: TemplateSource, settings: Settings) -> Environment:
+    """Return plain Jinja with the templates of a message and the filters they use."""
+    jinja = Environment(
         loader=FunctionLoader(source.sources.get), autoescape=lambda name: bool(name) and str(name).endswith(".html"),
         extensions=["jinja2.ext.i18n", "jinja2.ext.loopcontrols"], trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    localization.install(environment)
-    environment.globals.update(asdict(surroundings_of(settings)))
+    localization.install(jinja)
+    jinja.globals.update(asdict(surroundings_of(settings)))
+    return jinja
+
+
+def _mails(count: int, source: TemplateSource, settings: Settings) -> Iterator[Mail]:
+    jinja = environment(source, settings)
     subject, html, text = (
-        environment.get_template(f"{source.name}/{part}") for part in ("subject.txt", "body.html", "body.txt")
+        jinja.get_template(f"{source.name}/{part}") for part in ("subject.txt", "body.html", "body.txt")
     )
     options = people.Picks().of_version()
     now = datetime.now(UTC)
@@ -86,7 +92,7 @@ def _client(sink: Sink, settings: Settings) -> Iterator[Callable[[list[Mail]], A
     if sink.kind == "smtp":
         with smtplib.SMTP("127.0.0.1", sink.port) as smtp:
             smtp.ehlo()
-            yield lambda batch: [smtp.sendmail(sender, mail.to, _mime(sender, mail)) for mail in batch]
+            yield lambda batch: [smtp.sendmail(sender, mail.to, mime(sender, mail)) for mail in batch]
     elif sink.kind == "sendgrid":
         http_client = http.client.HTTPConnection("127.0.0.1", sink.port)
         yield lambda batch: _post(http_client, sender, batch)
@@ -95,7 +101,8 @@ def _client(sink: Sink, settings: Settings) -> Iterator[Callable[[list[Mail]], A
         yield lambda batch: None
 
 
-def _mime(sender: str, mail: Mail) -> bytes:
+def mime(sender: str, mail: Mail) -> bytes:
+    """Return a message with two parts, put together by hand."""
     return (
         f"From: {sender}\r\nTo: {mail.to}\r\nSubject: {mail.subject}\r\nMessage-ID: <{mail.key}@bare>\r\n"
         "MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n"

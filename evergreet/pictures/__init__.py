@@ -7,7 +7,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from evergreet.errors import DataError
 
@@ -15,10 +15,10 @@ WIDTH = 920
 """Width of every picture, in its own units; it scales to the page it is on."""
 
 
-def render(template: str, **values: Any) -> str:
-    """Fill in a template of this folder; every value is escaped."""
+def render(template: str, *, package: str = "evergreet.pictures", **values: Any) -> str:
+    """Fill in a template of this folder, or of another package that has its own; every value is escaped."""
     environment = Environment(
-        loader=PackageLoader("evergreet.pictures", "."),
+        loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader("evergreet.pictures", ".")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
