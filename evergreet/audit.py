@@ -244,7 +244,7 @@ class _Examination:
         if outcomes.count("accepted") > 1:
             add("messages accepted more than once", f"message {row.id}")
         # By asking or by being told; the attempt may be lost (restore).
-        found = row.state == "accepted" and row.resolution in {"found", "webhook"}
+        found = row.state == "accepted" and row.resolution in {"found", "webhook", "repeated"}
         if (row.state == "accepted") != ("accepted" in outcomes) and not found:
             add("messages and attempts that disagree on accepted", f"message {row.id}")
         if (row.state == "sending") != ("" in outcomes):

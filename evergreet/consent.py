@@ -31,7 +31,7 @@ from evergreet.database import ingest_position
 from evergreet.errors import DataError
 from evergreet.store import among, insert_ignore, insert_into
 from evergreet.tokens import Tokens
-from models import Attempt, AuditLog, Consent, Contact, Message, ProviderEvent, Suppression
+from models import Attempt, AuditLog, Consent, Contact, Message, ProviderEvent, StoredRequest, Suppression
 
 Scope = Literal["all", "marketing"]
 
@@ -319,8 +319,12 @@ def _store_suppression(
 
 
 def _forget_what_was_told(connection: Connection, contact_id: int, addresses: Sequence[str]) -> None:
-    """Empty the providers' events about a person: in what they send stands more than the address."""
+    """Empty the providers' events about a person, and drop stored requests: there stands more than the address."""
     own = select(col(Message.id)).where(col(Message.contact_id) == contact_id)
+    theirs = select(col(Attempt.request_id)).where(
+        col(Attempt.message_id).in_(own), col(Attempt.request_id).is_not(None)
+    )
+    connection.execute(delete(StoredRequest).where(col(StoredRequest.id).in_(theirs)))
     connection.execute(
         update(ProviderEvent)
         .where(or_(col(ProviderEvent.message_id).in_(own), col(ProviderEvent.address).in_(addresses)))

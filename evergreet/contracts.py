@@ -148,6 +148,37 @@ class EmailSender(Connector, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as it goes over the wire: `places` are those of its messages in the batch, in its own order."""
+
+    body: bytes
+    places: tuple[int, ...]
+
+
+@runtime_checkable
+class RepeatableSender(EmailSender, Protocol):
+    """Hands over requests that may be repeated: its provider does what comes with one key once.
+
+    `Capabilities.idempotency` says for how long. The engine stores a request with the intent, so that it can be
+    repeated as it was, octet by octet, when its fate is unknown.
+    """
+
+    def prepare(self, batch: Sequence[EmailMessage]) -> tuple[list[Request], dict[int, Outcome]]:
+        """Return the requests that carry the batch, and by place the outcomes of messages that cannot be sent.
+
+        Touches no network.
+        """
+        ...
+
+    def hand_over(self, body: bytes, key: str, count: int) -> list[Outcome]:
+        """Hand over a request for so many messages, for the first time or again, with its key.
+
+        Returns one outcome per message; raises as `send` does.
+        """
+        ...
+
+
 @runtime_checkable
 class Finder(Connector, Protocol):
     """Answers whether the provider has messages whose outcome we do not know."""

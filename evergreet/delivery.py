@@ -9,10 +9,11 @@ from typing import Any
 
 from evergreet.clock import elapsed_clock
 from evergreet.composing import Composer, Letter
-from evergreet.contracts import Accepted, EmailMessage, EmailSender, Outcome, RateLimiter
+from evergreet.contracts import Accepted, EmailMessage, EmailSender, Outcome, RateLimiter, RepeatableSender
 from evergreet.errors import EvergreetError, Misconfigured, Permanent, Retryable
 from evergreet.gates import Rules
 from evergreet.ledger import ClaimedChunk, NotLive, take_in_hand, write_intent
+from evergreet.repeats import Remembered, forget
 from evergreet.settings import Settings
 from evergreet.settling import Settled, settle
 from evergreet.worker import Worker
@@ -34,6 +35,7 @@ class Window:
     attempts: dict[int, int]
     batch: list[EmailMessage]
     intended_at: float
+    requests: Remembered | None = None
 
     @property
     def ids(self) -> list[int]:
@@ -149,18 +151,20 @@ class Delivery:
         if self.misconfigured is not None:  # settled while the limiter let us wait
             return
         intended_at = elapsed_clock()
+        remembered = Remembered(self.sender, rendered) if isinstance(self.sender, RepeatableSender) else None
         try:
             intent = write_intent(
                 self.worker, self.chunk, self.rules,
                 {letter.id: letter.changed_at for letter in letters},
                 [letter.contact_id for letter in letters], window.failures, self.run_id, self.sender.name,
+                remembered.store if remembered is not None else None,
             )  # fmt: skip
         except NotLive:
             self.not_live = True
             return
         self.counts.update(intent.counts)
         if intent.go:
-            going = Window(intent.go, [rendered[message] for message in intent.go], intended_at)
+            going = Window(intent.go, [rendered[message] for message in intent.go], intended_at, remembered)
             self.flying[self.pool.submit(self._hand_over, going)] = going
 
     def _hand_over(self, window: Window) -> list[Outcome]:
@@ -169,7 +173,7 @@ class Delivery:
             late = Retryable(f"not handed over within {self.settings.hand_over_seconds} s of the intent")
             return [late] * len(window.batch)
         try:
-            outcomes = self.sender.send(window.batch)
+            outcomes = self.sender.send(window.batch) if window.requests is None else window.requests.hand_over()
         except (Retryable, Permanent, Misconfigured) as error:
             return [error] * len(window.batch)
         except Exception as error:  # a connector may fail in any way: then nobody knows what was accepted
@@ -211,6 +215,9 @@ class Delivery:
             window = self.flying.pop(future)
             outcomes = dict(zip(window.ids, future.result(), strict=True))
             settled: Settled = settle(self.worker, self.chunk, window.attempts, outcomes, self.settings)
+            if window.requests is not None:
+                with self.worker.transaction() as connection:
+                    forget(connection, window.requests.ids)
             self.counts.update(settled.counts)
             self.misconfigured = self.misconfigured or settled.misconfigured
 

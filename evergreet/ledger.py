@@ -9,7 +9,7 @@ The statements of a window stand at the top, built once: to put one together cos
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -102,6 +102,9 @@ class Intent:
     """Message id → number of the attempt that was written."""
     stale: list[int] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+
+
+Remember = Callable[[Connection, dict[int, int], datetime], None]
 
 
 class NotLive(Exception):
@@ -220,13 +223,15 @@ def write_intent(
     failures: dict[int, str],
     run_id: int,
     provider: str,
+    remember: Remember | None = None,
 ) -> Intent:
     """Decide a window under the locks of its contacts and write `sending` with the attempt number, durably.
 
     `changed` maps message ids to the state of the contact that was rendered; `failures` are those of them that
-    could not be rendered, with the reason: it counts only where every gate lets the message through.
+    could not be rendered, with the reason: it counts only where every gate lets the message through. `remember` is
+    told, in the same transaction, which messages go with which attempt.
     """
-    window = (worker, chunk, rules, changed, contacts, failures, run_id, provider)
+    window = (worker, chunk, rules, changed, contacts, failures, run_id, provider, remember)
     for _ in range(INTENT_TRIES - 1):
         with suppress(IntegrityError):  # another worker has just sent to one of the addresses: now the gate sees it
             return _write_intent(*window)
@@ -242,6 +247,7 @@ def _write_intent(
     failures: dict[int, str],
     run_id: int,
     provider: str,
+    remember: Remember | None,
 ) -> Intent:
     with worker.transaction() as connection:
         own(connection, worker, chunk)
@@ -270,6 +276,8 @@ def _write_intent(
         if go:
             numbers = _write_sending(connection, worker, chunk, go, run_id, provider, now)
             intent.go = {message: numbers[message] for message in go}
+            if remember is not None:
+                remember(connection, intent.go, now)
         return intent
 
 

@@ -16,12 +16,13 @@ from sqlmodel import col
 from evergreet.campaigns import Version, record, required
 from evergreet.clock import Clock
 from evergreet.composing import message_key
-from evergreet.contracts import EmailSender, Finder
+from evergreet.contracts import EmailSender, Finder, RepeatableSender
 from evergreet.database import Database
 from evergreet.errors import EvergreetError
 from evergreet.feedback.applying import apply_waiting
 from evergreet.feedback.doubts import accept_what_was_told_before
 from evergreet.feedback.placing import UNKNOWN, place_later
+from evergreet.repeats import repeat
 from evergreet.resolutions import ASSUMED
 from evergreet.settings import Settings
 from evergreet.store import words
@@ -42,8 +43,9 @@ class Reconciled:
 
 
 def reconcile(database: Database, sender: EmailSender, settings: Settings, clock: Clock) -> Reconciled:
-    """Resolve what can be resolved for all campaigns: by what was told, by asking, then by the steps' own opt-in.
+    """Resolve what can be resolved for all campaigns.
 
+    In this order: by what was told, by asking, by an identical repeat while its key lives, by the steps' own opt-in.
     What dead workers had in hand is unknown before anything is looked at.
     """
     with Worker.open(database, clock, silence_seconds=settings.owner_silence_seconds):
@@ -66,6 +68,8 @@ def reconcile(database: Database, sender: EmailSender, settings: Settings, clock
                         resolved["not_found"] += _give_back(
                             connection, col(Message.id) == row.id, row.attempts, "not_found", now
                         )
+    if isinstance(sender, RepeatableSender):
+        resolved["repeated"] += repeat(database, sender, settings, clock)
     resolved["resend"] += _resend(database, clock)
     with database.read() as connection:
         unknown = connection.execute(

@@ -196,7 +196,8 @@ class Attempt(Table, table=True):
 class StoredRequest(Table, table=True):
     """A request as it was written, kept until its fate is known: within `ends_at` it may be repeated by its key.
 
-    Only of connectors whose provider has idempotency keys. It is deleted once each attempt in it is settled.
+    Only of connectors whose provider has idempotency keys. `messages` are ledger rows in the order of the request. It
+    is deleted once each attempt in it is settled, and with an erasure of anybody in it.
     """
 
     __tablename__ = "stored_request"
@@ -206,5 +207,6 @@ class StoredRequest(Table, table=True):
     connector: str = Field(max_length=100)
     key: str = Field(max_length=255)
     body: bytes = Field(sa_type=LargeBinary)
+    messages: list[int] = Field(default_factory=list, sa_type=Json, nullable=False)
     at: datetime = Field(sa_type=Instant)
     ends_at: datetime = Field(sa_type=Instant)

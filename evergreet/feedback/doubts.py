@@ -17,7 +17,6 @@ from models.base import Id
 
 PROOF = frozenset(Kind) - {Kind.UNKNOWN}
 """Kinds of events that a provider tells only of what it took."""
-RESOLUTION = "webhook"
 
 _HEARD = given("heard", message=Id, name=String())
 _OTHER = aliased(Message)
@@ -51,7 +50,7 @@ _ACCEPT = (
         ),
     )
     .values(
-        state="accepted", reason="", resolution=RESOLUTION, not_before=null(),
+        state="accepted", reason="", resolution=bindparam("how", type_=String()), not_before=null(),
         provider_id=case((_HEARD.c.name != "", _HEARD.c.name), else_=col(Message.provider_id)),
         changed_at=bindparam("now", type_=Instant()),
     )
@@ -67,14 +66,20 @@ class Heard:
     name: str
 
 
-def accept(connection: Connection, heard: Sequence[Heard], now: datetime) -> int:
+def accept(
+    connection: Connection,
+    heard: Sequence[Heard],
+    now: datetime,
+    resolution: str = "webhook",
+    detail: str = "told of by the provider's webhook",
+) -> int:
     """Make accepted what is in doubt of these; return how many that were."""
     if not heard:
         return 0
     pairs = {"messages": [one.message_id for one in heard], "heard": [(one.message_id, one.name) for one in heard]}
-    accepted = list(connection.execute(_ACCEPT, {**pairs, "now": now}).scalars())
+    accepted = list(connection.execute(_ACCEPT, {**pairs, "now": now, "how": resolution}).scalars())
     if accepted:
-        settle_attempts(connection, accepted, "accepted", "told of by the provider's webhook")
+        settle_attempts(connection, accepted, "accepted", detail)
     return len(accepted)
 
 
@@ -102,3 +107,18 @@ def accept_what_was_told_before(connection: Connection, now: datetime) -> int:
         .group_by(col(Message.id))
     ).all()
     return accept(connection, [Heard(row.id, row.name) for row in rows], now)
+
+
+def refuse(connection: Connection, messages: Sequence[int], reason: str, now: datetime) -> int:
+    """Make failed what is in doubt of these, on the provider's word about a repeat; return how many that were."""
+    failed = list(
+        connection.execute(
+            update(Message)
+            .where(col(Message.id).in_(messages), UNKNOWN)
+            .values(state="failed", reason=reason, resolution="repeated", changed_at=now)
+            .returning(col(Message.id))
+        ).scalars()
+    )
+    if failed:
+        settle_attempts(connection, failed, "failed", reason)
+    return len(failed)

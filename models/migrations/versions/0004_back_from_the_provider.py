@@ -51,6 +51,7 @@ def upgrade() -> None:
         sa.Column("connector", sa.String(length=100), nullable=False),
         sa.Column("key", sa.String(length=255), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("messages", Json, nullable=False),
         sa.Column("at", Instant(), nullable=False),
         sa.Column("ends_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_stored_request")),

@@ -1,0 +1,175 @@
+"""Requests that may be repeated: kept with the intent, repeated octet by octet while that is right, then deleted."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import ClassVar
+
+import pytest
+from sqlalchemy import text
+
+from evergreet.audit import audit
+from evergreet.campaign import MARKETING, Campaign, Email, event
+from evergreet.campaigns import pause
+from evergreet.consent import erase, suppress, unsubscribe
+from evergreet.contracts import Accepted, Capabilities, EmailMessage, Outcome, RepeatableSender, Request
+from evergreet.errors import Permanent, Retryable
+from evergreet.reconcile import Reconciled, reconcile
+from evergreet.tokens import Tokens
+from models import StoredRequest
+from tests.story import Recorder, Story
+
+NEWS = Campaign(
+    name="news", topic="news", trigger=event("order_placed", key="order_id"),
+    steps=(Email("letter", template="note", purpose=MARKETING),),
+)  # fmt: skip
+
+
+@dataclass
+class Keyed(Recorder):
+    """A provider that does what comes with one key once; `loses` is how many answers get lost on the way."""
+
+    name: ClassVar[str] = "keyed"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        batch_limit=1000, window=50, find=False, idempotency=timedelta(hours=24)
+    )
+    loses: int = 0
+    heard: list[tuple[str, bytes]] = field(default_factory=list)
+    answered: dict[str, list[Outcome]] = field(default_factory=dict)
+
+    def prepare(self, batch: Sequence[EmailMessage]) -> tuple[list[Request], dict[int, Outcome]]:
+        requests = []
+        for start in range(0, len(batch), 2):
+            places = tuple(range(start, min(start + 2, len(batch))))
+            requests.append(Request("\n".join(batch[place].to.address for place in places).encode(), places))
+        return requests, {}
+
+    def hand_over(self, body: bytes, key: str, count: int) -> list[Outcome]:
+        self.heard.append((key, body))
+        if key not in self.answered:
+            addresses = body.decode().splitlines()
+            assert len(addresses) == count
+            self.answered[key] = [self.answer(address) for address in addresses]
+        if self.loses:
+            self.loses -= 1
+            raise Retryable("cut off", accepted="maybe")
+        return self.answered[key]
+
+    def answer(self, address: str) -> Outcome:
+        answer = self.answers.get(address, Accepted(f"k-{address}"))
+        assert not isinstance(answer, Exception) or isinstance(answer, Permanent)
+        return answer
+
+    def find(self, keys: Sequence[str]) -> dict[str, object]:  # type: ignore[override]
+        return {}
+
+
+@pytest.fixture
+def keyed(story: Story) -> Keyed:
+    """Three messages in two requests, of which no answer arrived."""
+    story.sender = keyed = Keyed(loses=1)
+    assert isinstance(keyed, RepeatableSender)
+    story.launch(NEWS)
+    story.happened("order_placed", *story.contacts(2, consents=("news",)))
+    story.run(NEWS)
+    assert story.states() == {"unknown: cut off": 2}
+    assert len(story.rows(StoredRequest)) == 1
+    story.clock.advance(timedelta(minutes=10))
+    return keyed
+
+
+def resolve(story: Story) -> Reconciled:
+    return reconcile(story.database, story.sender, story.settings, story.clock)
+
+
+def clean(story: Story) -> bool:
+    return all(one.clean for one in audit(story.database, story.clock))
+
+
+def test_what_was_answered_leaves_no_request_behind(story: Story) -> None:
+    story.sender = keyed = Keyed(answers={"c2@example.org": Permanent("550 no")})
+    story.launch(NEWS)
+    story.happened("order_placed", *story.contacts(3, consents=("news",)))
+    story.run(NEWS)
+    assert story.states() == {"accepted": 2, "failed: 550 no": 1}
+    assert len({key for key, _ in keyed.heard}) == 2
+    assert story.rows(StoredRequest) == []
+    assert clean(story)
+
+
+def test_the_identical_request_is_repeated_with_its_key_and_settles_the_doubt(story: Story, keyed: Keyed) -> None:
+    keyed.answers["c1@example.org"] = Permanent("not asked again: the first answer stands")
+    assert resolve(story) == Reconciled({"repeated": 2}, 0)
+    assert keyed.heard[0] == keyed.heard[1]
+    assert story.states() == {"accepted": 2}
+    assert {(row.resolution, row.provider_id) for row in story.messages} == {
+        ("repeated", "k-c0@example.org"), ("repeated", "k-c1@example.org"),
+    }  # fmt: skip
+    assert [attempt.outcome for attempt in story.attempts] == ["accepted", "accepted"]
+    assert story.rows(StoredRequest) == []
+    assert clean(story)
+
+
+def test_a_refusal_of_the_repeat_settles_it_too(story: Story, keyed: Keyed) -> None:
+    (request,) = story.rows(StoredRequest)
+    keyed.answered[request.key] = [Accepted("k-1"), Permanent("550 no")]
+    assert resolve(story) == Reconciled({"repeated": 2}, 0)
+    assert story.states() == {"accepted": 1, "failed: 550 no": 1}
+    assert clean(story)
+
+
+def test_a_repeat_without_an_answer_is_tried_again_the_next_time(story: Story, keyed: Keyed) -> None:
+    keyed.loses = 1
+    assert resolve(story) == Reconciled({}, 2)
+    assert resolve(story) == Reconciled({"repeated": 2}, 0)
+    assert len({*keyed.heard}) == 1
+
+
+def test_after_the_life_of_its_key_nothing_is_repeated(story: Story, keyed: Keyed) -> None:
+    story.clock.advance(timedelta(hours=24) - timedelta(minutes=11))
+    assert resolve(story) == Reconciled({}, 2)
+    assert len(keyed.heard) == 1
+    assert story.rows(StoredRequest) == []
+
+
+def leaves(story: Story) -> None:
+    with story.database.write() as connection:
+        unsubscribe(connection, story.messages[0].contact_id, "news", at=story.now, source="page")
+
+
+def bounces(story: Story) -> None:
+    with story.database.write() as connection:
+        suppress(connection, "c1@example.org", scope="marketing", reason="x", source="test", at=story.now)
+
+
+def is_erased(story: Story) -> None:
+    with story.database.write() as connection:
+        erase(connection, story.messages[1].contact_id, tokens=Tokens(["test-key"]), at=story.now, actor="test")
+    assert story.rows(StoredRequest) == [], "their mail is not kept either"
+
+
+def is_paused(story: Story) -> None:
+    pause(story.database, "news", clock=story.clock, actor="test")
+
+
+@pytest.mark.parametrize("happens", [leaves, bounces, is_erased, is_paused])
+def test_where_anybody_in_it_may_not_be_written_to_it_is_held(
+    story: Story, keyed: Keyed, happens: Callable[[Story], None]
+) -> None:
+    happens(story)
+    assert resolve(story) == Reconciled({}, 2)
+    assert len(keyed.heard) == 1
+    assert story.states() == {"unknown: cut off": 2}
+
+
+def test_a_worker_that_died_with_a_request_in_hand_leaves_it_to_be_repeated(story: Story, keyed: Keyed) -> None:
+    with story.database.write() as connection:  # as a worker leaves it that dies before it settles
+        connection.execute(text("UPDATE worker SET ended_at = NULL, \"end\" = ''"))
+        connection.execute(text("UPDATE chunk SET state = 'open', owner_id = (SELECT MAX(id) FROM worker)"))
+        connection.execute(
+            text("UPDATE message SET state = 'sending', reason = '', chunk_id = (SELECT MAX(id) FROM chunk)")
+        )
+        connection.execute(text("UPDATE attempt SET outcome = '', settled_at = NULL"))
+    assert resolve(story) == Reconciled({"repeated": 2}, 0)
+    assert story.states() == {"accepted": 2}
+    assert clean(story)
