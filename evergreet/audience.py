@@ -256,6 +256,7 @@ def _got(condition: Got, scope: Scope) -> ColumnElement[bool]:
         .select_from(message.join(campaign, campaign.c.id == message.c.campaign_id))
         .where(
             message.c.contact_id == scope.contact.c.id,
+            message.c.sent_at.is_not(None),
             message.c.state == "accepted",
             message.c.step_key == condition.step,
             campaign.c.name == condition.campaign,

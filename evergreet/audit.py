@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select, text
 from sqlmodel import col
 
 from evergreet.audit_clock import Anchors, Broadcasts, met_by_clock
+from evergreet.audit_rows import tallied_otherwise, without_reference
 from evergreet.audit_scans import ClockStretches, read_scans
 from evergreet.audit_streams import OfContact, by_contact
 from evergreet.campaign import Campaign, Step, Trigger
@@ -128,6 +129,10 @@ class _Examination:
             self._check_due(rows)
         for fault in self.broadcasts.faults(self.connection, self.campaigns, self.scans):
             add("broadcasts and their audiences disagree", fault)
+        for what in tallied_otherwise(self.connection, self.state.id):
+            add("messages that the tally counts otherwise", what)
+        for what in without_reference(self.connection, self.state.id):
+            add("rows that refer to what is not there", what)
         counted = self.scans.enrolled + self.clock.enrolled + self.broadcasts.enrolled
         if counted != self.enrollments:
             add("enrollments that stretches counted otherwise", f"{counted} counted, {self.enrollments} there")
@@ -249,7 +254,7 @@ class _Examination:
             add("messages and attempts that disagree on accepted", f"message {row.id}")
         if (row.state == "sending") != ("" in outcomes):
             add("messages and attempts that disagree on sending", f"message {row.id}")
-        if row.chunk_id is not None and row.chunk_state is None:
+        if row.state in {"planned", "sending"} and row.chunk_id is not None and row.chunk_state is None:
             add("messages in a chunk that is not there", f"message {row.id}")
         elif row.state == "sending" and row.owner_id is None:
             add("messages in hand without an owner", f"message {row.id}")

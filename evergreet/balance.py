@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from evergreet.campaigns import count_by_state
+from evergreet.tally import count_by_state
 
 STATES = ("accepted", "skipped", "deferred", "planned", "sending", "failed", "unknown")
 

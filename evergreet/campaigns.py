@@ -16,7 +16,8 @@ from evergreet.clock import Clock
 from evergreet.clock_causes import Span, days_begun, late_silences, silences
 from evergreet.database import Database, exclusive, settled_position
 from evergreet.errors import EvergreetError
-from evergreet.store import insert_ignore, words
+from evergreet.store import insert_ignore
+from evergreet.tally import OPEN, add_to_tally
 from evergreet.template_sources import TemplateSource, load_template
 from models import (
     AuditLog,
@@ -36,6 +37,9 @@ from models import (
 LOOK_ANYWAY = timedelta(hours=1)
 """A campaign that follows the clock looks at it at least so often, also when nothing seems due; and each one at what
 was ingested, so that the question whether a rare event is among it stays short."""
+
+STOPPED = "campaign_stopped"
+"""The reason of what is not sent because somebody stopped its campaign."""
 
 EVERYTHING = 2**62
 """A position that no row has reached."""
@@ -244,19 +248,22 @@ def stop(database: Database, name: str, *, clock: Clock, actor: str) -> State:
         if state.state == "stopped":
             return state
         _set_state(connection, state, "stopped", now, actor, "")
-        connection.execute(
-            update(Message)
-            .where(col(Message.campaign_id) == state.id, col(Message.state).in_(("planned", "deferred")))
-            .values(state="skipped", reason="campaign_stopped", chunk_id=None, not_before=None, changed_at=now)
+        chunks = select(col(Chunk.id)).where(col(Chunk.campaign_id) == state.id, OPEN)
+        planned = (
+            and_(col(Message.chunk_id).in_(chunks), col(Message.state) == "planned"),
+            and_(col(Message.campaign_id) == state.id, col(Message.not_before).is_not(None)),
         )
+        skipped = {"state": "skipped", "reason": STOPPED, "chunk_id": None, "not_before": None, "changed_at": now}
+        ended = sum(connection.execute(update(Message).where(which).values(skipped)).rowcount for which in planned)
+        add_to_tally(connection, state.id, {("skipped", STOPPED): ended})
         connection.execute(
             update(Enrollment)
             .where(col(Enrollment.campaign_id) == state.id, col(Enrollment.state) == "active")
-            .values(state="stopped", reason="campaign_stopped", next_due_at=None)  # `next_step` says how far they came
+            .values(state="stopped", reason=STOPPED, next_due_at=None)  # `next_step` says how far they came
         )
         connection.execute(
             update(Chunk)
-            .where(col(Chunk.campaign_id) == state.id, col(Chunk.state) == "open", col(Chunk.owner_id).is_(None))
+            .where(col(Chunk.campaign_id) == state.id, OPEN, col(Chunk.owner_id).is_(None))
             .values(state="done")
         )
         return required(connection, name)
@@ -340,11 +347,9 @@ def _something_due(row: Any, definition: dict[str, Any], now: datetime, look_any
         ),
         exists().where(
             col(Message.campaign_id) == row.id,
-            col(Message.chunk_id).is_(None),
-            col(Message.state).in_(words("planned", "deferred")),
             col(Message.not_before) <= moment,
         ),
-        exists().where(col(Chunk.campaign_id) == row.id, col(Chunk.state) == "open"),
+        exists().where(col(Chunk.campaign_id) == row.id, OPEN),
         exists().where(
             and_(col(Event.position) >= row.scanned_to, col(Event.name).in_(events), col(Event.revision) == 0)
         ),
@@ -391,15 +396,3 @@ def _due_by_clock(
             col(Event.position) >= row.scanned_to, col(Event.name).in_(trigger.of),
             col(Event.occurred_at) < now - timedelta(days=27 * trigger.months),
         )  # fmt: skip
-
-
-def count_by_state(connection: Connection, campaign_id: int) -> dict[tuple[str, str], int]:
-    """Count the campaign's messages by state and reason."""
-    return {
-        (state, reason): count
-        for state, reason, count in connection.execute(
-            select(col(Message.state), col(Message.reason), func.count())
-            .where(col(Message.campaign_id) == campaign_id)
-            .group_by(col(Message.state), col(Message.reason))
-        )
-    }

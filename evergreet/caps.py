@@ -22,9 +22,6 @@ from evergreet.settings import Settings
 from evergreet.store import words
 from models import CampaignRow, CampaignVersion, Enrollment, Message
 
-OCCUPIED = words("sending", "accepted", "unknown")
-"""States in which a message may have reached its reader, and takes a place."""
-
 FIRST = 1
 """The priority of campaigns that go before all others under a cap: lifecycle; transactional mail is under none."""
 
@@ -68,7 +65,6 @@ def place_columns(limits: Sequence[Limit], priority: int, now: ColumnElement[dat
         taken = [
             col(other.contact_id) == col(Message.contact_id),
             col(other.purpose) == str(MARKETING),
-            col(other.state).in_(OCCUPIED),
             col(other.sent_at) > shift(now, -limit.span),
         ]
         if limit.topic is not None:

@@ -30,6 +30,7 @@ from sqlmodel import col
 from evergreet.database import ingest_position
 from evergreet.errors import DataError
 from evergreet.store import among, insert_ignore, insert_into
+from evergreet.tally import add_to_tally, tidy
 from evergreet.tokens import Tokens
 from models import Attempt, AuditLog, Consent, Contact, Message, ProviderEvent, StoredRequest, Suppression
 
@@ -333,12 +334,18 @@ def _forget_what_was_told(connection: Connection, contact_id: int, addresses: Se
 
 
 def _forget_in_reasons(connection: Connection, contact_id: int, address: str) -> None:
-    """Providers repeat the address in what they say; take it out of the ledger's reasons."""
-    connection.execute(
-        update(Message)
+    """Providers repeat the address in what they say; take it out of the ledger's reasons, and of their tally."""
+    rows = connection.execute(
+        select(col(Message.id), col(Message.campaign_id), col(Message.state), col(Message.reason))
         .where(col(Message.contact_id) == contact_id, col(Message.reason).contains(address, autoescape=True))
-        .values(reason=func.replace(Message.reason, address, "(erased)"))
-    )
+        .with_for_update(key_share=True)
+    ).all()
+    for row in rows:
+        told = row.reason.replace(address, "(erased)")
+        connection.execute(update(Message).where(col(Message.id) == row.id).values(reason=told))
+        add_to_tally(connection, row.campaign_id, {(row.state, row.reason): -1, (row.state, told): 1})
+    for campaign in sorted({row.campaign_id for row in rows}):
+        tidy(connection, campaign, spare=0)  # what nobody has any more is not kept there either
     own = select(col(Message.id)).where(col(Message.contact_id) == contact_id)
     connection.execute(
         update(Attempt)

@@ -9,7 +9,6 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.campaigns import Version
-from evergreet.caps import OCCUPIED
 from models import CampaignRow, CampaignVersion, Event, Message
 
 
@@ -94,7 +93,7 @@ def _silent_since(ending: Ending, contact: Any, now: ColumnElement[datetime]) ->
             col(last.contact_id) == contact.c.id,
             col(last.campaign_id) + 0 == ending.campaign_id,
             lasts,
-            col(last.state).in_(OCCUPIED),
+            col(last.sent_at).is_not(None),
             ~came_back,
         )
         .limit(1)

@@ -18,7 +18,7 @@ from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition
 from evergreet.campaign import MARKETING, Campaign, Email
-from evergreet.caps import OCCUPIED, Limit, limits_of, place_columns, wait_for_place
+from evergreet.caps import Limit, limits_of, place_columns, wait_for_place
 from evergreet.comparisons import DocumentText, in_document
 from evergreet.dormancy import Ending, is_dormant
 from evergreet.holdout import holdout_reason
@@ -237,7 +237,7 @@ def _facts(rules: Rules) -> Select[Any]:
             col(other.step_key) == col(Message.step_key),
             col(other.address) == contact.c.address,
             col(other.id) != col(Message.id),
-            col(other.state).in_(OCCUPIED),
+            col(other.sent_at).is_not(None),
         )
         .exists()
     )

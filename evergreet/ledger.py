@@ -19,10 +19,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
 from evergreet.campaigns import State, halt, required
-from evergreet.caps import OCCUPIED
 from evergreet.errors import OwnershipLost
 from evergreet.gates import Decision, Defer, Go, Rules, Skip, Stale, decide_window
 from evergreet.store import among, by_index, checked, given, paired
+from evergreet.tally import OPEN, add_to_tally, settled_messages, tidy
 from evergreet.worker import Worker
 from models import Attempt, CampaignRow, Chunk, Contact, Instant, Message
 from models.base import Id
@@ -88,6 +88,7 @@ class ClaimedChunk:
     """A chunk this worker owns; `careful` when an earlier owner died with it: one message at a time."""
 
     id: int
+    campaign_id: int
     version_id: int
     step_key: str
     epoch: int
@@ -126,7 +127,7 @@ def claim(worker: Worker, state: State, limit_per_day: int | None) -> ClaimedChu
             return None
         free = (
             select(col(Chunk.id))
-            .where(col(Chunk.campaign_id) == state.id, col(Chunk.state) == "open", col(Chunk.owner_id).is_(None))
+            .where(col(Chunk.campaign_id) == state.id, OPEN, col(Chunk.owner_id).is_(None))
             .order_by(col(Chunk.priority), col(Chunk.id))
             .limit(1)
             .with_for_update(skip_locked=True, key_share=True)
@@ -134,7 +135,10 @@ def claim(worker: Worker, state: State, limit_per_day: int | None) -> ClaimedChu
         found = connection.execute(free).scalar_one_or_none()
         if found is None:
             return None
-        if limit_per_day is not None and (reached := _reached(connection, state.id, found, now)) > limit_per_day:
+        if (
+            limit_per_day is not None
+            and (reached := _reached(worker, state.id, found, limit_per_day, now)) > limit_per_day
+        ):
             halt(
                 connection, required(connection, state.name), now,
                 f"limit of {limit_per_day} messages in 24 hours: {reached} would have been sent",
@@ -146,28 +150,39 @@ def claim(worker: Worker, state: State, limit_per_day: int | None) -> ClaimedChu
             .values(owner_id=worker.id, epoch=Chunk.epoch + 1)
             .returning(col(Chunk.version_id), col(Chunk.step_key), col(Chunk.epoch), col(Chunk.deaths))
         ).one()
-        return ClaimedChunk(found, chunk.version_id, chunk.step_key, chunk.epoch, chunk.deaths > 0)
+        return ClaimedChunk(found, state.id, chunk.version_id, chunk.step_key, chunk.epoch, chunk.deaths > 0)
 
 
-def _reached(connection: Connection, campaign_id: int, chunk: int, now: datetime) -> int:
-    """Messages sent within 24 hours, plus all that are planned in claimed chunks and in this one."""
+def _reached(worker: Worker, campaign_id: int, chunk: int, limit: int, now: datetime) -> int:
+    """Messages sent within 24 hours, plus all that are planned in claimed chunks and in this one; or more than that.
+
+    Each row is asked only where it is not certain that they are within the limit: since a worker last did so, no more
+    can have been sent than were accepted (the tally knows), are in doubt, or are in those chunks.
+    """
+    connection = worker.connection
+    claimed = select(col(Chunk.id)).where(col(Chunk.campaign_id) == campaign_id, OPEN, col(Chunk.owner_id).is_not(None))
+    in_chunks = (col(Message.chunk_id) == chunk) | col(Message.chunk_id).in_(claimed)
+    accepted, in_doubt, planned, sending = connection.execute(
+        select(
+            settled_messages(campaign_id, "accepted").scalar_subquery(),
+            select(func.count())
+            .where(col(Message.campaign_id) == campaign_id, col(Message.unknown_since).is_not(None))
+            .scalar_subquery(),
+            func.count().filter(col(Message.state) == "planned"),
+            func.count().filter(col(Message.state) == "sending"),
+        ).where(in_chunks)
+    ).one()
+    if campaign_id in worker.counted:
+        at_most = worker.counted[campaign_id] + accepted + in_doubt + sending + planned
+        if at_most <= limit:
+            return int(at_most)
     sent = connection.execute(
         select(func.count()).where(
-            col(Message.campaign_id) == campaign_id,
-            col(Message.state).in_(OCCUPIED),
-            col(Message.sent_at) > now - timedelta(days=1),
+            col(Message.campaign_id) == campaign_id, col(Message.sent_at) > now - timedelta(days=1)
         )
     ).scalar_one()
-    claimed = select(col(Chunk.id)).where(
-        col(Chunk.campaign_id) == campaign_id, col(Chunk.state) == "open", col(Chunk.owner_id).is_not(None)
-    )
-    planned = connection.execute(
-        select(func.count()).where(
-            col(Message.state) == "planned",
-            (col(Message.chunk_id) == chunk) | col(Message.chunk_id).in_(claimed),
-        )
-    ).scalar_one()
-    return sent + planned
+    worker.counted[campaign_id] = sent - int(accepted)
+    return int(sent + planned)
 
 
 def release(worker: Worker, chunk: ClaimedChunk) -> None:
@@ -184,6 +199,7 @@ def release(worker: Worker, chunk: ClaimedChunk) -> None:
             .where(col(Chunk.id) == chunk.id)
             .values(owner_id=None, in_hand=None, state="open" if left else "done")
         )
+        tidy(connection, chunk.campaign_id)
 
 
 def take_in_hand(worker: Worker, chunk: ClaimedChunk, message: int) -> None:
@@ -273,6 +289,7 @@ def _write_intent(
             found = connection.execute(WRITE_ENDED, window).rowcount
             expect(found, len(ended), "Writing decisions")
             intent.counts.update(becomes for _, becomes, _, _ in ended)
+            add_to_tally(connection, chunk.campaign_id, Counter((becomes, why) for _, becomes, why, _ in ended))
         if go:
             numbers = _write_sending(connection, worker, chunk, go, run_id, provider, now)
             intent.go = {message: numbers[message] for message in go}

@@ -27,12 +27,13 @@ from evergreet.campaign import TRANSACTIONAL, CountedFrom, Step
 from evergreet.campaigns import State, Version, required
 from evergreet.comparisons import DocumentNumber, DocumentText, in_document
 from evergreet.database import exclusive
-from evergreet.store import among, insert_select_ignore, words
+from evergreet.store import among, insert_select_ignore
 from models import CampaignRow, Chunk, Enrollment, Event, Instant, Message
 
 MESSAGE_COLUMNS = (
     "enrollment_id", "campaign_id", "version_id", "contact_id", "occurrence", "step_key", "channel", "purpose", "topic",
-    "due_at", "counted_at", "zone", "state", "reason", "chunk_id", "attempts", "deaths", "sent_at", "changed_at",
+    "due_at", "counted_at", "zone", "state", "reason", "chunk_id", "attempts", "deaths", "sent_at",
+    "unknown_since", "changed_at",
 )  # fmt: skip
 HELD = "held_after_restore"
 
@@ -81,7 +82,8 @@ def plan_chunk(connection: Connection, state: State, versions: dict[int, Version
             col(Enrollment.zone),
             case((held, "unknown"), else_="planned"), case((held, HELD), else_=""),
             case((held, null()), else_=literal(chunk)), literal(0), literal(0),
-            case((held, col(Enrollment.next_due_at)), else_=null()), literal(now, Instant()),
+            case((held, col(Enrollment.next_due_at)), else_=null()),
+            case((held, literal(now, Instant())), else_=null()), literal(now, Instant()),
         )
         .where(
             col(Enrollment.campaign_id) == state.id,
@@ -179,8 +181,6 @@ def chunk_waiting(connection: Connection, state: State, versions: dict[int, Vers
     exclusive(connection, f"plan:{state.name}")
     waiting = (
         col(Message.campaign_id) == state.id,
-        col(Message.chunk_id).is_(None),
-        col(Message.state).in_(words("planned", "deferred")),
         col(Message.not_before) <= now,
     )
     first = connection.execute(
@@ -207,12 +207,3 @@ def chunk_waiting(connection: Connection, state: State, versions: dict[int, Vers
         .where(col(Message.id).in_(picked), *waiting)  # again: somebody may hold them at this moment
         .values(state="planned", reason="", chunk_id=chunk, not_before=None, changed_at=now)
     ).rowcount
-
-
-def pending(connection: Connection, campaign_id: int) -> int:
-    """Count planned and sending messages of a campaign."""
-    return connection.execute(
-        select(func.count()).where(
-            col(Message.campaign_id) == campaign_id, col(Message.state).in_(("planned", "sending"))
-        )
-    ).scalar_one()

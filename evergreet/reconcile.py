@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, func, literal, null, select, update
 from sqlmodel import col
 
-from evergreet.campaigns import Version, record, required
+from evergreet.campaigns import STOPPED, Version, record, required
 from evergreet.clock import Clock
 from evergreet.composing import message_key
 from evergreet.contracts import EmailSender, Finder, RepeatableSender
@@ -26,6 +26,7 @@ from evergreet.repeats import repeat
 from evergreet.resolutions import ASSUMED
 from evergreet.settings import Settings
 from evergreet.store import words
+from evergreet.tally import add_to_tally, recount
 from evergreet.tokens import Tokens
 from evergreet.worker import Worker
 from models import Attempt, CampaignRow, CampaignVersion, Contact, Instant, Message
@@ -94,7 +95,7 @@ def _in_doubt(database: Database, provider: str, settings: Settings, clock: Cloc
         return connection.execute(
             select(
                 col(Message.id), col(Message.contact_id), col(Message.occurrence), col(Message.step_key),
-                col(Message.attempts), col(CampaignRow.name).label("campaign"),
+                col(Message.attempts), col(Message.campaign_id), col(CampaignRow.name).label("campaign"),
                 col(Contact.source), col(Contact.source_id),
             )
             .join(CampaignRow, col(CampaignRow.id) == col(Message.campaign_id))
@@ -117,10 +118,14 @@ def _key(row: Any) -> str:
 def _accept(connection: Connection, row: Any, provider_id: str, now: datetime) -> int:
     found = connection.execute(
         update(Message)
-        .where(col(Message.id) == row.id, col(Message.state) == "unknown", col(Message.attempts) == row.attempts)
-        .values(state="accepted", reason="", provider_id=provider_id, resolution="found", changed_at=now)
-    ).rowcount
+        .where(col(Message.id) == row.id, UNKNOWN, col(Message.attempts) == row.attempts)
+        .values(
+            state="accepted", reason="", provider_id=provider_id, unknown_since=None, resolution="found",
+            changed_at=now,
+        )
+    ).rowcount  # fmt: skip
     if found:
+        add_to_tally(connection, row.campaign_id, {("accepted", ""): found})
         connection.execute(  # a row held after a restore may have no attempt that stands for what was found
             update(Attempt)
             .where(
@@ -145,21 +150,23 @@ def _give_back(
         connection.execute(
             update(Message)
             .where(
-                which, col(Message.state) == "unknown", col(Message.attempts) == attempts,
+                which, UNKNOWN, col(Message.attempts) == attempts,
                 col(Message.resolution).is_distinct_from(ASSUMED),
             )
             .values(
                 state=case((stopped, "skipped"), else_="planned"), resolution=resolution, chunk_id=None, changed_at=now,
-                reason=case((stopped, "campaign_stopped"), else_=""),
+                reason=case((stopped, STOPPED), else_=""), sent_at=None, unknown_since=None,
                 not_before=case((stopped, null()), else_=literal(now, Instant())),
             )
-            .returning(col(Message.id))
-        ).scalars()
+            .returning(col(Message.id), col(Message.campaign_id), col(Message.state))
+        )
     )  # fmt: skip
+    for (campaign, state), count in Counter((row.campaign_id, row.state) for row in given).items():
+        add_to_tally(connection, campaign, {(state, STOPPED): count})
     if given and resolution == "not_found":
         connection.execute(
             update(Attempt)
-            .where(col(Attempt.message_id).in_(given), col(Attempt.outcome) == "unknown")
+            .where(col(Attempt.message_id).in_([row.id for row in given]), col(Attempt.outcome) == "unknown")
             .values(outcome="returned", detail="the provider does not have it")
         )
     return len(given)
@@ -200,11 +207,7 @@ def assume_sent(database: Database, name: str, *, clock: Clock, actor: str, conf
     """
     with database.write() as connection:
         state = required(connection, name)
-        which = (
-            (col(Message.campaign_id) == state.id)
-            & (col(Message.state) == "unknown")
-            & col(Message.resolution).is_distinct_from(ASSUMED)
-        )
+        which = (col(Message.campaign_id) == state.id) & UNKNOWN & col(Message.resolution).is_distinct_from(ASSUMED)
         count = _count(connection, which)
         if not confirmed(count, confirm, "unknown messages"):
             return count
@@ -231,7 +234,7 @@ def retry(database: Database, name: str, state_name: str, *, clock: Clock, actor
             )
         which = (
             (col(Message.campaign_id) == state.id)
-            & (col(Message.state) == state_name)
+            & (UNKNOWN if state_name == "unknown" else col(Message.state) == state_name)
             & col(Message.resolution).is_distinct_from(ASSUMED)
         )
         count = _count(connection, which)
@@ -241,8 +244,12 @@ def retry(database: Database, name: str, state_name: str, *, clock: Clock, actor
         connection.execute(
             update(Message)
             .where(which)
-            .values(state="planned", reason="", resolution="retried", deaths=0, not_before=now, changed_at=now)
-        )
+            .values(
+                state="planned", reason="", resolution="retried", deaths=0, sent_at=None, unknown_since=None,
+                not_before=now, changed_at=now,
+            )
+        )  # fmt: skip
+        recount(connection, state.id)
         record(connection, now, actor, f"retry {state_name}", name, messages=count)
         return count
 
@@ -264,7 +271,7 @@ def hold(database: Database, since: datetime, *, clock: Clock, actor: str) -> in
             .where(col(Message.state).in_(("planned", "deferred", "sending")), due)
             .values(
                 state="unknown", reason="held_after_restore", chunk_id=None, not_before=None, sent_at=now,
-                changed_at=now,
+                unknown_since=now, changed_at=now,
             )
         ).rowcount  # fmt: skip
         connection.execute(

@@ -23,7 +23,6 @@ from evergreet.audience import Scope, compile_condition, shift
 from evergreet.balance import Balance
 from evergreet.campaign import MARKETING
 from evergreet.campaigns import State, Version
-from evergreet.caps import OCCUPIED
 from evergreet.conditions import Condition, Did, leaves
 from evergreet.errors import DataError
 from evergreet.lift import NOBODY, Group, Lift, lift, verdict
@@ -236,7 +235,7 @@ def _sides(state: State, since: datetime | None) -> Select[Any]:
         func.max(case((held, 1), else_=0)).label("held"),
         func.max(case((held_from_all, 1), else_=0)).label("held_from_all"),
         func.max(case((or_(held, held_from_all), 0), (passed, 1), else_=0)).label("treated"),
-        func.max(case((and_(col(Message.state).in_(OCCUPIED), passed), 1), else_=0)).label("sent"),
+        func.max(case((and_(col(Message.sent_at).is_not(None), passed), 1), else_=0)).label("sent"),
     )
     return (
         _messages(found, state, since)

@@ -1,18 +1,20 @@
 """Settle: what became of a window that was handed over, written in one transaction."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Integer, String, bindparam, select, update
+from sqlalchemy import Connection, Integer, String, bindparam, case, null, select, update
 from sqlmodel import col
 
+from evergreet.campaigns import STOPPED
 from evergreet.contracts import Accepted, Outcome
 from evergreet.errors import Misconfigured, Permanent, Retryable
 from evergreet.ledger import REASON_LENGTH, ClaimedChunk, campaign_state, expect, own, storable
 from evergreet.settings import Settings
-from evergreet.store import checked, given, insert_ignore, paired
+from evergreet.store import among, checked, given, insert_ignore, paired
+from evergreet.tally import add_to_tally
 from evergreet.worker import Worker
 from models import Attempt, Contact, Instant, Message, Suppression
 from models.base import Id
@@ -22,23 +24,47 @@ LONGEST_PAUSE = timedelta(days=30)
 """Whatever a provider asks for; a step is too late by then anyway."""
 
 
-OUTCOMES = given(
-    "outcomes", message=Id, attempt=Integer(), becomes=String(), why=String(), again=Instant(), name=String(),
-    result=String(), told=String(),
-)  # fmt: skip
-"""What became of the messages of a window, one each: what the ledger says from now on, and what its attempt says."""
+NOW = bindparam("now", type_=Instant())
+SENDING = checked(col(Message.state) == "sending", col(Message.chunk_id) == bindparam("chunk"))
+"""What must be so of each message of a window."""
 
 # In one statement each: row by row PostgreSQL seeks each message among all of its chunk, and SQLite keeps the pages of
 # seven indexes for each row, to be able to undo it.
+ACCEPTED = given("accepted", message=Id, attempt=Integer(), name=String())
+"""The messages of a window that were accepted, as nearly all are: nothing is written of them that an index has."""
+
+ACCEPT_MESSAGES = (
+    update(Message)
+    .where(
+        paired(Message.id, ACCEPTED.c.message, "messages"), col(Message.attempts) == ACCEPTED.c.attempt, SENDING
+    )
+    .values(state="accepted", provider_id=ACCEPTED.c.name, changed_at=NOW)
+)  # fmt: skip
+ACCEPT_ATTEMPTS = (
+    update(Attempt)
+    .where(
+        among(Attempt.message_id, "messages"), col(Attempt.number) == bindparam("attempt"),
+        checked(col(Attempt.outcome) == ""),
+    )
+    .values(outcome="accepted", settled_at=NOW)
+)  # fmt: skip
+
+OUTCOMES = given(
+    "outcomes", message=Id, attempt=Integer(), becomes=String(), why=String(), again=Instant(), result=String(),
+    told=String(),
+)  # fmt: skip
+"""What became of the others, one each: what the ledger says from now on, and what its attempt says."""
+
+_UNKNOWN = OUTCOMES.c.becomes == "unknown"
 WRITE_MESSAGES = (
     update(Message)
     .where(
-        paired(Message.id, OUTCOMES.c.message, "messages"), col(Message.attempts) == OUTCOMES.c.attempt,
-        checked(col(Message.state) == "sending", col(Message.chunk_id) == bindparam("chunk")),
+        paired(Message.id, OUTCOMES.c.message, "messages"), col(Message.attempts) == OUTCOMES.c.attempt, SENDING
     )
     .values(
-        state=OUTCOMES.c.becomes, reason=OUTCOMES.c.why, not_before=OUTCOMES.c.again, provider_id=OUTCOMES.c.name,
-        chunk_id=None, changed_at=bindparam("now", type_=Instant()),
+        state=OUTCOMES.c.becomes, reason=OUTCOMES.c.why, not_before=OUTCOMES.c.again, chunk_id=None,
+        sent_at=case((_UNKNOWN, col(Message.sent_at)), else_=null()),
+        unknown_since=case((_UNKNOWN, NOW), else_=null()), changed_at=NOW,
     )
 )  # fmt: skip
 WRITE_ATTEMPTS = (
@@ -47,7 +73,7 @@ WRITE_ATTEMPTS = (
         paired(Attempt.message_id, OUTCOMES.c.message, "messages"), col(Attempt.number) == OUTCOMES.c.attempt,
         checked(col(Attempt.outcome) == ""),
     )
-    .values(outcome=OUTCOMES.c.result, detail=OUTCOMES.c.told, settled_at=bindparam("now", type_=Instant()))
+    .values(outcome=OUTCOMES.c.result, detail=OUTCOMES.c.told, settled_at=NOW)
 )  # fmt: skip
 
 
@@ -70,50 +96,72 @@ def settle(
     with worker.transaction() as connection:
         own(connection, worker, chunk)
         now = worker.clock.now(connection)
-        rows: list[tuple[Any, ...]] = []
+        accepted: list[tuple[int, int, str | None]] = []
+        others: list[tuple[Any, ...]] = []
+        changes: Counter[tuple[str, str]] = Counter()
         invalid: list[int] = []
         counts: Counter[str] = Counter()
         misconfigured = None
         may_return = any(isinstance(outcome, Retryable | Misconfigured) for outcome in outcomes.values())
         stopped = may_return and campaign_state(connection, chunk) == "stopped"
         for message, outcome in outcomes.items():
-            state, result, reason, again, provider_id = _judge(outcome, attempts[message], settings, now)
+            if isinstance(outcome, Accepted):
+                accepted.append((message, attempts[message], storable(outcome.provider_id, PROVIDER_ID_LENGTH)))
+                continue
+            state, result, reason, again = _judge(outcome, attempts[message], settings, now)
             detail = reason
             if state == "planned" and stopped:  # nobody would come back for it
-                state, reason, again = "skipped", "campaign_stopped", None
+                state, reason, again = "skipped", STOPPED, None
             counts[result if state == "planned" else state] += 1
             if isinstance(outcome, Misconfigured):
                 misconfigured = outcome.reason
             if isinstance(outcome, Permanent) and outcome.address_invalid:
                 invalid.append(message)
-            name = None if provider_id is None else storable(provider_id, PROVIDER_ID_LENGTH)
             why, told = storable(reason, REASON_LENGTH), storable(detail, REASON_LENGTH)
-            rows.append((message, attempts[message], state, why, again, name, result, told))
+            others.append((message, attempts[message], state, why, again, result, told))
+            changes[state, why] += 1
         _suppress_bounced(connection, invalid, now)
-        window = {"messages": list(outcomes), "outcomes": rows, "now": now}
-        found = connection.execute(WRITE_MESSAGES, window | {"chunk": chunk.id}).rowcount
-        expect(found, len(rows), "Settling a window")
-        found = connection.execute(WRITE_ATTEMPTS, window).rowcount
-        expect(found, len(rows), "Settling the attempts of a window")
+        if accepted:
+            _write_accepted(connection, chunk, accepted, now)
+            counts["accepted"] = changes["accepted", ""] = len(accepted)
+        if others:
+            window = {"messages": [row[0] for row in others], "outcomes": others, "now": now}
+            found = connection.execute(WRITE_MESSAGES, window | {"chunk": chunk.id}).rowcount
+            expect(found, len(others), "Settling a window")
+            found = connection.execute(WRITE_ATTEMPTS, window).rowcount
+            expect(found, len(others), "Settling the attempts of a window")
+        add_to_tally(connection, chunk.campaign_id, changes)
         return Settled(counts, misconfigured)
 
 
+def _write_accepted(
+    connection: Connection, chunk: ClaimedChunk, rows: list[tuple[int, int, str | None]], now: datetime
+) -> None:
+    window = {"messages": [row[0] for row in rows], "accepted": rows, "chunk": chunk.id, "now": now}
+    expect(connection.execute(ACCEPT_MESSAGES, window).rowcount, len(rows), "Settling a window")
+    numbers: defaultdict[int, list[int]] = defaultdict(list)
+    for message, number, _ in rows:
+        numbers[number].append(message)
+    for number, messages in numbers.items():  # nearly always the first of each
+        alike = {"messages": messages, "attempt": number, "now": now}
+        found = connection.execute(ACCEPT_ATTEMPTS, alike).rowcount
+        expect(found, len(messages), "Settling the attempts of a window")
+
+
 def _judge(
-    outcome: Outcome, attempt: int, settings: Settings, now: datetime
-) -> tuple[str, str, str, datetime | None, str | None]:
-    """Return the message's state, the attempt's outcome, the reason, when to try again, and the provider's id."""
-    if isinstance(outcome, Accepted):
-        return "accepted", "accepted", "", None, outcome.provider_id
+    outcome: Retryable | Permanent | Misconfigured, attempt: int, settings: Settings, now: datetime
+) -> tuple[str, str, str, datetime | None]:
+    """Return the message's state, the attempt's outcome, the reason, and when to try again."""
     if isinstance(outcome, Permanent):
-        return "failed", "failed", outcome.reason or "refused", None, None
+        return "failed", "failed", outcome.reason or "refused", None
     if isinstance(outcome, Retryable) and outcome.accepted != "no":
-        return "unknown", "unknown", outcome.reason or "no answer", None, None
+        return "unknown", "unknown", outcome.reason or "no answer", None
     pause = timedelta(seconds=min(settings.retry_seconds * 2 ** min(attempt - 1, 20), settings.retry_max_seconds))
     if isinstance(outcome, Retryable):
         if attempt > settings.retries:
-            return "failed", "returned", f"gave up after {attempt} attempts: {outcome.reason}", None, None
+            return "failed", "returned", f"gave up after {attempt} attempts: {outcome.reason}", None
         pause = min(max(pause, outcome.retry_after or timedelta(0)), LONGEST_PAUSE)
-    return "planned", "returned", outcome.reason, now + pause, None
+    return "planned", "returned", outcome.reason, now + pause
 
 
 def _suppress_bounced(connection: Connection, messages: list[int], now: datetime) -> None:

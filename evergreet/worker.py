@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -16,8 +17,10 @@ from evergreet.clock import Clock
 from evergreet.database import Database, told, writing
 from evergreet.errors import OwnershipLost
 from evergreet.ownership import AdvisoryLocks, FileLocks, SlotLocks, own_slot, refuse_pooler
+from evergreet.tally import OPEN, add_to_tally
 from models import Attempt, Chunk, Message, Run, WorkerRow
 
+POISON = "poison: in hand when its worker died"
 DEATHS_TO_POISON = 2
 """A message that was in hand at this many deaths of a process is `failed(poison)`."""
 
@@ -31,6 +34,8 @@ class Worker:
         self.slot = slot
         self.clock = clock
         self.id = 0
+        self.counted: dict[int, int] = {}
+        """By campaign: what its limit counted when it last asked each row, less what it can count without."""
 
     @classmethod
     @contextmanager
@@ -147,7 +152,7 @@ class Worker:
             )
             chunks = connection.execute(
                 select(col(Chunk.id), col(Chunk.in_hand))
-                .where(col(Chunk.owner_id) == dead.id, col(Chunk.state) == "open")
+                .where(col(Chunk.owner_id) == dead.id, OPEN)
                 .order_by(col(Chunk.id))
                 .with_for_update(key_share=True)
             ).all()
@@ -173,7 +178,7 @@ def free_chunks(connection: Connection, chunks: list[int], now: datetime) -> Non
     connection.execute(
         update(Message)
         .where(col(Message.chunk_id).in_(chunks), col(Message.state) == "sending")
-        .values(state="unknown", reason=reason, chunk_id=None, changed_at=now)
+        .values(state="unknown", reason=reason, chunk_id=None, unknown_since=now, changed_at=now)
     )
     connection.execute(
         update(Chunk)
@@ -186,13 +191,16 @@ def _count_deaths(connection: Connection, messages: list[int], now: datetime) ->
     if not messages:
         return
     connection.execute(update(Message).where(col(Message.id).in_(messages)).values(deaths=Message.deaths + 1))
-    connection.execute(
+    poisoned = connection.execute(
         update(Message)
         .where(
             col(Message.id).in_(messages),
             col(Message.state) == "planned",
             Message.deaths >= bindparam("limit"),
         )
-        .values(state="failed", reason="poison: in hand when its worker died", chunk_id=None, changed_at=now),
+        .values(state="failed", reason=POISON, chunk_id=None, changed_at=now)
+        .returning(col(Message.campaign_id)),
         {"limit": DEATHS_TO_POISON},
-    )
+    ).scalars()
+    for campaign, count in Counter(poisoned).items():
+        add_to_tally(connection, campaign, {("failed", POISON): count})

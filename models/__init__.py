@@ -4,7 +4,7 @@ from models.base import Instant, Table
 from models.campaign import AuditLog, Broadcast, CampaignRow, CampaignVersion, ClockStretch, Stretch, TemplateVersion
 from models.contact import Consent, Contact, Suppression
 from models.event import Cursor, Event, IngestPosition, Transition
-from models.ledger import Attempt, Chunk, Enrollment, Message, Run, StoredRequest, WorkerRow
+from models.ledger import Attempt, Chunk, Enrollment, Message, Run, StoredRequest, Tally, WorkerRow
 from models.provider_event import ProviderEvent
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Stretch",
     "Suppression",
     "Table",
+    "Tally",
     "TemplateVersion",
     "Transition",
     "WorkerRow",

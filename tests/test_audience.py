@@ -104,7 +104,8 @@ def store(connection: Connection, histories: Sequence[History]) -> None:
                 {"enrollment_id": enrollment["id"], "campaign_id": enrollment["campaign_id"],
                  "version_id": enrollment["version_id"], "contact_id": one.id, "step_key": step,
                  "occurrence": enrollment["occurrence"], "purpose": "marketing", "due_at": NOW,
-                 "state": state, "reason": "because", "sent_at": sent_at, "changed_at": NOW}
+                 "state": state, "reason": "because", "sent_at": None if state == "skipped" else sent_at,
+                 "unknown_since": NOW if state == "unknown" else None, "changed_at": NOW}
             )  # fmt: skip
     for table, values in rows.items():
         if values:

@@ -13,6 +13,7 @@ from sqlmodel import col
 from evergreet import consent
 from evergreet.database import Database
 from evergreet.errors import DataError
+from evergreet.tally import add_to_tally
 from evergreet.tokens import Tokens
 from models import (
     Attempt,
@@ -25,6 +26,7 @@ from models import (
     Message,
     Run,
     Suppression,
+    Tally,
     WorkerRow,
 )
 from tests.conftest import NOW
@@ -339,7 +341,7 @@ def suppressions(connection: Connection) -> dict[str, tuple[str, str]]:
 def everything_stored(connection: Connection) -> str:
     return "\n".join(
         str(tuple(row))
-        for table in (Contact, Consent, Suppression, Message, Attempt, AuditLog, Enrollment)
+        for table in (Contact, Consent, Suppression, Message, Attempt, AuditLog, Enrollment, Tally)
         for row in connection.execute(select(table))
     )
 
@@ -359,6 +361,7 @@ def add_message(connection: Connection, contact_id: int, reason: str) -> int:
         occurrence="event:1", step_key="receipt", purpose="transactional", due_at=NOW, state="failed", reason=reason,
         address="maya@example.com", changed_at=NOW,
     )  # fmt: skip
+    add_to_tally(connection, campaign, {("failed", reason): 1})
     worker = add(WorkerRow, slot=1, host="h", pid=1, started_at=NOW)
     run = add(Run, campaign_id=campaign, worker_id=worker, started_at=NOW)
     add(

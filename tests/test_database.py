@@ -21,6 +21,7 @@ from evergreet.database import (
     upgrade,
 )
 from evergreet.errors import ConfigurationError, SchemaError
+from evergreet.tally import count_by_state
 from models import Contact, Table
 from tests.conftest import NOW
 
@@ -71,6 +72,51 @@ def test_what_was_sent_before_caps_per_topic_has_its_topic_after_the_upgrade(tmp
     upgrade(database)
     with database.read() as connection:
         assert connection.exec_driver_sql("SELECT topic FROM message").scalar_one() == "offers"
+    database.close()
+
+
+def test_what_was_settled_before_it_was_tallied_is_in_the_tally_after_the_upgrade(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/old.db")
+    upgrade(database, "0002")
+    rows = (
+        (1, "accepted", "", 7, "NULL", "NULL"), (2, "accepted", "", "NULL", "NULL", "NULL"),
+        (3, "skipped", "holdout", "NULL", "NULL", "NULL"), (4, "failed", "no such user", 7, "NULL", "NULL"),
+        (5, "unknown", "no answer", 7, "NULL", "NULL"), (6, "deferred", "quiet_hours", "NULL", "NULL", 9),
+        (7, "planned", "", 7, 1, 9),
+    )  # fmt: skip
+    with database.write() as connection:
+        for statement in (
+            """INSERT INTO campaign (id, name, state, state_reason, state_by, created_at)
+               VALUES (1, 'c', 'live', '', '', 0)""",
+            "INSERT INTO campaign_version VALUES (1, 1, 'h', '{}', 0)",
+            """INSERT INTO contact (id, source, source_id, attributes, content_hash, created_at, changed_at, position)
+               VALUES (1, 's', '1', '{}', '', 0, 0, 0)""",
+            """INSERT INTO chunk (id, campaign_id, version_id, step_key, priority, state, epoch, deaths, created_at)
+               VALUES (1, 1, 1, 's', 1, 'open', 0, 0, 0)""",
+        ):
+            connection.exec_driver_sql(statement)
+        for number, state, reason, sent_at, chunk, not_before in rows:
+            connection.exec_driver_sql(
+                f"""INSERT INTO enrollment (id, campaign_id, version_id, contact_id, occurrence, caused_at, enrolled_at,
+                    state, reason) VALUES ({number}, 1, 1, 1, '{number}', 0, 0, 'finished', '')"""
+            )
+            connection.exec_driver_sql(
+                f"""INSERT INTO message (id, enrollment_id, campaign_id, version_id, contact_id, occurrence, step_key,
+                    channel, purpose, due_at, attempts, deaths, changed_at, state, reason, sent_at, chunk_id,
+                    not_before) VALUES ({number}, {number}, 1, 1, 1, '{number}', 's', 'email', 'marketing', 0, 1, 0, 5,
+                    '{state}', '{reason}', {sent_at}, {chunk}, {not_before})"""
+            )
+    upgrade(database)
+    with database.read() as connection:
+        assert count_by_state(connection, 1) == {
+            ("accepted", ""): 2, ("skipped", "holdout"): 1, ("failed", "no such user"): 1,
+            ("unknown", "no answer"): 1, ("deferred", "quiet_hours"): 1, ("planned", ""): 1,
+        }  # fmt: skip
+        times = "SELECT id, sent_at, unknown_since, not_before FROM message ORDER BY id"
+        assert [tuple(row) for row in connection.exec_driver_sql(times)] == [
+            (1, 7, None, None), (2, 5, None, None), (3, None, None, None), (4, None, None, None), (5, 7, 5, None),
+            (6, None, None, 9), (7, None, None, None),
+        ]  # fmt: skip
     database.close()
 
 

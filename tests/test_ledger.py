@@ -71,8 +71,8 @@ def as_written(story: Story) -> list[Any]:
 
 SETTLED_OTHERWISE: dict[str, Change] = {
     "another attempt": one(attempts=2),
-    "no longer sending": one(state="unknown", reason="hold", chunk_id=None),
-    "planned again": one(state="planned"),
+    "no longer sending": one(state="unknown", reason="hold", chunk_id=None, unknown_since=NOW),
+    "planned again": one(state="planned", sent_at=None),
     "out of the chunk": one(chunk_id=None),
     "another chunk": another_chunk,
     "attempt settled": one_attempt(outcome="unknown"),
@@ -96,7 +96,7 @@ def test_a_window_with_one_row_that_is_not_ours_any_more_is_not_settled_at_all(
 
 INTENDED_OTHERWISE: dict[str, Change] = {
     "no longer planned": one(state="skipped", reason="elsewhere", chunk_id=None),
-    "already sending": one(state="sending"),
+    "already sending": one(state="sending", sent_at=NOW),
     "out of the chunk": one(chunk_id=None),
     "another chunk": another_chunk,
     "another epoch": raise_epoch,
@@ -117,17 +117,21 @@ def test_a_window_with_one_row_that_is_not_ours_any_more_is_neither_intended_nor
     assert story.sender.sent == []
 
 
-@pytest.mark.parametrize("module", [ledger, settling])
+@pytest.mark.parametrize(
+    ("module", "name"), [(ledger, "WRITE_ATTEMPTS"), (settling, "ACCEPT_ATTEMPTS"), (settling, "WRITE_ATTEMPTS")]
+)
 def test_an_attempt_that_cannot_be_written_takes_the_whole_move_back(
-    story: Story, monkeypatch: pytest.MonkeyPatch, module: Any
+    story: Story, monkeypatch: pytest.MonkeyPatch, module: Any, name: str
 ) -> None:
     prepared(story)
-    less = module.WRITE_ATTEMPTS
+    if module is settling and name == "WRITE_ATTEMPTS":
+        story.sender.answers = {f"{person}@example.org": Permanent("no") for person in PEOPLE}
+    less = getattr(module, name)
     if module is ledger:
         less = less.from_select(less._select_names, less.select.where(col(Message.id) != bindparam("but", 2)))
     else:
         less = less.where(col(Attempt.message_id) != 2)
-    monkeypatch.setattr(module, "WRITE_ATTEMPTS", less)
+    monkeypatch.setattr(module, name, less)
     with pytest.raises(OwnershipLost, match="2 rows instead of 3"):
         story.run(NEWS)
     state = {"planned": 3} if module is ledger else {"sending": 3}
@@ -149,9 +153,9 @@ def test_each_message_of_a_window_gets_what_became_of_it(story: Story) -> None:
     said = 'it\'s "over" \\ {quota},\n ü?'
     found = [(row.state, row.reason, row.not_before, row.chunk_id, bool(row.provider_id)) for row in story.messages]
     assert found == [
-        ("accepted", "", None, None, True), ("failed", said, None, None, False),
+        ("accepted", "", None, 1, True), ("failed", said, None, None, False),
         ("planned", "busy", NOW + timedelta(hours=2), None, False), ("unknown", "lost", None, None, False),
-        ("accepted", "", None, None, True),
+        ("accepted", "", None, 1, True),
     ]  # fmt: skip
     assert [(row.outcome, row.detail, row.settled_at) for row in story.attempts] == [
         ("accepted", "", NOW), ("failed", said, NOW), ("returned", "busy", NOW), ("unknown", "lost", NOW),
@@ -174,8 +178,8 @@ def test_each_message_of_a_window_gets_its_own_reason(story: Story) -> None:
     story.run(NEWS)
     found = [(row.state, row.reason, row.not_before, row.chunk_id) for row in story.messages]
     assert found == [
-        ("accepted", "", None, None), ("deferred", "topic_cap", NOW + timedelta(days=1), None),
-        ("accepted", "", None, None), ("skipped", "no_consent", None, None),
+        ("accepted", "", None, 1), ("deferred", "topic_cap", NOW + timedelta(days=1), None),
+        ("accepted", "", None, 2), ("skipped", "no_consent", None, None),
         ("deferred", "contact_paused", NOW + timedelta(hours=4), None),
     ]  # fmt: skip
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from evergreet.audit import audit
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email
@@ -12,6 +12,7 @@ from evergreet.composing import Composer, read_letters
 from evergreet.durations import hours
 from evergreet.errors import EvergreetError, Permanent, Retryable
 from evergreet.reconcile import Reconciled, assume_sent, hold, reconcile, retry
+from models import Message
 from tests.story import THANKS, Story
 
 
@@ -28,9 +29,10 @@ def doubt(story: Story, *, arrived: bool, campaign: Campaign = THANKS) -> None:
             version = version_of(connection, row.version_id)
             composer = Composer(connection, version, version.campaign.steps[0], story.settings, story.engine().tokens)
         with story.database.write() as connection:
-            connection.execute(text("UPDATE message SET state = 'planned', chunk_id = (SELECT MIN(id) FROM chunk)"))
+            connection.execute(update(Message).values(state="planned", chunk_id=1, sent_at=None, unknown_since=None))
             letter = read_letters(connection, 1)[0]
-            connection.execute(text("UPDATE message SET state = 'unknown', chunk_id = NULL"))
+            was = {"state": "unknown", "chunk_id": None, "sent_at": row.sent_at, "unknown_since": row.unknown_since}
+            connection.execute(update(Message).values(was))
         story.sender.sent.append(composer.compose(letter, story.now))
     story.clock.advance(timedelta(minutes=10))
 
@@ -156,7 +158,7 @@ def test_a_held_message_is_found_by_its_key_although_the_row_is_new(story: Story
     story.run()
     sent = list(story.sender.sent)
     with story.database.write() as connection:
-        for table in ("attempt", "message", "enrollment", "stretch"):
+        for table in ("attempt", "message", "enrollment", "stretch", "tally"):
             connection.execute(text(f"DELETE FROM {table}"))
         connection.execute(text("UPDATE campaign SET scanned_to = scanned_from"))
     story.clock.advance(timedelta(minutes=10))
@@ -216,6 +218,7 @@ def test_what_a_dead_worker_had_in_hand_is_unknown_before_anything_is_asked(stor
         connection.execute(text("UPDATE chunk SET state = 'open', owner_id = (SELECT MAX(id) FROM worker)"))
         connection.execute(text("UPDATE message SET state = 'sending', chunk_id = (SELECT MAX(id) FROM chunk)"))
         connection.execute(text("UPDATE attempt SET outcome = '', settled_at = NULL"))
+        connection.execute(text("DELETE FROM tally"))
     story.clock.advance(timedelta(minutes=10))
     assert resolve(story) == Reconciled({"found": 1}, 0)
     assert clean(story)

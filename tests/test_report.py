@@ -19,6 +19,7 @@ from evergreet.lift import Group
 from evergreet.report import BEFORE_HOLDOUT, CampaignReport, GoalFigures, report, window_of
 from evergreet.tokens import Tokens
 from models import Message
+from tests.conftest import NOW
 from tests.story import Story
 
 DAY = timedelta(days=1)
@@ -96,11 +97,16 @@ def tell(story: Story, count: int = 40, campaign: Campaign = HALF) -> tuple[list
 
 def set_message(story: Story, contact: int, **values: object) -> None:
     """Rewrite the contact's marketing message, as another course of things would have left it."""
+    state = values["state"]
+    times = {
+        "sent_at": NOW if state in {"sending", "accepted", "unknown"} else None,
+        "unknown_since": NOW if state == "unknown" else None,
+    }
     with story.database.write() as connection:
         connection.execute(
             update(Message)
             .where(col(Message.contact_id) == contact, col(Message.step_key) == "hello")
-            .values(**{"attempts": 0, "reason": "", **values})
+            .values(**{"attempts": 0, "reason": "", "chunk_id": None, **times, **values})
         )
 
 

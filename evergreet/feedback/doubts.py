@@ -1,5 +1,6 @@
 """Doubts that a provider's word resolves: who tells of a message has it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,10 +9,10 @@ from sqlalchemy import Connection, String, and_, bindparam, case, func, null, or
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from evergreet.caps import OCCUPIED
 from evergreet.contracts import Kind
 from evergreet.feedback.placing import UNKNOWN
 from evergreet.store import checked, given, paired
+from evergreet.tally import add_to_tally
 from models import Attempt, Instant, Message, ProviderEvent
 from models.base import Id
 
@@ -25,7 +26,7 @@ _TAKEN = (
     .where(
         col(_OTHER.campaign_id) == col(Message.campaign_id), col(_OTHER.occurrence) == col(Message.occurrence),
         col(_OTHER.step_key) == col(Message.step_key), col(_OTHER.address) == col(Message.address),
-        col(_OTHER.id) != col(Message.id), col(_OTHER.state).in_(OCCUPIED),
+        col(_OTHER.id) != col(Message.id), col(_OTHER.sent_at).is_not(None),
     )
     .exists()
 )  # fmt: skip
@@ -37,13 +38,18 @@ _IN_DOUBT = (
     )
     .exists()
 )  # fmt: skip
+_HANDED_OVER = (
+    select(col(Attempt.started_at))
+    .where(col(Attempt.message_id) == col(Message.id), col(Attempt.number) == col(Message.attempts))
+    .scalar_subquery()
+)
 _ACCEPT = (
     update(Message)
     .where(
         paired(Message.id, _HEARD.c.message, "messages"),
         checked(
             or_(
-                col(Message.state) == "unknown",
+                UNKNOWN,
                 # Planned again for all that, and not in a worker's hands yet: it need not go twice.
                 and_(col(Message.state) == "planned", col(Message.chunk_id).is_(None), _IN_DOUBT, ~_TAKEN),
             )
@@ -51,10 +57,12 @@ _ACCEPT = (
     )
     .values(
         state="accepted", reason="", resolution=bindparam("how", type_=String()), not_before=null(),
+        unknown_since=null(),
+        sent_at=func.coalesce(col(Message.sent_at), _HANDED_OVER, bindparam("now", type_=Instant())),
         provider_id=case((_HEARD.c.name != "", _HEARD.c.name), else_=col(Message.provider_id)),
         changed_at=bindparam("now", type_=Instant()),
     )
-    .returning(col(Message.id))
+    .returning(col(Message.id), col(Message.campaign_id))
 )  # fmt: skip
 
 
@@ -77,9 +85,11 @@ def accept(
     if not heard:
         return 0
     pairs = {"messages": [one.message_id for one in heard], "heard": [(one.message_id, one.name) for one in heard]}
-    accepted = list(connection.execute(_ACCEPT, {**pairs, "now": now, "how": resolution}).scalars())
+    accepted = connection.execute(_ACCEPT, {**pairs, "now": now, "how": resolution}).all()
     if accepted:
-        settle_attempts(connection, accepted, "accepted", detail)
+        for campaign, count in Counter(row.campaign_id for row in accepted).items():
+            add_to_tally(connection, campaign, {("accepted", ""): count})
+        settle_attempts(connection, [row.id for row in accepted], "accepted", detail)
     return len(accepted)
 
 
@@ -111,14 +121,16 @@ def accept_what_was_told_before(connection: Connection, now: datetime) -> int:
 
 def refuse(connection: Connection, messages: Sequence[int], reason: str, now: datetime) -> int:
     """Make failed what is in doubt of these, on the provider's word about a repeat; return how many that were."""
-    failed = list(
-        connection.execute(
-            update(Message)
-            .where(col(Message.id).in_(messages), UNKNOWN)
-            .values(state="failed", reason=reason, resolution="repeated", changed_at=now)
-            .returning(col(Message.id))
-        ).scalars()
-    )
+    failed = connection.execute(
+        update(Message)
+        .where(col(Message.id).in_(messages), UNKNOWN)
+        .values(
+            state="failed", reason=reason, resolution="repeated", sent_at=None, unknown_since=None, changed_at=now
+        )
+        .returning(col(Message.id), col(Message.campaign_id))
+    ).all()  # fmt: skip
     if failed:
-        settle_attempts(connection, failed, "failed", reason)
+        for campaign, count in Counter(row.campaign_id for row in failed).items():
+            add_to_tally(connection, campaign, {("failed", reason): count})
+        settle_attempts(connection, [row.id for row in failed], "failed", reason)
     return len(failed)

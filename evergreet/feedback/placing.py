@@ -9,14 +9,12 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, literal_column, 
 from sqlmodel import col
 
 from evergreet.composing import message_key
-from evergreet.store import among, given, paired, words
+from evergreet.store import among, given, paired
 from models import CampaignRow, Contact, Message, ProviderEvent
 from models.base import Id
 
 PAGE = 5000
-UNKNOWN = and_(col(Message.state) == "unknown", col(Message.state).in_(words("unknown", "sending")))
-"""Said twice: the second in the words of the partial index, which SQLite takes only so."""
-
+UNKNOWN = col(Message.unknown_since).is_not(None)
 
 _UNPLACED = and_(col(ProviderEvent.message_id).is_(None), col(ProviderEvent.key) != literal_column("''"))
 _FOUND = given("found", event=Id, message=Id)

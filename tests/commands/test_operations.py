@@ -47,7 +47,10 @@ def test_a_ledger_that_lost_a_message_exits_with_1_and_names_it(store: Story) ->
     assert result.exit_code == 1
     (found,) = json.loads(result.output)
     assert found["clean"] is False
-    assert found["findings"] == ["due steps without a message (1): enrollment 2 receipt"]
+    assert found["findings"] == [
+        "due steps without a message (1): enrollment 2 receipt",
+        "messages that the tally counts otherwise (1): failed 554 no: 0 there, 1 tallied",
+    ]
 
 
 def test_one_campaign_is_audited_whatever_the_others_lack(store: Story) -> None:

@@ -217,20 +217,34 @@ MUTATIONS = {
         other("attempt", "outcome = 'accepted'", "outcome = 'failed'"), "messages and attempts that disagree on accept",
     ),
     "a message that was never accepted": (
-        other("message", "state = 'accepted'", f"{HERE} AND state = 'skipped'"),
+        other("message", "state = 'accepted', sent_at = changed_at", f"{HERE} AND state = 'skipped'"),
         "messages and attempts that disagree on accepted",
     ),
     "an attempt that is said to go on": (
         other("attempt", "outcome = ''", "outcome = 'failed'"), "messages and attempts that disagree on sending",
     ),
     "a message in nobody's hand": (
-        other("message", "state = 'sending'", PLANNED), "messages in hand without an owner",
+        other("message", "state = 'sending', sent_at = changed_at", PLANNED), "messages in hand without an owner",
     ),
     "a planned message outside every chunk": (
         other("message", "chunk_id = NULL", PLANNED), "planned messages that no worker will find",
     ),
     "a chunk with work in it that is called done": (
         other("chunk", "state = 'done'", f"{HERE} AND state = 'open'"), "planned messages in a chunk that is done",
+    ),
+    "a change of a tally": (gone("tally", HERE), "messages that the tally counts otherwise"),
+    "how many are tallied": (
+        other("tally", "messages = messages + 1", f"{THERE} AND state = 'skipped'"),
+        "messages that the tally counts otherwise",
+    ),
+    "why something that is tallied failed": (
+        other("tally", "reason = 'x'", f"{HERE} AND state = 'failed'"), "messages that the tally counts otherwise",
+    ),
+    "which event an enrollment came of": (
+        other("enrollment", "cause_event_id = 99999", HERE), "rows that refer to what is not there",
+    ),
+    "which worker an attempt was made by": (
+        other("attempt", "worker_id = 99999", "outcome = 'failed'"), "rows that refer to what is not there",
     ),
     "a deferred message without a time": (
         other("message", "not_before = NULL", f"{HERE} AND state = 'deferred'"), "deferred messages without a time",

@@ -61,6 +61,7 @@ def test_what_is_told_while_a_worker_sends_that_then_dies_is_not_lost(story: Sto
         connection.execute(text("UPDATE chunk SET state = 'open', owner_id = (SELECT MAX(id) FROM worker)"))
         connection.execute(text("UPDATE message SET state = 'sending', chunk_id = (SELECT MAX(id) FROM chunk)"))
         connection.execute(text("UPDATE attempt SET outcome = '', settled_at = NULL"))
+        connection.execute(text("DELETE FROM tally"))
     assert provider.tells(provider.event(Kind.DELIVERED)).waiting == 1
     story.clock.advance(timedelta(minutes=10))
     assert resolve(story) == Reconciled({"webhook": 1}, 0)
@@ -71,10 +72,14 @@ def test_what_is_told_while_a_worker_sends_that_then_dies_is_not_lost(story: Sto
 def test_what_was_told_before_a_row_came_into_doubt_counts(story: Story, provider: Provider) -> None:
     doubt(story)
     with story.database.write() as connection:
-        connection.execute(text("UPDATE message SET state = 'failed', reason = 'x'"))
+        connection.execute(
+            text("UPDATE message SET state = 'failed', reason = 'x', sent_at = NULL, unknown_since = NULL")
+        )
     provider.tells(provider.event(Kind.OPENED))
     with story.database.write() as connection:
-        connection.execute(text("UPDATE message SET state = 'unknown'"))
+        connection.execute(
+            text("UPDATE message SET state = 'unknown', sent_at = changed_at, unknown_since = changed_at")
+        )
     assert resolve(story) == Reconciled({"webhook": 1}, 0)
     assert clean(story)
 
@@ -105,7 +110,7 @@ def test_after_a_restore_the_row_is_found_by_its_key_even_when_it_is_made_later(
     story.run()
     told, later = provider.event(Kind.DELIVERED), provider.event(Kind.OPENED)
     with story.database.write() as connection:  # the backup was made before it was enrolled
-        for table in ("attempt", "message", "enrollment", "stretch"):
+        for table in ("attempt", "message", "enrollment", "stretch", "tally"):
             connection.execute(text(f"DELETE FROM {table}"))
         connection.execute(text("UPDATE campaign SET scanned_to = scanned_from"))
     story.clock.advance(timedelta(minutes=10))
