@@ -168,7 +168,8 @@ def test_a_worker_that_died_with_a_request_in_hand_leaves_it_to_be_repeated(stor
         connection.execute(text("UPDATE chunk SET state = 'open', owner_id = (SELECT MAX(id) FROM worker)"))
         connection.execute(
             text(
-                "UPDATE message SET state = 'sending', reason = '', unknown_since = NULL, chunk_id = (SELECT MAX(id) FROM chunk)"
+                "UPDATE message SET state = 'sending', reason = '', unknown_since = NULL, "
+                "chunk_id = (SELECT MAX(id) FROM chunk)"
             )
         )
         connection.execute(text("UPDATE attempt SET outcome = '', settled_at = NULL"))
