@@ -129,6 +129,10 @@ class Settings(BaseSettings):
         default=300, ge=1, description="PostgreSQL ends a worker's session that was silent for this long."
     )
 
+    keep_runs_days: int = Field(
+        default=90, ge=1, description="`evergreet maintain` removes runs that handed nothing over after so many days."
+    )
+
     @field_validator("default_timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:

@@ -177,6 +177,34 @@ def hold(
     )
 
 
+@app.command()
+def maintain(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be removed.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove old runs that handed nothing over, and renew the store's statistics.
+
+    Messages, attempts, events and stretches stay. EVERGREET_KEEP_RUNS_DAYS says how long such runs are kept.
+
+    Example: evergreet maintain --dry-run
+    """
+    from dataclasses import asdict
+
+    from evergreet.clock import DatabaseClock
+    from evergreet.commands.opening import open_database
+    from evergreet.commands.printing import print_json
+    from evergreet.maintenance import maintain as tidy_up
+    from evergreet.settings import settings
+
+    with open_database() as database:
+        found = tidy_up(database, DatabaseClock(), keep_days=settings().keep_runs_days, dry_run=dry_run)
+    if json:
+        print_json(asdict(found))
+        return
+    for sentence in found.sentences:
+        typer.echo(sentence)
+
+
 def _show_doubts(found: "Doubts") -> None:
     from rich.table import Table
 

@@ -111,3 +111,12 @@ def test_hold_says_how_many_are_unknown_now(store: Story) -> None:
     assert "0 messages are unknown now" in evergreet("hold", "--since", "2h").output
     future = evergreet("hold", "--since", "2999-01-01")
     assert "lies in the future" in str(future.exception)
+
+
+def test_a_maintenance_says_what_it_would_remove_before_it_does(store: Story) -> None:
+    store.run()  # finds nothing to do
+    with store.database.write() as connection:
+        connection.execute(text("UPDATE run SET ended_at = 0"))
+    assert "1 runs that ended before" in evergreet("maintain", "--dry-run").output
+    assert json.loads(evergreet("maintain", "--json").output)["runs"] == 1
+    assert "0 runs that ended before" in evergreet("maintain").output

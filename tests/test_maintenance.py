@@ -1,0 +1,81 @@
+"""What a maintenance removes, and that nobody gets another mail for it."""
+
+import time
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, insert, select, text
+from sqlmodel import col
+
+from evergreet import maintenance
+from evergreet.audit import audit
+from evergreet.maintenance import maintain
+from models import Attempt, Message, Run, WorkerRow
+from tests.story import Story
+
+
+@pytest.fixture
+def old(story: Story) -> Story:
+    """A run that sent two mails, three that found nothing, and one that has not ended, 100 days ago; and one today."""
+    story.launch()
+    story.happened("order_placed", *story.contacts(2))
+    for _ in range(4):
+        story.run()
+        story.clock.advance(timedelta(minutes=1))
+    with story.database.write() as connection:
+        worker = connection.execute(
+            insert(WorkerRow).values(slot=900, host="h", pid=1, started_at=story.now).returning(col(WorkerRow.id))
+        ).scalar_one()
+        connection.execute(insert(Run).values(campaign_id=1, worker_id=worker, started_at=story.now))
+    story.clock.advance(timedelta(days=100))
+    story.run()
+    return story
+
+
+def count(story: Story, table: type[Run | WorkerRow | Attempt | Message]) -> int:
+    with story.database.read() as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def test_a_maintenance_removes_old_idle_runs_and_nothing_else(old: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maintenance, "LOOKED_AT", 2)
+    monkeypatch.setattr(maintenance, "REMOVED", 1)
+    before = audit(old.database, old.clock)
+    planned = maintain(old.database, old.clock, keep_days=90, dry_run=True)
+    assert (count(old, Run), count(old, WorkerRow)) == (6, 6)
+    assert "3 runs" in planned.sentences[0]
+    done = maintain(old.database, old.clock, keep_days=90)
+    assert planned.runs == done.runs == 3
+    assert (count(old, Run), count(old, WorkerRow)) == (3, 6), "those stay that sent, have not ended, or are of today"
+    assert (count(old, Attempt), count(old, Message)) == (2, 2)
+    assert audit(old.database, old.clock) == before
+    assert maintain(old.database, old.clock, keep_days=90).runs == 0
+
+
+def test_what_is_young_stays(old: Story) -> None:
+    assert maintain(old.database, old.clock, keep_days=101).runs == 0
+
+
+def test_nobody_gets_another_mail_for_a_maintenance(old: Story) -> None:
+    maintain(old.database, old.clock, keep_days=1)
+    old.run()
+    assert len(old.sender.sent) == 2
+    old.happened("order_placed", *old.contacts(1))
+    old.run()
+    assert len(old.sender.sent) == 3
+    assert [one.findings for one in audit(old.database, old.clock)] == [()]
+
+
+def test_statistics_that_are_far_behind_are_renewed(story: Story) -> None:
+    story.contacts(2000)
+    if not story.database.is_sqlite:
+        story.database.close()  # PostgreSQL counts what has changed at the latest when a session ends
+        changed = text("SELECT n_mod_since_analyze FROM pg_stat_user_tables WHERE relname = 'contact'")
+        deadline = time.monotonic() + 20
+        while True:
+            with story.database.read() as connection:
+                if connection.execute(changed).scalar_one() or time.monotonic() > deadline:
+                    break
+            time.sleep(0.02)
+    analyzed = maintain(story.database, story.clock, keep_days=1).analyzed
+    assert analyzed == (() if story.database.is_sqlite else ("contact",))
