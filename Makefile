@@ -34,8 +34,8 @@ bench: $(STAMP) ## CPU per message on both stores into three sinks, 10,000 and 1
 	@$(BIN)/python -m benchmarks $(if $(N),--n $(N)) --transactional $(if $(N),$(N),2000) $(BENCH)
 
 .PHONY: bench-large
-bench-large: $(STAMP) ## The same for a million messages
-	@$(BIN)/python -m benchmarks --n 1000000 $(BENCH)
+bench-large: $(STAMP) ## The same for a million messages, and a segment over 10 million events
+	@$(BIN)/python -m benchmarks --n 1000000 --segment 1000000 10000000 $(BENCH)
 
 .PHONY: bench-peers
 bench-peers: $(STAMP) ## Others at the same work, also by two runners at once and killed (fetches them from PyPI)

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from benchmarks import records
 from benchmarks.engine import Result
@@ -32,9 +33,12 @@ def main() -> int:
     asked.add_argument("--sink", choices=SINKS, action="append", help="may be repeated (default: all)")
     asked.add_argument("--transactional", type=int, default=0, metavar="N", help="as many receipts, one a window")
     asked.add_argument("--peers", type=int, default=0, metavar="N", help="as many messages by others as well")
+    asked.add_argument("--segment", type=int, nargs=2, metavar=("CONTACTS", "EVENTS"), help="a segment over as many")
     asked.add_argument("--profile", action="store_true", help="say where the time goes; the figures suffer from it")
     asked.add_argument("--write", type=Path, help=f"a page to put the tables into, between {BEGIN} and {END}")
     given = asked.parse_args()
+    if given.write:
+        _pattern_in(given.write)  # before an hour of measuring
     stores, sinks = given.store or STORES, given.sink or SINKS
     cases = [(n, store, sink, "marketing") for n in given.n or SIZES for store in stores for sink in sinks if n]
     if given.transactional:
@@ -43,10 +47,13 @@ def main() -> int:
     found = Records([one for one in results if one], machines=records.machine())
     if given.peers:
         found.peers = treatments.all_of(given.peers, stores)
+    if given.segment:
+        found.others |= _segment(*given.segment)
     print(tables(found))
     if given.write:
         _write(given.write, found)
-    return 1 if None in results or any(result.findings for result in found.cases) else 0
+    broken = None in results or (given.segment and not found.others)
+    return 1 if broken or any(result.findings for result in found.cases) else 0
 
 
 def _in_process(n: int, store: str, sink: str, purpose: str, *, profile: bool) -> Result | None:
@@ -65,19 +72,35 @@ def _in_process(n: int, store: str, sink: str, purpose: str, *, profile: bool) -
     return result
 
 
+def _segment(contacts: int, events: int) -> dict[str, list[dict[str, Any]]]:
+    """Ask for one segment by conditions and by hand: rows with columns of their own, by heading."""
+    command = [sys.executable, "-m", "benchmarks.segment", str(contacts), str(events)]
+    done = subprocess.run(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        print(f"the segment broke off with {done.returncode}", file=sys.stderr)
+        return {}
+    rows = [{name.replace("_", " "): value for name, value in row.items()} for row in json.loads(done.stdout)]
+    return {"A segment: bought in 30 days, not in 7, fewer than 3 logins": rows}
+
+
 def _write(page: Path, found: Records) -> None:
     """Add the records to those beside the page, and put tables and picture of all of them into it."""
-    text = page.read_text(encoding="utf-8")
-    kept = re.compile(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", re.DOTALL)
-    if not kept.search(text):
-        sys.exit(f"{page} has no lines {BEGIN} and {END} to put the tables between.")
     everything = records.read(page.with_suffix(".json"))
     everything.add(found)
     records.write(page.with_suffix(".json"), everything)
     picture = page.with_suffix(".svg")
     draw(everything, picture)
     told = f"![CPU per message]({picture.name})\n\n{tables(everything)}"
-    page.write_text(kept.sub(lambda _: f"\n{told}\n\n", text), encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    page.write_text(_pattern_in(page).sub(lambda _: f"\n{told}\n\n", text), encoding="utf-8")
+
+
+def _pattern_in(page: Path) -> re.Pattern[str]:
+    """Return what finds the place of the tables in a page; ends the command with a sentence where it has none."""
+    place = re.compile(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", re.DOTALL)
+    if not page.is_file() or not place.search(page.read_text(encoding="utf-8")):
+        sys.exit(f"{page} is no page with lines {BEGIN} and {END} to put the tables between.")
+    return place
 
 
 if __name__ == "__main__":
