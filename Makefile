@@ -37,6 +37,14 @@ bench: $(STAMP) ## CPU per message on both stores into three sinks, 10,000 and 1
 bench-large: $(STAMP) ## The same for a million messages, and a segment over 10 million events
 	@$(BIN)/python -m benchmarks --n 1000000 --segment 1000000 10000000 $(BENCH)
 
+.PHONY: bench-workers
+bench-workers: $(STAMP) ## One, two and four processes that send for one campaign on one PostgreSQL
+	@$(BIN)/python -m benchmarks.workers $(if $(N),--n $(N)) $(BENCH)
+
+.PHONY: replicas
+replicas: $(STAMP) ## Two replicas of the Prefect server on PostgreSQL and Redis, half of it killed during a campaign
+	@$(BIN)/python -m tests.orchestration.replicas
+
 .PHONY: bench-peers
 bench-peers: $(STAMP) ## Others at the same work, also by two runners at once and killed (fetches them from PyPI)
 	@$(BIN)/python -m benchmarks --n 0 --peers $(if $(N),$(N),3000) $(BENCH)

@@ -119,7 +119,7 @@ class Child:
 def running_server(home: Path, port: int, *, services: bool = True) -> Iterator[Child]:
     """Run a Prefect server until the end of the block; it has answered when the block begins."""
     with starting_server(home, port, services=services) as server:
-        _await_answer(server, port)
+        await_answer(server, port)
         yield server
 
 
@@ -140,7 +140,8 @@ def starting_server(home: Path, port: int, *, services: bool = True) -> Iterator
         yield server
 
 
-def _await_answer(server: Child, port: int) -> None:
+def await_answer(server: Child, port: int) -> None:
+    """Wait until a Prefect server answers; raises LocalPrefectError with its last words where it does not."""
     url = f"http://{HOST}:{port}/api/health"
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
@@ -170,7 +171,7 @@ def temporary_server() -> Iterator[Callable[[], str]]:
         with starting_server(Path(home), port, services=False) as server:
 
             def answered() -> str:
-                _await_answer(server, port)
+                await_answer(server, port)
                 return f"http://{HOST}:{port}/api"
 
             yield answered
