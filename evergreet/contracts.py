@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 from evergreet.errors import Misconfigured, Permanent, Retryable
 
@@ -63,6 +63,11 @@ class Split:
     skeleton: Skeleton
     values: tuple[str, ...]
 
+    def part(self, name: Literal["subject", "html", "text"]) -> str:
+        """Return a part of the message."""
+        values, pieces = self.values, getattr(self.skeleton, name)
+        return "".join([values[piece] if type(piece) is int else piece for piece in pieces])
+
 
 @dataclass(frozen=True, slots=True)
 class EmailMessage:
@@ -74,7 +79,7 @@ class EmailMessage:
     content hash of the template version, so that a connector may keep what is equal for all its messages. `headers`
     are extra headers such as `List-Unsubscribe`; their names and values hold no CR or LF (checked by the connector as
     well). `split` says the same content as `subject`, `html` and `text` in another form, where it provably can be
-    split.
+    split. A message of `EmailMessage.of_split` puts `html` and `text` together when somebody asks for them.
     """
 
     key: str
@@ -89,6 +94,46 @@ class EmailMessage:
     headers: Mapping[str, str] = field(default_factory=dict)
     split: Split | None = None
     row: int = 0
+
+    @classmethod
+    def of_split(
+        cls,
+        split: Split,
+        *,
+        key: str,
+        to: Mailbox,
+        sender: Mailbox,
+        subject: str,
+        date: datetime,
+        template: str = "",
+        reply_to: Mailbox | None = None,
+        headers: Mapping[str, str],
+        row: int = 0,
+    ) -> Self:
+        """Make a message whose parts are those of its split; in all else it is a message like any other."""
+        made = cls.__new__(cls)
+        put = object.__setattr__
+        put(made, "key", key)
+        put(made, "to", to)
+        put(made, "sender", sender)
+        put(made, "subject", subject)
+        put(made, "date", date)
+        put(made, "template", template)
+        put(made, "reply_to", reply_to)
+        put(made, "headers", headers)
+        put(made, "split", split)
+        put(made, "row", row)
+        return made
+
+    if not TYPE_CHECKING:  # else any name would be taken for an attribute
+
+        def __getattr__(self, name: str) -> str:
+            """Put `html` or `text` together; asked only where the attribute is not there."""
+            if name not in ("html", "text"):
+                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+            part = self.split.part(name)
+            object.__setattr__(self, name, part)
+            return part
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ LARGEST = Decimal(10) ** 15
 """A larger amount is a mistake in the data, not a price."""
 
 _CURRENCY = re.compile("([A-Za-z]{3})?")
+_PLAIN = frozenset({int, float, str, Decimal})
+"""What amounts are, as a rule; others may not be kept as keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class Place:
 
 UNTRANSLATED = NullTranslations()
 NOWHERE = Place(Locale("en"), Locale("en"), Locale("en"), ZoneInfo("UTC"), UNTRANSLATED)
-_place: ContextVar[Place] = ContextVar("place", default=NOWHERE)
+here: ContextVar[Place] = ContextVar("here", default=NOWHERE)
+"""Where the contact is who is written to just now, in this thread; `reading_in` sets it for a block."""
 
 
 class reading_in:
@@ -68,10 +71,10 @@ class reading_in:
         self._place = place
 
     def __enter__(self) -> None:
-        self._token = _place.set(self._place)
+        self._token = here.set(self._place)
 
     def __exit__(self, *_error: object) -> None:
-        _place.reset(self._token)
+        here.reset(self._token)
 
 
 def place_of(locale: str, timezone: str, catalogues: Mapping[str, NullTranslations]) -> Place:
@@ -132,11 +135,18 @@ def _moment(value: Any) -> datetime | date:
     raise ValueError(f"{str(value)[:40]!r} is not a date")
 
 
-@lru_cache(maxsize=8192)
-def _money(amount: Decimal, currency: str | None, locale: Locale) -> str:
+def _money(value: Any, currency: Any, times: Any, locale: Locale) -> str:
+    amount = _amount(value) * _amount(times) + 0  # no negative zero: it reads otherwise
+    if not (currency is None or (isinstance(currency, str) and _CURRENCY.fullmatch(currency))):
+        raise ValueError(f"{str(currency)[:40]!r} is not a currency such as EUR")
     if not currency:
         return numbers.format_decimal(amount, format="#,##0.00", locale=locale)
     return numbers.format_currency(amount, currency.upper(), locale=locale)
+
+
+@lru_cache(maxsize=8192)
+def _kept_money(value: Any, _kind: type, currency: str | None, times: int, locale: Locale) -> str:
+    return _money(value, currency, times, locale)
 
 
 @lru_cache(maxsize=8192)
@@ -150,22 +160,23 @@ def _date(day: date, style: Any, locale: Locale) -> str:
 @pass_context
 def money(_context: Context, value: Any, currency: str | None = None, times: Any = 1) -> str:
     """Write an amount, `times` a quantity, with its currency (ISO 4217); without one, with two decimals."""
-    amount = _amount(value) * _amount(times) + 0  # no negative zero: it would equal 0 and read otherwise
-    if not (currency is None or (isinstance(currency, str) and _CURRENCY.fullmatch(currency))):
-        raise ValueError(f"{str(currency)[:40]!r} is not a currency such as EUR")
-    return _money(amount, currency, _place.get().numbers)
+    place = here.get()
+    kind: Any = type(value)
+    if kind in _PLAIN and type(times) is int and (currency is None or type(currency) is str):
+        return _kept_money(value, kind, currency, times, place.numbers)  # the type: 1 and True are one key
+    return _money(value, currency, times, place.numbers)
 
 
 @pass_context
 def number(_context: Context, value: Any) -> str:
     """Write a number."""
-    return numbers.format_decimal(_amount(value), locale=_place.get().numbers)
+    return numbers.format_decimal(_amount(value), locale=here.get().numbers)
 
 
 @pass_context
 def day(_context: Context, value: Any, style: str = "long") -> str:
     """Write the date of a moment, in the contact's zone."""
-    place, moment = _place.get(), _moment(value)
+    place, moment = here.get(), _moment(value)
     if isinstance(moment, datetime):
         moment = moment.astimezone(place.zone).date()
     return _date(moment, _style(style), place.dates)
@@ -174,7 +185,7 @@ def day(_context: Context, value: Any, style: str = "long") -> str:
 @pass_context
 def moment(_context: Context, value: Any, style: str = "long") -> str:
     """Write the date and time of a moment, in the contact's zone."""
-    place, when = _place.get(), _moment(value)
+    place, when = here.get(), _moment(value)
     if not isinstance(when, datetime):
         raise ValueError(f"{value!r} has no time of day; use the filter date")
     local = when.astimezone(place.zone)
@@ -194,7 +205,7 @@ PLACED = frozenset({"money", "number", "date", "datetime"})
 
 def translated(message: str) -> str:
     """Return a message in the words of the place that is read in just now."""
-    return _place.get().translations.gettext(message)
+    return here.get().translations.gettext(message)
 
 
 def install(environment: Environment) -> None:
@@ -212,10 +223,10 @@ class _WordsHere:
         return translated(message)
 
     def ngettext(self, singular: str, plural: str, count: int) -> str:
-        return _place.get().translations.ngettext(singular, plural, count)
+        return here.get().translations.ngettext(singular, plural, count)
 
     def pgettext(self, context: str, message: str) -> str:
-        return _place.get().translations.pgettext(context, message)
+        return here.get().translations.pgettext(context, message)
 
     def npgettext(self, context: str, singular: str, plural: str, count: int) -> str:
-        return _place.get().translations.npgettext(context, singular, plural, count)
+        return here.get().translations.npgettext(context, singular, plural, count)

@@ -4,13 +4,13 @@ A `Renderer` needs no files: what it is built from is stored with the template v
 gets the message it was promised, also after the template's folder is gone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from operator import attrgetter
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from inscriptis import get_text
 from inscriptis.model.config import ParserConfig
@@ -23,20 +23,22 @@ from evergreet.errors import EvergreetError
 from evergreet.inlining import MARK as STYLE_MARK
 from evergreet.inlining import inlined
 from evergreet.interception import TracingSandbox, tracing_environment
-from evergreet.localization import Place, place_of, reading_in
+from evergreet.localization import Place, here, place_of, reading_in
 from evergreet.posting import CONTROL, single_line, tidy
 from evergreet.sandbox import environment, place_of_error, sentence
-from evergreet.splitting import INPUTS, Filled, Leaf, Ways, filled, leaf_of
+from evergreet.splitting import INPUTS, Filled, Inputs, Ways, filled, leaf_of
 from evergreet.template_sources import TemplateSource, load_template
 from evergreet.tracing import Constants, Trace
 
 __all__ = [
+    "Kind",
     "MessageContext",
     "RenderError",
     "Rendered",
     "Renderer",
     "Surroundings",
     "TemplateSource",
+    "kind_of",
     "load_template",
 ]
 
@@ -89,6 +91,18 @@ class MessageContext:
     nth: int | None = None
 
 
+class Kind(NamedTuple):
+    """What is equal for all messages of one step of one version; `told` tells it apart from any other."""
+
+    purpose: Purpose
+    told: str
+
+
+def kind_of(purpose: Purpose, campaign: str, step: str, topic: str | None, options: Mapping[str, Any]) -> Kind:
+    """Return the kind of messages with all this in common."""
+    return Kind(purpose, repr((str(purpose), campaign, step, topic, options)))
+
+
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """A finished message; the subject is a single line.
@@ -130,39 +144,76 @@ class Renderer:
             raise self._told(error) from error
         self._places: dict[tuple[str, str], tuple[Place, tuple[Any, ...]]] = {}
         self._ways: dict[tuple[Any, ...], Ways] = {}
-        self._options: tuple[Any, str] = (None, "")
+        self._kinds: tuple[Any, dict[tuple[Any, ...], Kind]] = (None, {})
         self._constants = Constants()
         self._learning = Lock()
 
     def render(self, context: MessageContext) -> Rendered:
         """Make the message; raises RenderError for this contact, and the next one may be fine."""
-        place, language = self._place(context)
-        options = self._options
-        if options[0] is not context.options:
-            options = self._options = (context.options, repr(context.options))
-        key = (*language, context.purpose, context.campaign, context.step, context.topic, options[1])
+        place, language = self._place(context.locale, context.timezone)
+        key = (*language, self._kind(context).told)
         ways = self._ways.get(key)
-        leaf, known, made = None, False, None
-        if ways is not None:
-            try:
-                with reading_in(place):
-                    leaf, known = ways.find(values := list(_inputs(context)))
-                    made = leaf.run(values) if leaf is not None else None
-                if leaf is not None and leaf.proven and made is not None:
-                    return self._finished(context, leaf, made)
-            except Exception:  # the full rendering says what is wrong
-                known = True
+        made, known = self._filled(ways, place, _inputs(context)) if ways is not None else (None, False)
+        if made is not None and made[0].proven:
+            return self._finished(context, made)
         rendered = self.render_in_full(context)
-        if leaf is not None and made is not None:
-            return self._proved(leaf, made, rendered)
+        if made is not None:
+            return self._proved(made, rendered)
         if not known and self.full > 1 and not self.differences and (ways is None or not ways.full):
             return self._learned(context, place, key, rendered)
         return rendered
 
-    def _finished(self, context: MessageContext, leaf: Leaf, made: Filled) -> Rendered:
-        subject, html, text, split = made
-        if text is None:
+    def split(self, kind: Kind, inputs: Inputs) -> tuple[str, Split] | None:
+        """Return the subject and the message as skeleton and values; None where it must be rendered.
+
+        The short way for the many: `inputs` are what a `MessageContext` has of those names, and `kind` all else.
+        """
+        if self._text is None:  # its text is made of its HTML
+            return None
+        _, _, _, locale, timezone, unsubscribe_url, _, _ = inputs
+        place, language = self._place(locale, timezone)
+        ways = self._ways.get((*language, kind.told))
+        if ways is None:
+            return None
+        made, _known = self._filled(ways, place, inputs)
+        if made is None:
+            return None
+        leaf, subject, _html, values = made
+        if not leaf.proven:
+            return None
+        if kind.purpose is Purpose.MARKETING and not (leaf.shows_unsubscribe and unsubscribe_url):
+            return None
+        return subject, Split(leaf.skeleton, values)
+
+    @property
+    def ways(self) -> list[Ways]:
+        """What is known of the template, per language and kind."""
+        return list(self._ways.values())
+
+    def _filled(self, ways: Ways, place: Place, inputs: Inputs) -> tuple[Filled | None, bool]:
+        """Return what a known way makes of the inputs, and whether the way is known."""
+        before = here.set(place)
+        try:
+            if ways.joined is not None and (made := ways.joined(*inputs)) is not None:
+                return made, True
+            leaf, known = ways.find(values := list(inputs))
+            if leaf is None:
+                return None, known
+            ways.went_by_branches()
+            return leaf.run(values), True
+        except Exception:  # the full rendering says what is wrong
+            return None, True
+        finally:
+            here.reset(before)
+
+    def _finished(self, context: MessageContext, made: Filled) -> Rendered:
+        leaf, subject, html, values = made
+        split = Split(leaf.skeleton, values) if html is None else None
+        if split is not None:
+            html, text = split.part("html"), split.part("text")
+        else:
             text = tidy(get_text(html, _LINKED))
+        assert html is not None
         if context.purpose is Purpose.MARKETING and not (leaf.shows_unsubscribe and context.unsubscribe_url):
             self._check_unsubscribe(context.unsubscribe_url, html, text)
         return Rendered(subject, html, text, split)
@@ -170,7 +221,7 @@ class Renderer:
     def render_in_full(self, context: MessageContext) -> Rendered:
         """Make the message by Jinja alone."""
         self.full += 1
-        place, _language = self._place(context)
+        place, _language = self._place(context.locale, context.timezone)
         values = _names(context, place)
         try:
             with reading_in(place):
@@ -187,14 +238,25 @@ class Renderer:
             self._check_unsubscribe(context.unsubscribe_url, html, text)
         return Rendered(subject, html, text)
 
-    def _place(self, context: MessageContext) -> tuple[Place, tuple[Any, ...]]:
+    def _kind(self, context: MessageContext) -> Kind:
+        """Return the kind of a message; its options are one object for all messages of a version."""
+        options, kinds = self._kinds
+        if options is not context.options:
+            self._kinds = context.options, (kinds := {})
+        fixed = (context.purpose, context.campaign, context.step, context.topic)
+        found = kinds.get(fixed)
+        if found is None:
+            found = kinds[fixed] = kind_of(*fixed, context.options)
+        return found
+
+    def _place(self, locale: str, timezone: str) -> tuple[Place, tuple[Any, ...]]:
         """Return where the contact is, and what their language is: words and translations."""
-        key = (context.locale, context.timezone)
+        key = (locale, timezone)
         found = self._places.get(key)
         if found is None:
             if len(self._places) >= PLACES_AT_MOST:
                 self._places.clear()
-            place = place_of(context.locale, context.timezone, self._catalogues)
+            place = place_of(locale, timezone, self._catalogues)
             found = self._places[key] = (place, (place.language, place.translations))
         return found
 
@@ -216,18 +278,22 @@ class Renderer:
                     ways.learn(trace, leaf_of(trace, self._constants, self.source.name, written))
                     leaf, _ = ways.find(values := list(_inputs(context)))
                     if leaf is not None and (made := leaf.run(values)) is not None:
-                        return self._proved(leaf, made, rendered)
+                        return self._proved(made, rendered)
             except Exception:  # it cannot be followed, for whatever reason: nothing depends on it but time
                 ways.learn(trace, None)
             return rendered
         finally:
             self._learning.release()
 
-    def _proved(self, leaf: Leaf, made: Filled, rendered: Rendered) -> Rendered:
+    def _proved(self, made: Filled, rendered: Rendered) -> Rendered:
         """Let a skeleton be used where it gives what the full rendering gave; else trust none of this template."""
-        subject, html, text, split = made
-        same = (subject, html) == (rendered.subject, rendered.html) and text in (None, rendered.text)
-        if same and (split is None or filled(split) == (subject, html, text)):
+        leaf, subject, html, values = made
+        split = Split(leaf.skeleton, values) if html is None else None
+        if split is not None:
+            same = subject == rendered.subject and filled(split) == (rendered.subject, rendered.html, rendered.text)
+        else:
+            same = (subject, html) == (rendered.subject, rendered.html)
+        if same:
             leaf.proven = True
             return replace(rendered, split=split)
         self.differences += 1
@@ -272,4 +338,4 @@ def _names(context: MessageContext, place: Place) -> dict[str, Any]:
     return values | {"language": place.language, "direction": place.direction}
 
 
-_inputs = attrgetter(*INPUTS)
+_inputs: Callable[[MessageContext], Inputs] = attrgetter(*INPUTS)

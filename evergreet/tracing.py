@@ -184,8 +184,11 @@ class Text(Symbolic):
 
 def escaped(value: Any) -> str:
     """Return what Jinja prints for a value in HTML; the short way is for the many texts that need no escaping."""
-    if type(value) is str and _MARKUP.search(value) is None:
-        return value
+    kind = type(value)
+    if kind is str and _MARKUP.search(value) is None:
+        return value  # type: ignore[no-any-return]
+    if kind is int:
+        return str(value)
     return str(escape(value))
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from evergreet import splitting
 from evergreet.campaign import Purpose
 from evergreet.composing import surroundings_of
+from evergreet.contracts import EmailMessage, Mailbox
 from evergreet.preview import read_sample
-from evergreet.rendering import MessageContext, Renderer, RenderError, Surroundings, TemplateSource
+from evergreet.rendering import MessageContext, Renderer, RenderError, Surroundings, TemplateSource, kind_of
 from evergreet.settings import Settings
 from evergreet.splitting import filled
 from evergreet.template_sources import load_template, template_names
@@ -27,6 +28,24 @@ def renderer(body: str = "<p>Hello</p>", subject: str = "Hello", text: str | Non
     if text is not None:
         files["m/body.txt"] = text
     return Renderer(TemplateSource("m", "hash", files), SURROUNDINGS)
+
+
+def short_way(made: Renderer, context: MessageContext) -> tuple[str, ...] | None:
+    """The three parts of a message as a connector reads them that was composed without joining them."""
+    kind = kind_of(context.purpose, context.campaign, context.step, context.topic, context.options)
+    known = made.split(kind, tuple(getattr(context, name) for name in splitting.INPUTS))
+    if known is None:
+        return None
+    subject, split = known
+    message = EmailMessage.of_split(
+        split, key="1", to=Mailbox("a@b.example"), sender=Mailbox("c@d.example"), subject=subject,
+        date=context.occurred_at, headers={},
+    )  # fmt: skip
+    joined = EmailMessage(
+        message.key, message.to, message.sender, message.subject, message.html, message.text, message.date, split=split
+    )
+    assert message == joined == replace(message, template="")
+    return message.subject, message.html, message.text
 
 
 def outcome(made: Renderer, context: MessageContext, *, in_full: bool = False) -> tuple[str, ...]:
@@ -50,8 +69,12 @@ def agree(made: Renderer, data: Sequence[MessageContext]) -> None:
     # An iterator that is printed shows its address: Jinja's own bytes then differ from one time to the next.
     if any("0x" in part.casefold() for parts in expected for part in parts):
         return
-    for _ in range(3):
+    for turn in range(4):
         assert [outcome(made, context) for context in data] == expected
+        for context, parts in zip(data, expected, strict=True):
+            assert short_way(made, context) in (None, parts)
+        for ways in made.ways if turn == 2 else []:  # as it is after many messages
+            ways.write_as_one()
     assert made.differences == 0  # nothing was caught late: what is noted is right by itself
 
 
@@ -114,6 +137,8 @@ def test_our_messages_are_split_for_nearly_everybody_and_equal_jinjas(name: str)
     expected = [outcome(plain, context, in_full=True) for context in data]
     for _ in range(2):
         assert [outcome(made, context) for context in data] == expected
+        for ways in made.ways:
+            ways.write_as_one()
     assert made.differences == 0
     usual = [
         context
@@ -121,6 +146,8 @@ def test_our_messages_are_split_for_nearly_everybody_and_equal_jinjas(name: str)
         if len(parts) == 3 and context.contact["first_name"] in ("Maya", "O'Neil & <Co>", "نور", None, "Zoë", "Ann Lee")
     ]
     assert full_renderings(made, usual) == 0
+    for context in usual:
+        assert short_way(made, context) == outcome(made, context)
     assert all(made.render(context).split is not None for context in usual)
     assert len({made.render(context).split.skeleton.key for context in usual}) <= len(usual) / 3  # type: ignore[union-attr]
 
@@ -145,17 +172,24 @@ def test_a_changed_slot_or_piece_would_be_noticed() -> None:
     made = renderer("<p>{{ contact.first_name }}</p>", "Hi {{ contact.first_name }}", "{{ contact.first_name }}")
     data = named("Maya", "Max", "Zoë")
     agree(made, data)
-    (ways,) = made._ways.values()
+    (ways,) = made.ways
     values: list[Any] = [getattr(data[0], name) for name in splitting.INPUTS]
     leaf, _known = ways.find(values)
     assert leaf is not None
     honest = leaf.run
 
-    def lying(given: list[Any]) -> Any:
-        subject, html, text, split = honest(given)  # type: ignore[misc]
-        return subject, html.replace("Max", "Mxa"), text, split
+    skeleton = leaf.skeleton
+    leaf.skeleton = replace(skeleton, html=("<p>", *skeleton.html[1:-1], "</P>"))
+    with pytest.raises(AssertionError):  # the way as one function looks it up as well
+        agree(made, data)
+    leaf.skeleton = skeleton
+    agree(made, data)
 
-    leaf.run = lying
+    def lying(given: list[Any]) -> Any:
+        leaf, subject, html, values = honest(given)  # type: ignore[misc]
+        return leaf, subject, html, tuple(value.replace("Max", "Mxa") for value in values)
+
+    leaf.run, ways.joined = lying, None
     with pytest.raises(AssertionError):
         agree(made, data)
     leaf.run, leaf.proven = lying, False  # on its first use the full rendering stands beside it
@@ -260,7 +294,7 @@ def test_long_ways_are_not_kept_and_many_not_for_ever(monkeypatch: pytest.Monkey
     data = [replace(CONTEXT, event={"list": ["x"] * n}) for n in (0, 1, 3000, 2, 5000, 3)]
     made = renderer(body)
     agree(made, data)
-    (ways,) = made._ways.values()
+    (ways,) = made.ways
     assert ways.steps < 2_000, "a loop of thousands of turns is given up early"
     assert full_renderings(made, data) == 2
     monkeypatch.setattr(splitting, "STEPS_AT_MOST", ways.steps)

@@ -20,12 +20,29 @@ _DOT_ATOM = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _ASCII_DOMAIN = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
+_COMMON_ADDRESS = re.compile(rf"(?=.{{1,64}}@)[\w+-]+(?:\.[\w+-]+)*@{_ASCII_DOMAIN.pattern}", re.ASCII)
 _FIELD_NAME = re.compile(r"[!-9;-~]+")
 _FIELD_VALUE = re.compile(r"[ -~]*")
 _OURS = frozenset(
     ["date", "from", "sender", "to", "cc", "bcc", "reply-to", "subject", "message-id", "mime-version", "return-path",
      "content-type", "content-transfer-encoding", "content-disposition"]
 )  # fmt: skip
+
+
+def is_plain(message: EmailMessage) -> bool:
+    """Say whether key, subject, recipient and the values of the headers are beyond doubt.
+
+    They are for nearly all messages, and this asks in one go what `refuse_breaks`, `refuse_key` and
+    `refuse_header_value` ask one by one: letters and digits, printable, ASCII, and far from the longest line.
+    """
+    key, to, values = message.key, message.to, "".join(message.headers.values())
+    return (
+        key.isalnum()
+        and len(key) <= 200
+        and len(values) <= 800
+        and (key + values).isascii()
+        and f"{values}{message.subject}{to.name}{to.address}{''.join(message.headers)}".isprintable()
+    )
 
 
 def refuse_breaks(message: EmailMessage) -> None:
@@ -82,6 +99,8 @@ def refuse_header_value(name: str, value: str) -> None:
 
 def envelope_address(address: str) -> str:
     """Return the address with its domain in punycode; a ValueError says what is wrong with it."""
+    if len(address) <= 254 and _COMMON_ADDRESS.fullmatch(address):
+        return address  # as nearly always
     local, _, domain = address.rpartition("@")
     if not _DOT_ATOM.fullmatch(local) or not local.isprintable():
         raise ValueError("what stands before the @ is not the name of a mailbox")

@@ -60,11 +60,10 @@ class Delivery:
         alone = len(request.recipients) == 1
         match answer:
             case Took():
-                for recipient in request.recipients:
-                    key = self.keys[recipient.position]
-                    self.outcomes[recipient.position] = Accepted(
-                        f"sandbox:{key}" if answer.sandboxed else answer.name or key
-                    )
+                named = Accepted(answer.name) if answer.name and not answer.sandboxed else None
+                for position, _ in request.recipients:
+                    key = self.keys[position]
+                    self.outcomes[position] = named or Accepted(f"sandbox:{key}" if answer.sandboxed else key)
             case Refused(named=named) if named:
                 for place, refused in named.items():
                     self.outcomes[request.recipients[place].position] = refused

@@ -9,16 +9,17 @@ text between two remaining tokens is a piece of that final text: no token can ar
 Limits: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/limitations and `…/mail-send/errors`.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Any, Self, TypeAlias
+from itertools import pairwise
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import orjson
 
 from connectors.email.checks import (
     envelope_address,
+    is_plain,
     refuse_breaks,
     refuse_header_names,
     refuse_header_value,
@@ -39,12 +40,12 @@ _RESERVED = frozenset(
      "subject", "reply-to", "cc", "bcc"]
 )  # fmt: skip
 _OPENING = b'{"personalizations":['
-_NOT_IN_NAMES = str.maketrans(dict.fromkeys(",;<>", " "))
+_NOT_IN_NAMES = frozenset(",;<>")
+_WITHOUT_THEM = str.maketrans(dict.fromkeys(_NOT_IN_NAMES, " "))
 _SURROGATE = "The message holds half a character (a lone surrogate): it cannot be encoded."
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(NamedTuple):
     """One personalization, as JSON; `position` is the message's place in the batch."""
 
     position: int
@@ -104,9 +105,10 @@ def pack(batch: Sequence[EmailMessage], settings: SendGridSettings) -> Packed:
     refused: dict[int, Outcome] = {}
     alone: list[tuple[int, EmailMessage, str]] = []
     groups: dict[tuple[str, Mailbox, Mailbox | None], _Group] = {}
+    senders: set[tuple[Mailbox, Mailbox | None]] = set()
     for position, message in enumerate(batch):
         try:
-            address = _checked(message)
+            address = _checked(message, senders)
         except (Permanent, Misconfigured) as fault:
             fault.__context__ = None
             refused[position] = fault.with_traceback(None)
@@ -131,17 +133,23 @@ def pack(batch: Sequence[EmailMessage], settings: SendGridSettings) -> Packed:
     return requests, refused
 
 
-def _checked(message: EmailMessage) -> str:
-    """Return the recipient's address as SendGrid takes it; raise where the message cannot be sent as it is."""
+def _checked(message: EmailMessage, senders: set[tuple[Mailbox, Mailbox | None]]) -> str:
+    """Return the recipient's address as SendGrid takes it; raise where the message cannot be sent as it is.
+
+    `senders` are those that were found to be fit.
+    """
+    sender = (message.sender, message.reply_to)
     try:
-        refuse_breaks(message)
-        refuse_key(message.key)
         refuse_header_names(tuple(message.headers), _RESERVED)
-        for name, value in message.headers.items():
-            refuse_header_value(name, value)
-        _ascii_address(message.sender.address)
-        if message.reply_to is not None:
-            _ascii_address(message.reply_to.address)
+        if sender not in senders or not is_plain(message):
+            refuse_breaks(message)
+            refuse_key(message.key)
+            for name, value in message.headers.items():
+                refuse_header_value(name, value)
+            _ascii_address(message.sender.address)
+            if message.reply_to is not None:
+                _ascii_address(message.reply_to.address)
+            senders.add(sender)
     except UnicodeEncodeError:
         raise Permanent(_SURROGATE) from None
     except ValueError as fault:
@@ -172,18 +180,20 @@ def _together(group: _Group, settings: SendGridSettings) -> tuple[list[Request],
     if common is None:
         return [], group.members
     alone: list[tuple[int, EmailMessage, str]] = []
-    rounds: list[list[Recipient]] = []  # the nth message to one address is in the nth
-    seen: Counter[str] = Counter()
+    rounds: list[list[Recipient]] = [[]]  # the nth message to one address is in the nth
+    seen: dict[str, int] = {}
+    limit = settings.substitution_bytes
     for position, message, address in group.members:
-        content = _personalization(message, address, tokens.substitutions(message), settings.substitution_bytes)
+        content = _personalization(message, address, tokens.substitutions(message), limit)
         if content is None or tokens.arise_in(message):
             alone.append((position, message, address))
             continue
         known = address.lower()
-        if seen[known] == len(rounds):
+        place = seen.get(known, 0)
+        if place == len(rounds):
             rounds.append([])
-        rounds[seen[known]].append(Recipient(position, content))
-        seen[known] += 1
+        rounds[place].append(Recipient(position, content))
+        seen[known] = place + 1
     requests = [
         Request(common, tuple(recipients[start : start + MOST_RECIPIENTS]))
         for recipients in rounds
@@ -207,7 +217,11 @@ class Tokens:
     tag: str
     used: tuple[tuple[int, str], ...]
     """Slots that stand anywhere, with their tokens."""
+    in_order: tuple[str, ...]
+    """The tokens of all slots, where all stand somewhere."""
     fit: bool
+    inert: bool
+    """Whether a tag can only stand within a value: what is between the slots neither begins nor ends one."""
     subject: str
     html: str
     text: str
@@ -221,18 +235,42 @@ class Tokens:
         tokens = {slot: f"-{tag}{slot:05}-" for slot in slots}
         subject, html, text = ("".join([p if isinstance(p, str) else tokens[p] for p in part]) for part in parts)
         fit = not slots or (slots[0] >= 0 and slots[-1] < min(skeleton.slots, MOST_SLOTS))
-        return cls(tag, tuple(tokens.items()), fit, subject, html, text)
+        inert = all(_is_inert(part, tag) for part in parts)
+        in_order = tuple(tokens.values()) if slots == list(range(skeleton.slots)) else ()
+        return cls(tag, tuple(tokens.items()), in_order, fit, inert, subject, html, text)
 
     def substitutions(self, message: EmailMessage) -> dict[str, str]:
         """Return what the tokens stand for in a message that has a split."""
         assert message.split is not None
         values = message.split.values
+        if self.in_order:
+            return dict(zip(self.in_order, values, strict=True))
         return {token: values[slot] for slot, token in self.used}
 
     def arise_in(self, message: EmailMessage) -> bool:
         """Say whether a token could stand anywhere but in its slots; see the module's first lines."""
-        short = (message.subject, message.key, message.to.name, message.to.address, *message.headers.values())
-        return self.tag in message.html or self.tag in message.text or self.tag in "\n".join(short)
+        assert message.split is not None
+        to, values = message.to, message.split.values
+        short = (message.subject, message.key, to.name, to.address, *message.headers.values(), *values)
+        if self.tag in "\n".join(short):
+            return True
+        return not self.inert and (self.tag in message.html or self.tag in message.text)
+
+
+def _is_inert(part: tuple[str | int, ...], tag: str) -> bool:
+    """Say whether a tag in a part that is filled in stands wholly within one value.
+
+    So it is where the texts between the slots hold none, are no piece of one, and neither end as one begins nor begin
+    as one ends, and where no two slots touch: a tag that is not within a value would take something of such a text.
+    """
+    if any(isinstance(one, int) and isinstance(other, int) for one, other in pairwise(part)):
+        return False
+    borders = [(tag[:length], tag[length:]) for length in range(1, len(tag))]
+    return not any(
+        tag in text or text in tag or any(text.endswith(begun) or text.startswith(rest) for begun, rest in borders)
+        for text in part
+        if isinstance(text, str)
+    )
 
 
 def _alone(position: int, message: EmailMessage, address: str, settings: SendGridSettings) -> Request | None:
@@ -274,16 +312,21 @@ def _personalization(message: EmailMessage, address: str, substitutions: dict[st
     if message.headers:
         personal["headers"] = dict(message.headers)
     if substitutions:
+        personal["substitutions"] = substitutions
+    content = _encoded(personal)
+    if content is not None and substitutions and len(content) > limit:  # otherwise a part of it is shorter still
         written = _encoded(substitutions)
         if written is None or len(written) > limit:
             return None
-        personal["substitutions"] = orjson.Fragment(written)
-    return _encoded(personal)
+    return content
 
 
 def _mailbox(mailbox: Mailbox, address: str) -> dict[str, str]:
     """Return an address with the name cleared of what SendGrid does not take in names."""
-    name = " ".join(mailbox.name.translate(_NOT_IN_NAMES).split())
+    name = mailbox.name
+    if not _NOT_IN_NAMES.isdisjoint(name):
+        name = name.translate(_WITHOUT_THEM)
+    name = " ".join(name.split())
     return {"email": address, "name": name} if name else {"email": address}
 
 
