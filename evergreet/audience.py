@@ -12,6 +12,7 @@ from operator import eq, ge, gt, le, lt
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     Boolean,
     ColumnElement,
     Connection,
@@ -36,6 +37,7 @@ from evergreet.comparisons import (
     DocumentTruth,
     Number,
     by_code_point,
+    by_store,
     in_document,
     shift,
 )
@@ -102,12 +104,12 @@ def _table(name: str) -> FromClause:
     return Table.metadata.tables[name].alias()
 
 
-def _events(names: list[str], scope: Scope) -> tuple[FromClause, Select[Any]]:
+def _events(names: list[str], scope: Scope, *, of_all: bool = False) -> tuple[FromClause, Select[Any]]:
     # Up to now, as they are known now; each condition narrows it further.
     event = _table("event")
     named = event.c.name == names[0] if len(names) == 1 else event.c.name.in_(names)
     found = select(literal(1)).where(
-        event.c.contact_id == scope.contact.c.id,
+        event.c.contact_id.is_not(None) if of_all else event.c.contact_id == scope.contact.c.id,
         named,
         not_(event.c.superseded),
         event.c.occurred_at <= scope.now,
@@ -135,7 +137,27 @@ def _did(condition: Did, scope: Scope) -> ColumnElement[bool]:
 
 
 def _happened(condition: Did, names: list[str], scope: Scope) -> ColumnElement[bool]:
-    event, found = _events(names, scope)
+    _, found = _such_events(condition, names, scope)
+    if condition.at_least == 1:
+        return exists(found)
+    nth = exists(found.limit(1).offset(condition.at_least - 1))  # stops there, where a count would go on
+    if not _is_alike_for_all(condition, scope):
+        return nth
+    event, found = _such_events(condition, names, scope, of_all=True)
+    counted = (
+        found.with_only_columns(event.c.contact_id)
+        .group_by(event.c.contact_id)
+        .having(func.count() >= condition.at_least)
+        .subquery()
+    )
+    often = exists(select(literal(1)).where(counted.c.contact_id == scope.contact.c.id).correlate_except(counted))
+    return by_store(on_sqlite=nth, on_postgresql=often)
+
+
+def _such_events(
+    condition: Did, names: list[str], scope: Scope, *, of_all: bool = False
+) -> tuple[FromClause, Select[Any]]:
+    event, found = _events(names, scope, of_all=of_all)
     if condition.within is None:
         found = found.where(_after_since(event, scope))
     elif scope.window_from_since:
@@ -148,10 +170,16 @@ def _happened(condition: Did, names: list[str], scope: Scope) -> ColumnElement[b
         found = found.where(event.c.occurred_at >= shift(scope.now, -condition.within.span))
     if condition.before is not None:
         found = found.where(event.c.occurred_at < literal(condition.before, Instant()))
-    found = found.where(*(_where(where, event, scope) for where in condition.where))
-    if condition.at_least > 1:  # the n-th one exists: stops there, where a count would go on
-        found = found.limit(1).offset(condition.at_least - 1)
-    return exists(found)
+    return event, found.where(*(_where(where, event, scope) for where in condition.where))
+
+
+def _is_alike_for_all(condition: Did, scope: Scope) -> bool:
+    """Whether which events count does not depend on the row at hand, but for the contact."""
+    return (
+        isinstance(scope.now, BindParameter)
+        and (scope.since is None or (condition.within is not None and not scope.window_from_since))
+        and all(where.op != "same" for where in condition.where)
+    )
 
 
 @_compile.register

@@ -158,6 +158,32 @@ def by_code_point(column: ColumnElement[str]) -> ColumnElement[str]:
     return _ByCodePoint(column)
 
 
+class _ByStore(FunctionElement[bool]):
+    """The same question in two forms: (for SQLite, for PostgreSQL)."""
+
+    name = "by_store"
+    inherit_cache = True
+
+
+@compiles(_ByStore, "sqlite")
+def _by_store_on_sqlite(element: _ByStore, compiler: SQLCompiler, **kw: Any) -> str:
+    return _part(element, 0, compiler, kw)()
+
+
+@compiles(_ByStore, "postgresql")
+def _by_store_on_postgresql(element: _ByStore, compiler: SQLCompiler, **kw: Any) -> str:
+    return _part(element, 1, compiler, kw)()
+
+
+def by_store(*, on_sqlite: ColumnElement[bool], on_postgresql: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return two ways to ask the same, each for the store that answers it faster.
+
+    SQLite goes from contact to contact, by index. PostgreSQL joins: it counts once for all contacts where many are
+    asked, and by index where few are.
+    """
+    return _ByStore(on_sqlite, on_postgresql)
+
+
 class _Shifted(FunctionElement[datetime]):
     """A moment moved by a span: (moment, span in microseconds, span)."""
 

@@ -46,6 +46,11 @@ def among(key: Any, name: str) -> ColumnElement[bool]:
     return _Among(key, bindparam(name, type_=_Ids()))
 
 
+def among_texts(key: Any, name: str) -> ColumnElement[bool]:
+    """Return whether a column is one of the texts that are given as the parameter of that name."""
+    return _Among(key, bindparam(name, type_=_Texts()))
+
+
 def paired(key: Any, given_key: ColumnElement[int], name: str) -> ColumnElement[bool]:
     """Return whether a column equals that of a given row; the parameter of that name has the ids of all given rows.
 
@@ -96,6 +101,19 @@ class _Ids(UserDefinedType[Sequence[int]]):
         # Both as text: the driver's own way to write an array costs six times as much.
         start, end = "{}" if dialect.name == "postgresql" else "[]"
         return lambda value: f"{start}{','.join(map(str, value))}{end}"
+
+
+class _Texts(UserDefinedType[Sequence[str]]):
+    """Texts: an array on PostgreSQL, a JSON array on SQLite."""
+
+    cache_ok = True
+    render_bind_cast = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "TEXT[]"
+
+    def bind_processor(self, dialect: Dialect) -> Any:
+        return None if dialect.name == "postgresql" else lambda value: orjson.dumps(value).decode()
 
 
 class _Rows(UserDefinedType[Sequence[tuple[Any, ...]]]):

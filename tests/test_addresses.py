@@ -1,9 +1,13 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from evergreet import addresses
 from evergreet.addresses import read_address
 from evergreet.errors import DataError
 
@@ -67,3 +71,18 @@ def test_addresses_of_one_mailbox_are_the_same_when_normalised(written: str, nor
 def test_what_cannot_be_written_to_is_refused(written: str) -> None:
     with pytest.raises(DataError, match="is not an email address"):
         read_address(written)
+
+
+@settings(deadline=None)
+@given(
+    local=st.text(st.sampled_from("aZ0._+-'é "), min_size=1, max_size=8),
+    domain=st.sampled_from(["EXAMPLE.Com", "b-c.co", "x", "-a.com", "a..b", "localhost", "a.invalid", "b.test"]),
+)
+def test_a_plain_address_is_read_as_the_library_reads_it(local: str, domain: str) -> None:
+    def verdict(read: Callable[[str], str]) -> str | None:
+        try:
+            return read(f"{local}@{domain}")
+        except DataError as error:
+            return str(error)
+
+    assert verdict(lambda written: read_address(written).normalised) == verdict(addresses._normalised)

@@ -5,20 +5,37 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, MetaData, Row, Table, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.consent import EVERYTHING
 from evergreet.database import exclusive, ingest_position
+from evergreet.importing.bulk import Same, insert_columns, stage
 from evergreet.importing.records import Record
-from evergreet.importing.storing import Entry, Outcome, Setting, suppress_all
+from evergreet.importing.storing import Entry, Outcome, Raced, Setting, suppress_all
 from evergreet.importing.values import digest
-from evergreet.store import insert_ignore, insert_into
+from evergreet.store import among_texts, by_index, insert_ignore
 from models import Consent, Contact, Transition
+from models import Table as Models
+from models.base import Id
 
 CONTENT = ("email", "address", "phone", "locale", "timezone", "attributes", "created_at")
 """The columns that make a contact's content, and its `content_hash`."""
+
+WRITTEN = (*CONTENT, "stage", "stage_since", "content_hash")
+
+CONTACT, CONSENT, TRANSITION = (Models.metadata.tables[name] for name in ("contact", "consent", "transition"))
+STAGED = Table(
+    "import_change",
+    MetaData(),
+    Column("id", Id, primary_key=True),
+    *(Column(name, CONTACT.c[name].type) for name in (*WRITTEN, "changed_at", "position")),
+    prefixes=["TEMPORARY"],
+    postgresql_on_commit="DELETE ROWS",  # autovacuum does not see temporary tables
+)
+"""Known contacts as they will be."""
 
 Found: TypeAlias = Row[Any]
 
@@ -72,6 +89,7 @@ class ContactStore:
         """Store a batch; all contacts it touches are locked first, in the order of their ids, as windows do."""
         outcome = Outcome()
         exclusive(connection, f"import:{self._setting.source}")
+        connection.execute(select(by_index()))
         now = self._setting.clock.now(connection)
         position = ingest_position(connection)
         known = self._locked(connection, rows)
@@ -80,7 +98,8 @@ class ContactStore:
         suppressions: dict[str, Entry] = {}
         unchanged: set[str] = set()
         for row in rows:
-            outcome.warnings.update(row.warnings)
+            if row.warnings:
+                outcome.warnings.update(row.warnings)
             before = known.get(row.source_id)
             if row.source_id in drafts or row.source_id in unchanged:
                 outcome.duplicate += 1
@@ -114,9 +133,7 @@ class ContactStore:
         return outcome
 
     def _locked(self, connection: Connection, rows: Sequence[ContactRow]) -> dict[str, Found]:
-        ours = (col(Contact.source) == self._setting.source) & col(Contact.source_id).in_(
-            [row.source_id for row in rows]
-        )
+        ours = (col(Contact.source) == self._setting.source) & among_texts(col(Contact.source_id), "source_ids")
         wanted: list[ColumnElement[bool]] = [ours]
         leaving = [row for row in rows if row.unsubscribed]
         if leaving:
@@ -134,7 +151,8 @@ class ContactStore:
             select(*Contact.__table__.columns)  # type: ignore[attr-defined]
             .where(or_(*wanted))
             .order_by(col(Contact.id))
-            .with_for_update(key_share=True)
+            .with_for_update(key_share=True),
+            {"source_ids": [row.source_id for row in rows]},
         )
         return {row.source_id: row for row in found if row.source == self._setting.source}
 
@@ -194,34 +212,67 @@ class ContactStore:
     def _write(self, connection: Connection, drafts: dict[str, _Draft], now: datetime, position: int) -> None:
         if not drafts:
             return
-        statement = insert_into(connection, Contact)
-        ordered = sorted(
-            drafts.items(), key=lambda item: (item[1].known is None, item[1].known.id if item[1].known else item[0])
-        )
-        rows = [
-            {"source": self._setting.source, "source_id": source_id, **draft.values,
-             "content_hash": _hash(draft.values), "changed_at": now, "position": position}
-            for source_id, draft in ordered
-        ]  # fmt: skip
-        kept = {"source", "source_id"}
-        upsert = statement.on_conflict_do_update(
-            index_elements=["source", "source_id"],
-            set_={name: statement.excluded[name] for name in rows[0] if name not in kept},
-        ).returning(col(Contact.id), col(Contact.source_id))
-        ids = {source_id: number for number, source_id in connection.execute(upsert, rows)}
-        numbered = sorted((ids[source_id], draft) for source_id, draft in ordered)
-        moves = [
-            {"contact_id": number, "from_stage": draft.moved_from, "to_stage": draft.values["stage"],
-             "at": draft.values["stage_since"], "cause": "import", "recorded_at": now, "position": position}
-            for number, draft in numbered if draft.moved
-        ]  # fmt: skip
-        if moves:
-            connection.execute(insert(Transition), moves)
+        new = sorted((source_id, draft) for source_id, draft in drafts.items() if draft.known is None)
+        numbered = sorted((draft.known.id, draft) for draft in drafts.values() if draft.known is not None)
+        moment = {"changed_at": Same(now), "position": Same(position)}
+        if numbered:
+            stage(connection, STAGED, {"id": [number for number, _ in numbered], **_columns(numbered), **moment})
+            connection.execute(
+                update(Contact)
+                .values({name: STAGED.c[name] for name in (*WRITTEN, *moment)})
+                .where(col(Contact.id) == STAGED.c.id)
+            )
+        if new:
+            source_ids = [source_id for source_id, _ in new]
+            ours: dict[str, Any] = {"source": Same(self._setting.source), "source_id": source_ids}
+            try:
+                insert_columns(connection, CONTACT, {**ours, **_columns(new), **moment})
+            except IntegrityError:
+                raise Raced(
+                    "Another program stored the same contacts at the same moment. Nothing is lost; run it again."
+                ) from None
+            if any(draft.consents or draft.moved for _, draft in new):
+                numbered += self._numbered(connection, dict(new))
+        moved = [(number, draft) for number, draft in numbered if draft.moved]
+        if moved:
+            insert_columns(
+                connection,
+                TRANSITION,
+                {
+                    "contact_id": [number for number, _ in moved],
+                    "from_stage": [draft.moved_from for _, draft in moved],
+                    "to_stage": [draft.values["stage"] for _, draft in moved],
+                    "at": [draft.values["stage_since"] for _, draft in moved],
+                    "cause": Same("import"), "recorded_at": Same(now), "position": Same(position),
+                },
+            )  # fmt: skip
+        consents = [(number, draft, consent) for number, draft in numbered for consent in draft.consents]
+        of_new = [(number, consent) for number, draft, consent in consents if draft.known is None]
+        if of_new:  # who has just been stored has agreed to nothing yet: no unique rule can know one
+            names = ("topic", "granted", "at", "source", "wording")
+            told = {name: [consent[name] for _, consent in of_new] for name in names}
+            insert_columns(connection, CONSENT, {"contact_id": [number for number, _ in of_new], **told})
         insert_ignore(
             connection,
             Consent,
-            [{"contact_id": number, **consent} for number, draft in numbered for consent in draft.consents],
+            [{"contact_id": number, **consent} for number, draft, consent in consents if draft.known is not None],
         )
+
+    def _numbered(self, connection: Connection, new: dict[str, _Draft]) -> list[tuple[int, _Draft]]:
+        """Return the ids that contacts have got, in order."""
+        found = connection.execute(
+            select(col(Contact.id), col(Contact.source_id))
+            .where(col(Contact.source) == self._setting.source, among_texts(col(Contact.source_id), "source_ids"))
+            .order_by(col(Contact.id)),
+            {"source_ids": list(new)},
+        )
+        return [(number, new[source_id]) for number, source_id in found]
+
+
+def _columns(drafts: Sequence[tuple[Any, _Draft]]) -> dict[str, list[Any]]:
+    values = [draft.values for _, draft in drafts]
+    kept = {name: [each[name] for each in values] for name in WRITTEN if name != "content_hash"}
+    return {**kept, "content_hash": [_hash(each) for each in values]}
 
 
 def _past(at: datetime | None, now: datetime) -> datetime:

@@ -4,16 +4,18 @@ An event without an id gets one: the digest of its content and its ordinal among
 that the same file twice changes nothing and two equal rows stay two.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, case, select, update
+from sqlalchemy import Column, Connection, MetaData, String, Table, and_, case, literal, select, true, update
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
 from evergreet.addresses import Address
 from evergreet.database import exclusive, ingest_position
+from evergreet.importing.bulk import Same, insert_columns, stage
 from evergreet.importing.mapping import Plan
 from evergreet.importing.people import address_or_none
 from evergreet.importing.records import Record
@@ -21,14 +23,28 @@ from evergreet.importing.rejects import Rejected, shown
 from evergreet.importing.storing import Outcome, Raced, Setting, missing
 from evergreet.importing.times import as_time
 from evergreet.importing.values import as_object, as_text, digest
-from evergreet.store import insert_into
-from models import Contact, Event
+from evergreet.store import among, among_texts, by_index, insert_into
+from models import Contact, Event, Instant
+from models import Table as Models
+from models.base import Json
+
+EVENT = Models.metadata.tables["event"]
+STAGED = Table(
+    "import_contact",
+    MetaData(),
+    Column("source_id", String(255)),
+    Column("email", String(320)),
+    Column("address", String(320)),
+    Column("created_at", Instant(), nullable=False),
+    prefixes=["TEMPORARY"],
+    postgresql_on_commit="DELETE ROWS",  # autovacuum does not see temporary tables
+)
+"""Contacts that a batch of events creates, or that begin earlier than was known."""
 
 FIELDS = ("source_id", "name", "occurred_at", "contact", "email", "properties")
 
 
-@dataclass(frozen=True, slots=True)
-class Who:
+class Who(NamedTuple):
     """The contact an event is about: by id in its source or, without one, by address."""
 
     source_id: str | None
@@ -58,17 +74,25 @@ class _History:
     current_hash: str = ""
     revision: int = -1
     stored_current: int | None = None
-    draft: dict[str, Any] | None = None
+    draft: "_Draft | None" = None
 
 
 @dataclass(slots=True)
-class _Known:
-    """A contact that is stored. `drifts`: made from events only, so it begins with the earliest of them."""
+class _Draft:
+    """A row to be written."""
+
+    row: EventRow
+    contact_id: int | None
+    revision: int = 0
+    superseded: bool = False
+
+
+class _Known(NamedTuple):
+    """A contact that is stored. `began`: of one made from events only, which begins with the earliest of them."""
 
     id: int
     source_id: str
-    created_at: datetime
-    drifts: bool
+    began: datetime | None
 
 
 class EventImport:
@@ -82,26 +106,30 @@ class EventImport:
         self._contact_source = contact_source or setting.source
         self._create = create_contacts
         self._business = not (plan.has("contact") or plan.has("email"))
+        self._has_id = plan.has("source_id")
+        self._read = {name: plan.reader(name) for name in FIELDS}
 
     def shape(self, record: Record) -> EventRow:
         """Check one record; raises Rejected for one that cannot be used."""
-        values, plan = record.values, self._plan
-        name = as_text(plan.get(values, "name"), "name", 100)
+        values, plan, read = record.values, self._plan, self._read
+        name = as_text(read["name"](values), "name", 100)
         if name is None:
             raise missing("name")
-        occurred_at = as_time(plan.get(values, "occurred_at"), "occurred_at", self._setting.zone, self._setting.now)
+        occurred_at = as_time(read["occurred_at"](values), "occurred_at", self._setting.zone, self._setting.now)
         if occurred_at is None:
             raise missing("occurred_at")
-        rest = {**plan.rest(values), **as_object(plan.get(values, "properties"), "properties")}
+        rest = plan.rest(values)
+        if plan.has("properties"):
+            rest |= as_object(read["properties"](values), "properties")
         properties = {key: value for key, value in rest.items() if value is not None}
         who, address, warnings = self._who(values)
         reference = (
             None if who is None else [self._contact_source if who.source_id else "", who.source_id or who.address]
         )
         content = digest([name, occurred_at.isoformat(), reference, properties])
-        source_id = as_text(plan.get(values, "source_id"), "source_id", 255)
+        source_id = as_text(read["source_id"](values), "source_id", 255)
         if source_id is None:
-            if plan.has("source_id"):
+            if self._has_id:
                 raise missing("source_id")
             source_id = f"content:{content}:{self._setting.memory.ordinal(content)}"
         return EventRow(record, source_id, name, occurred_at, properties, who, address, content, warnings)
@@ -110,8 +138,8 @@ class EventImport:
         plan = self._plan
         if self._business or not (plan.holds(values, "contact") or plan.holds(values, "email")):
             return None, None, ()
-        contact = as_text(plan.get(values, "contact"), "contact", 255)
-        email = as_text(plan.get(values, "email"), "email", 1000)
+        contact = as_text(self._read["contact"](values), "contact", 255)
+        email = as_text(self._read["email"](values), "email", 1000)
         address = address_or_none(email) if email else None
         if contact is not None:
             return (
@@ -132,35 +160,39 @@ class EventImport:
         outcome = Outcome()
         for source in sorted({self._setting.source, self._contact_source}):
             exclusive(connection, f"import:{source}")
+        connection.execute(select(by_index()))
         histories = self._histories(connection, rows)
         fresh = [row for row in rows if row.content_hash not in histories[row.source_id].hashes]
         outcome.duplicate = len(rows) - len(fresh)
-        outcome.warnings["equal to an older revision of its event, and left as it is"] = sum(
-            row.content_hash in history.hashes and row.content_hash != history.current_hash
-            for row, history in ((row, histories[row.source_id]) for row in rows)
-        )
+        if outcome.duplicate:
+            outcome.warnings["equal to an older revision of its event, and left as it is"] = sum(
+                row.content_hash in history.hashes and row.content_hash != history.current_hash
+                for row, history in ((row, histories[row.source_id]) for row in rows)
+            )
         if not fresh:
             return outcome
         now = self._setting.clock.now(connection)
         position = ingest_position(connection)
         contacts = self._contacts(connection, fresh, outcome, now, position)
-        drafts: list[dict[str, Any]] = []
+        drafts: list[_Draft] = []
         superseded: list[int] = []
         for row in fresh:
             history = histories[row.source_id]
             if row.content_hash in history.hashes:
                 outcome.duplicate += 1
                 continue
-            if row.who is not None and row.who not in contacts:
+            contact = None if row.who is None else contacts.get(row.who)
+            if contact is None and row.who is not None:
                 outcome.rejected.append((row.record, _unknown(row.who)))
                 continue
-            outcome.warnings.update(row.warnings)
+            if row.warnings:
+                outcome.warnings.update(row.warnings)
             if history.revision < 0:
                 outcome.stored += 1
             else:
                 outcome.corrected += 1
                 _supersede(history, superseded)
-            drafts.append(_revise(history, row, contacts[row.who].id if row.who else None))
+            drafts.append(_revise(history, row, contact.id if contact else None))
         self._write(connection, drafts, superseded, now, position)
         return outcome
 
@@ -173,129 +205,165 @@ class EventImport:
             col(Event.content_hash),
             col(Event.superseded),
         )
-        for found in connection.execute(
-            select(*columns).where(col(Event.source) == self._setting.source, col(Event.source_id).in_(list(histories)))
+        known = select(*columns).where(
+            col(Event.source) == self._setting.source, among_texts(col(Event.source_id), "source_ids")
+        )
+        for number, source_id, revision, content_hash, superseded in connection.execute(
+            known, {"source_ids": list(histories)}
         ):
-            history = histories[found.source_id]
-            history.hashes.add(found.content_hash)
-            history.revision = max(history.revision, found.revision)
-            if not found.superseded:
-                history.stored_current, history.current_hash = found.id, found.content_hash
+            history = histories[source_id]
+            history.hashes.add(content_hash)
+            history.revision = max(history.revision, revision)
+            if not superseded:
+                history.stored_current, history.current_hash = number, content_hash
         return histories
 
     def _contacts(
         self, connection: Connection, rows: Sequence[EventRow], outcome: Outcome, now: datetime, position: int
     ) -> dict[Who, _Known]:
         """Find the contacts of these rows; create the unknown ones where that is wanted."""
-        whose: dict[Who, list[EventRow]] = {}
-        for row in rows:
-            if row.who is not None:
-                whose.setdefault(row.who, []).append(row)
+        whose = {row.who for row in rows if row.who is not None}
         known = self._find(connection, whose)
-        drafts: dict[str, dict[str, Any]] = {}
-        for who, theirs in whose.items():
-            begins = min(row.occurred_at for row in theirs)
-            found = known.get(who)
-            if found is not None and found.drifts and begins < found.created_at:
-                drafts[found.source_id] = self._new(found.source_id, None, begins, now, position)
-            elif found is None and self._create:
-                address = next((row.address for row in theirs if row.address), None)
-                source_id = who.source_id or str(who.address)
-                if len(source_id) <= 255:
-                    drafts[source_id] = self._new(source_id, address, begins, now, position)
-                    outcome.contacts_created += 1
-        if not drafts:
+        begins: dict[str, datetime] = {}
+        addresses: dict[str, Address] = {}
+        for row in rows:
+            if row.who is None:
+                continue
+            found = known.get(row.who)
+            if found is not None:
+                if found.began is None or found.began <= row.occurred_at:
+                    continue
+                source_id = found.source_id
+            elif self._create:
+                source_id = row.who.source_id or str(row.who.address)
+                if len(source_id) > 255:
+                    continue
+                if row.address:
+                    addresses.setdefault(source_id, row.address)
+            else:
+                continue
+            begins[source_id] = min(row.occurred_at, begins.get(source_id, row.occurred_at))
+        if not begins:
             return known
+        outcome.contacts_created += len(begins.keys() - {contact.source_id for contact in known.values()})
         if known:
-            ids = sorted({contact.id for contact in known.values()})
             connection.execute(
                 select(col(Contact.id))
-                .where(col(Contact.id).in_(ids))
+                .where(among(col(Contact.id), "ids"))
                 .order_by(col(Contact.id))
-                .with_for_update(key_share=True)
+                .with_for_update(key_share=True),
+                {"ids": sorted({contact.id for contact in known.values()})},
             )
-        statement = insert_into(connection, Contact)
-        earlier = statement.excluded["created_at"] < col(Contact.created_at)
+        source_ids = sorted(begins)
+        written = [addresses.get(source_id) for source_id in source_ids]
+        stage(
+            connection,
+            STAGED,
+            {
+                "source_id": source_ids, "created_at": [begins[source_id] for source_id in source_ids],
+                "email": [address and address.written for address in written],
+                "address": [address and address.normalised for address in written],
+            },
+        )  # fmt: skip
+        insert = insert_into(connection, Contact)
+        earlier = insert.excluded["created_at"] < col(Contact.created_at)
+        drafts = {
+            "source": literal(self._contact_source), "source_id": STAGED.c.source_id, "attributes": literal({}, Json),
+            "content_hash": literal(""), "email": STAGED.c.email, "address": STAGED.c.address,
+            "created_at": STAGED.c.created_at, "changed_at": literal(now, Instant()), "position": literal(position),
+        }  # fmt: skip
         connection.execute(
-            statement.on_conflict_do_update(
+            # `true()`: SQLite would else read the ON of the conflict as that of a join
+            insert.from_select(list(drafts), select(*drafts.values()).where(true()).order_by(STAGED.c.source_id))
+            .on_conflict_do_update(
                 index_elements=["source", "source_id"],
-                set_={"created_at": case((earlier, statement.excluded["created_at"]), else_=col(Contact.created_at))},
-            ),
-            [drafts[source_id] for source_id in sorted(drafts)],
-        )
+                set_={"created_at": case((earlier, insert.excluded["created_at"]), else_=col(Contact.created_at))},
+            )
+        )  # fmt: skip
         return self._find(connection, whose)
 
-    def _new(
-        self, source_id: str, address: Address | None, begins: datetime, now: datetime, position: int
-    ) -> dict[str, Any]:
-        return {
-            "source": self._contact_source, "source_id": source_id, "attributes": {}, "content_hash": "",
-            "email": address.written if address else None, "address": address.normalised if address else None,
-            "created_at": begins, "changed_at": now, "position": position,
-        }  # fmt: skip
-
-    def _find(self, connection: Connection, whose: dict[Who, list[EventRow]]) -> dict[Who, _Known]:
+    def _find(self, connection: Connection, whose: Collection[Who]) -> dict[Who, _Known]:
         """Look contacts up: by id in their source; by address the oldest of that source, else the oldest of any.
 
         A contact that was created for an address has the address as its id, and is found by that as well.
         """
-        columns = (col(Contact.id), col(Contact.source), col(Contact.source_id), col(Contact.address),
-                   col(Contact.created_at), col(Contact.content_hash), col(Contact.erased_at))  # fmt: skip
+        ours = col(Contact.source) == self._contact_source
+        made = and_(ours, col(Contact.content_hash) == "", col(Contact.erased_at).is_(None))
+        began = case((made, col(Contact.created_at))).label("began")
+        columns = (col(Contact.id), col(Contact.source_id), began)
         names = [who.source_id or str(who.address) for who in whose]
-        found: dict[Who, _Known] = {}
-        for row in connection.execute(
-            select(*columns).where(col(Contact.source) == self._contact_source, col(Contact.source_id).in_(names))
-        ):
-            contact = self._known(row)
-            found[Who(row.source_id, None)] = contact
-            found[Who(None, row.source_id)] = contact
-        addresses = [who.address for who in whose if who.address]
-        if addresses:
-            by_address = connection.execute(
-                select(*columns)
-                .where(col(Contact.address).in_(addresses))
-                .order_by((col(Contact.source) == self._contact_source).asc(), col(Contact.id).desc())
+        by_id = {
+            source_id: _Known(number, source_id, since)
+            for number, source_id, since in connection.execute(
+                select(*columns).where(ours, among_texts(col(Contact.source_id), "names")), {"names": names}
             )
-            for row in by_address:
-                found[Who(None, row.address)] = self._known(row)
-        return {who: contact for who, contact in found.items() if who in whose}
-
-    def _known(self, row: Any) -> _Known:
-        ours = row.source == self._contact_source
-        return _Known(row.id, row.source_id, row.created_at, ours and not row.content_hash and row.erased_at is None)
+        }
+        addresses = [who.address for who in whose if who.address]
+        by_address: dict[str | None, _Known] = {}
+        if addresses:
+            found = connection.execute(
+                select(*columns, col(Contact.address))
+                .where(among_texts(col(Contact.address), "addresses"))
+                .order_by(ours.asc(), col(Contact.id).desc()),
+                {"addresses": addresses},
+            )
+            by_address = {address: _Known(number, source_id, since) for number, source_id, since, address in found}
+        known = {}
+        for who in whose:
+            contact = by_id.get(who.source_id) if who.source_id else None
+            if who.address:
+                contact = by_address.get(who.address) or by_id.get(who.address)
+            if contact is not None:
+                known[who] = contact
+        return known
 
     def _write(
-        self, connection: Connection, drafts: list[dict[str, Any]], superseded: list[int], now: datetime, position: int
+        self, connection: Connection, drafts: list[_Draft], superseded: list[int], now: datetime, position: int
     ) -> None:
         if not drafts:
             return
         if superseded:
-            connection.execute(update(Event).where(col(Event.id).in_(superseded)).values(superseded=True))
+            connection.execute(
+                update(Event).where(among(col(Event.id), "ids")).values(superseded=True), {"ids": superseded}
+            )
         # The foreign key locks contacts in the order of the rows: the order of ids, as everybody locks them.
-        drafts.sort(key=lambda draft: draft["contact_id"] or 0)
-        rows = [{**draft, "source": self._setting.source, "ingested_at": now, "position": position} for draft in drafts]
-        written = connection.execute(
-            insert_into(connection, Event).on_conflict_do_nothing().returning(col(Event.id)), rows
-        ).all()
-        if len(written) != len(rows):
-            raise Raced("Another program stored the same events at the same moment. Nothing is lost; run it again.")
+        drafts.sort(key=_contact_id)
+        rows = [draft.row for draft in drafts]
+        try:
+            insert_columns(
+                connection,
+                EVENT,
+                {
+                    "contact_id": [draft.contact_id for draft in drafts], "name": [row.name for row in rows],
+                    "occurred_at": [row.occurred_at for row in rows], "properties": [row.properties for row in rows],
+                    "source": Same(self._setting.source), "source_id": [row.source_id for row in rows],
+                    "revision": [draft.revision for draft in drafts],
+                    "superseded": [draft.superseded for draft in drafts],
+                    "content_hash": [row.content_hash for row in rows],
+                    "ingested_at": Same(now), "position": Same(position),
+                },
+            )  # fmt: skip
+        except IntegrityError:
+            raise Raced(
+                "Another program stored the same events at the same moment. Nothing is lost; run it again."
+            ) from None
+
+
+def _contact_id(draft: _Draft) -> int:
+    return draft.contact_id or 0
 
 
 def _supersede(history: _History, superseded: list[int]) -> None:
     if history.draft is not None:
-        history.draft["superseded"] = True
+        history.draft.superseded = True
     elif history.stored_current is not None:
         superseded.append(history.stored_current)
 
 
-def _revise(history: _History, row: EventRow, contact_id: int | None) -> dict[str, Any]:
+def _revise(history: _History, row: EventRow, contact_id: int | None) -> _Draft:
     history.revision += 1
     history.hashes.add(row.content_hash)
-    history.draft = {
-        "contact_id": contact_id, "name": row.name, "occurred_at": row.occurred_at,
-        "properties": row.properties, "source_id": row.source_id, "revision": history.revision,
-        "superseded": False, "content_hash": row.content_hash,
-    }  # fmt: skip
+    history.draft = _Draft(row, contact_id, history.revision)
     return history.draft
 
 

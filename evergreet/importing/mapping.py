@@ -7,8 +7,9 @@ is a column, or a pattern with columns in braces (`{user_id}@example.test`).
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -142,6 +143,15 @@ class Plan:
         getter = self.fields.get(target)
         return None if getter is None else getter.get(record)
 
+    def reader(self, target: str) -> Callable[[Mapping[str, Any]], Any]:
+        """Return what `get` does for one field, decided once for all records."""
+        getter = self.fields.get(target)
+        if getter is None:
+            return _nothing
+        if len(getter.columns) == 1 and getter.pattern is None and getter.kind is None:
+            return partial(_column, getter.columns[0])
+        return getter.get
+
     def holds(self, record: Mapping[str, Any], target: str) -> bool:
         """Whether this record has the field at all: a JSON object may leave a name out."""
         getter = self.fields.get(target)
@@ -150,9 +160,10 @@ class Plan:
     def rest(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return all columns that are not used otherwise; an empty CSV cell is None."""
         found: dict[str, Any] = {}
+        skip, guess = self._skip, self._guess
         for name, value in record.items():
-            if name not in self._skip:
-                found[name] = self._kept(value, guess=self._guess)
+            if name not in skip:
+                found[name] = None if value == "" else recognised(value) if guess else value
         for target, getter in self.extras.items():
             if not getter.columns or any(column in record for column in getter.columns):
                 value = getter.get(record)
@@ -165,6 +176,14 @@ class Plan:
         if value == "":
             return None
         return recognised(value) if guess else value
+
+
+def _nothing(_record: Mapping[str, Any]) -> None:
+    return None
+
+
+def _column(name: str, record: Mapping[str, Any]) -> Any:
+    return record.get(name)
 
 
 def _is_field(target: str, fields: Iterable[str]) -> bool:

@@ -19,6 +19,9 @@ SAMPLE_BYTES = 262_144
 LONGEST_LINE = 1_048_576
 """Characters; a longer line is rejected, so that memory stays bounded whatever the file is."""
 
+BLOCK_LINES = 1000
+BLOCK_CHARACTERS = 1_048_576
+
 Format = Literal["csv", "jsonl"]
 _FORMATS: dict[str, Format] = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
@@ -57,6 +60,7 @@ class Lines:
         self._raw = raw
         self._text = text
         self._returned: deque[str] = deque()
+        self._broken: DataError | None = None
         self.taken: list[str] = []
 
     @property
@@ -76,6 +80,29 @@ class Lines:
         self.number -= len(returned)
         del self.taken[keep:]
 
+    def block(self, count: int) -> list[str]:
+        """Take so many lines at once, or fewer: a line that is too long must be taken alone, and the file ends."""
+        found: list[str] = []
+        characters = 0
+        while len(found) < count and characters < BLOCK_CHARACTERS:
+            try:
+                line = self._returned.popleft() if self._returned else self._read()
+            except DataError as error:
+                if not found:
+                    raise
+                self._broken = error  # what was read before it comes first
+                break
+            if not line:
+                break
+            if len(line) >= LONGEST_LINE and not line.endswith(("\n", "\r")):
+                self._returned.appendleft(line)
+                break
+            found.append(line)
+            characters += len(line)
+        self.number += len(found)
+        self.taken = found
+        return found
+
     def __iter__(self) -> "Lines":
         return self
 
@@ -92,6 +119,8 @@ class Lines:
         return line
 
     def _read(self) -> str:
+        if self._broken is not None:
+            raise self._broken
         try:
             return self._text.readline(LONGEST_LINE)
         except (EOFError, gzip.BadGzipFile, zlib.error):

@@ -2,14 +2,14 @@
 
 import csv
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from evergreet.errors import DataError
-from evergreet.importing.reading import LONGEST_LINE, Lines, LineTooLong, SourceFile
+from evergreet.importing.reading import BLOCK_LINES, LONGEST_LINE, Lines, LineTooLong, SourceFile
 from evergreet.importing.rejects import Rejected
 from evergreet.importing.values import check_text, read_object
 
@@ -92,13 +92,14 @@ def _read_csv(lines: Lines, delimiter: str | None) -> Records:
     except StopIteration:
         raise DataError(f"{path} is empty.") from None
     lines.hand_back(keep=0)
-    rows = csv.reader(lines, delimiter=delimiter or max(_DELIMITERS, key=first.count), strict=True)
+    delimiter = delimiter or max(_DELIMITERS, key=first.count)
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         header = [name.strip().removeprefix("\ufeff") for name in next(rows)]
     except (csv.Error, StopIteration, LineTooLong):
         raise DataError(f"{path}: the first line is not a CSV header (is a quote left open?).") from None
     _check_header(header, path)
-    return Records(header, lines, _csv_records(rows, header, lines), are_text=True)
+    return Records(header, lines, _csv_records(rows, header, lines, delimiter), are_text=True)
 
 
 def _check_header(header: list[str], path: Path) -> None:
@@ -113,34 +114,60 @@ def _check_header(header: list[str], path: Path) -> None:
             raise DataError(f"{path}: the header cannot be used: {problem}.") from None
 
 
-def _csv_records(rows: Iterator[list[str]], header: list[str], lines: Lines) -> Iterator[Record]:
-    width = len(header)
+def _csv_records(rows: Iterator[list[str]], header: list[str], lines: Lines, delimiter: str) -> Iterator[Record]:
+    """Read blocks of lines; a record that does not end in its block, or is none, is read line by line."""
+    count = 1
     while True:
+        block = lines.block(count)
+        first = lines.number - len(block) + 1
+        done = 0
+        reader = csv.reader(block, delimiter=delimiter, strict=True)
+        with suppress(csv.Error):
+            for cells in reader:
+                end = reader.line_num
+                raw = block[done] if end - done == 1 else "".join(block[done:end])
+                line, done = first + done, end
+                if cells:
+                    yield _csv_record(line, raw, cells, header)
+        if block and done == len(block):
+            count = min(2 * count, BLOCK_LINES)
+            continue
+        count = 1  # where one is wrong more may be: lines that are handed back are read again
+        lines.hand_back(keep=done)
+        record = _next_csv_record(rows, header, lines)
+        if record is None:
+            return
+        yield record
+
+
+def _csv_record(line: int, raw: str, cells: list[str], header: list[str]) -> Record:
+    try:
+        check_text(raw)
+        if len(cells) != len(header):
+            raise Rejected("ragged row", f"it has {len(cells)} columns, the header has {len(header)}")
+    except Rejected as problem:
+        return Record(line, raw, {}, problem)
+    return Record(line, raw, dict(zip(header, cells, strict=True)))
+
+
+def _next_csv_record(rows: Iterator[list[str]], header: list[str], lines: Lines) -> Record | None:
+    """Read one record line by line; None at the end of the file."""
+    cells: list[str] = []
+    while not cells:
         line = lines.begin()
-        problem: Rejected | None = None
-        cells: list[str] = []
         try:
             cells = next(rows)
-            if not cells:
-                continue
-            raw = "".join(lines.taken)
-            check_text(raw)
-            if len(cells) != width:
-                problem = Rejected("ragged row", f"it has {len(cells)} columns, the header has {width}")
         except StopIteration:
-            return
+            return None
         except LineTooLong:
-            problem = Rejected("too long", f"the line has more than {LONGEST_LINE:,} characters")
-            raw = "".join(lines.taken)[:1000] + " …"
+            too_long = Rejected("too long", f"the line has more than {LONGEST_LINE:,} characters")
+            return Record(line, "".join(lines.taken)[:1000] + " …", {}, too_long)
         except csv.Error as error:
             # One quote left open must not swallow what follows: only the first line is rejected.
             lines.hand_back(keep=1)
             reason = "too long" if "limit" in str(error) else "not CSV"
-            problem = Rejected(reason, str(error))
-            raw = "".join(lines.taken)
-        except Rejected as rejected:
-            problem = rejected
-        yield Record(line, raw, {} if problem else dict(zip(header, cells, strict=True)), problem)
+            return Record(line, "".join(lines.taken), {}, Rejected(reason, str(error)))
+    return _csv_record(line, "".join(lines.taken), cells, header)
 
 
 def _read_jsonl(lines: Lines) -> Records:
@@ -152,18 +179,20 @@ def _read_jsonl(lines: Lines) -> Records:
 
 def _json_records(lines: Lines) -> Iterator[Record]:
     while True:
-        number = lines.begin()
-        try:
-            raw = next(lines)
-        except StopIteration:
-            return
-        except LineTooLong:
-            too_long = Rejected("too long", f"the line has more than {LONGEST_LINE:,} characters")
-            yield Record(number, lines.taken[0][:1000] + " …", {}, too_long)
-            continue
-        if not raw.strip():
-            continue
-        try:
-            yield Record(number, raw, read_object(raw))
-        except Rejected as problem:
-            yield Record(number, raw, {}, problem)
+        block = lines.block(BLOCK_LINES)
+        for number, raw in enumerate(block, start=lines.number - len(block) + 1):
+            if raw.isspace():
+                continue
+            try:
+                yield Record(number, raw, read_object(raw))
+            except Rejected as problem:
+                yield Record(number, raw, {}, problem)
+        if not block:
+            number = lines.begin()
+            try:
+                next(lines)
+            except StopIteration:
+                return
+            except LineTooLong:
+                too_long = Rejected("too long", f"the line has more than {LONGEST_LINE:,} characters")
+                yield Record(number, lines.taken[0][:1000] + " …", {}, too_long)

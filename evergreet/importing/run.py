@@ -1,5 +1,6 @@
 """One import from beginning to end: reads in batches, stores each in one transaction, counts, lists rejects."""
 
+import gc
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,9 @@ from models.base import EPOCH
 BATCH_ROWS = 5000
 TRIES = 3
 """How often a batch is tried when another program stores the same rows at the same moment."""
+
+COLLECT_AFTER = 100_000
+"""Objects after which Python looks for cycles; the rows of a batch have none, and looking costs a quarter of them."""
 
 TIMES = frozenset({"occurred_at", "created_at", "stage_at", "consent_at", "at"})
 """The fields that are times, whatever is imported."""
@@ -137,7 +141,7 @@ def run_import(
         if zone is None:
             with read_records(file, job.delimiter) as records:
                 _refuse_naive_times(records, _plan(records, job, fields, required), job.path)
-        with read_records(file, job.delimiter) as records, rejects:
+        with read_records(file, job.delimiter) as records, rejects, _seldom_collecting():
             importer = build(_plan(records, job, fields, required), setting)
             with _transactions(database, strict=job.strict) as store:
                 for batch in in_batches(records, job.batch_rows):
@@ -208,6 +212,16 @@ def _import_batch(
         rejects.add(record.line, why, record.raw)
     summary.read += len(batch)
     summary.add(outcome)
+
+
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    usual = gc.get_threshold()
+    gc.set_threshold(COLLECT_AFTER, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,10 @@ _COUNT = re.compile(r"-?[0-9]{9,}(\.[0-9]+)?")
 """A count since 1970; fewer digits would be a year or a date (20260310), and seconds before 1973."""
 _MILLISECONDS_FROM = 100_000_000_000
 """A count from here on is milliseconds: as seconds it would be the year 5138."""
+
+_DAY = timedelta(days=1)
+_USUAL = 40
+"""Characters of a time; longer texts are not remembered."""
 
 
 class NaiveTime(DataError):
@@ -44,17 +49,22 @@ def as_time(value: Any, field: str, zone: ZoneInfo | None, now: datetime) -> dat
         return None
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise Rejected("unreadable time", f"{field} is {shown(value)}")
-    text = str(value).strip()
     try:
-        moment = _counted(text) if _COUNT.fullmatch(text) else _written(text, field, zone)
+        text = str(value).strip()
+        moment = _read(text, field, zone) if len(text) <= _USUAL else _read.__wrapped__(text, field, zone)
     except (ValueError, OverflowError, ArithmeticError):
         raise Rejected(
             "unreadable time",
             f"{field} is {shown(value)}; write ISO 8601 such as 2026-03-10T12:00:00Z, or seconds since 1970",
         ) from None
-    if moment < EPOCH or moment > now + timedelta(days=1):
+    if moment < EPOCH or moment - now > _DAY:
         raise Rejected("time out of range", f"{field} is {shown(value)}, which is before 1970 or in the future")
     return moment
+
+
+@lru_cache(maxsize=1024)
+def _read(text: str, field: str, zone: ZoneInfo | None) -> datetime:
+    return _counted(text) if _COUNT.fullmatch(text) else _written(text, field, zone)
 
 
 def _counted(text: str) -> datetime:
@@ -72,4 +82,4 @@ def _written(text: str, field: str, zone: ZoneInfo | None) -> datetime:
                 f"e.g. --timezone Europe/Berlin or --timezone UTC."
             )
         moment = moment.replace(tzinfo=zone)
-    return moment.astimezone(UTC)
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Literal, TypeAlias
 
@@ -14,19 +15,27 @@ Kind: TypeAlias = Literal["text", "number", "boolean"]
 
 _WORDS = {"true": True, "yes": True, "y": True, "t": True, "on": True, "1": True,
           "false": False, "no": False, "n": False, "f": False, "off": False, "0": False}  # fmt: skip
+_BEFORE_COLONS = ('":', " :", "\t:", "\r:")
+"""How a name in an object can end: each name of a JSON text shows in the count of one of these."""
 _PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
+_LONGEST_NUMBER = 32
 _LONGEST_EXACT = 15
 """Digits that a double keeps exactly: a longer decimal stays text."""
+_PLAIN = frozenset({str, int, bool, type(None)})
 _DEEPEST = 64
+_QUICK_DEPTH = 4
 
 
 def as_text(value: Any, field: str, limit: int) -> str | None:
     """Return stripped text of at most `limit` characters; None when there is nothing in it."""
-    if value is None:
+    if type(value) is str:
+        text = value.strip()
+    elif value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Rejected("wrong type", f"{field} is {shown(value)}, not text")
-    text = str(value).strip()
+    else:
+        text = str(value)
     if len(text) > limit:
         raise Rejected("too long", f"{field} has {len(text):,} characters, {limit} are allowed")
     return text or None
@@ -80,6 +89,11 @@ def typed(value: Any, kind: Kind, field: str) -> Any:
 
 def recognised(text: str) -> str | int | float:
     """Read a CSV cell as a number where it is a plain one: no leading zeros, no plus, exact as a double."""
+    return _recognised(text) if len(text) <= _LONGEST_NUMBER else text
+
+
+@lru_cache(maxsize=1024)
+def _recognised(text: str) -> str | int | float:
     if not _PLAIN_NUMBER.fullmatch(text):
         return text
     if "." not in text:
@@ -122,6 +136,41 @@ def check_json(value: Any, depth: int = 0) -> None:
 def read_object(raw: str) -> dict[str, Any]:
     """Parse the text of one JSON object that a store can hold."""
     check_text(raw)
+    quickly = _read_plainly(raw)
+    return _read_carefully(raw) if quickly is None else quickly
+
+
+def _read_plainly(raw: str) -> dict[str, Any] | None:
+    """Parse an object the quick way; None where there is anything about it that wants a second look."""
+    try:
+        found = orjson.loads(raw)
+    except ValueError:
+        return None
+    if type(found) is not dict or "\\u0000" in raw:
+        return None
+    names = _names(found)
+    # As many names as the text can have: none stands twice, and none hides in a text.
+    return found if names == sum(map(raw.count, _BEFORE_COLONS)) else None
+
+
+def _names(value: dict[str, Any], depth: int = 0) -> float:
+    """Count the names in an object; not a number where a store could not hold the object, or where it is deep."""
+    names: float = len(value)
+    for item in value.values():
+        kind = type(item)
+        if kind is str:
+            continue
+        if kind is int or kind is float:
+            if not -(2**63) < item < 2**63:  # the quick way reads longer numbers as fractions
+                return math.nan
+        elif kind is dict and depth < _QUICK_DEPTH:
+            names += _names(item, depth + 1)
+        elif kind is not bool and item is not None:
+            return math.nan
+    return names
+
+
+def _read_carefully(raw: str) -> dict[str, Any]:
     try:
         found = json.loads(raw, parse_constant=_refuse_constant, object_pairs_hook=_object)
     except RecursionError:
@@ -162,9 +211,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
         return int(value)
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: item if type(item) in _PLAIN else _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [item if type(item) in _PLAIN else _plain(item) for item in value]
     return value
 
 

@@ -1,12 +1,16 @@
 """Cells and JSON values as text, numbers, yes or no; times in every form; people's values."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from evergreet.errors import DataError
+from evergreet.importing import values
 from evergreet.importing.people import known_region, locale_or_none, phone_or_none, timezone_or_none
 from evergreet.importing.rejects import Rejected
 from evergreet.importing.times import NaiveTime, as_time, open_zone
@@ -173,3 +177,34 @@ def test_locales_and_timezones_must_exist() -> None:
     assert [timezone_or_none(text) for text in ("Europe/Berlin", "UTC", "Europe", "Europe/Atlantis", "/etc", "")] == [
         "Europe/Berlin", "UTC", None, None, None, None,
     ]  # fmt: skip
+
+
+_TEXTS = st.text(st.sampled_from('ab": ,\\\t{}\u00e9\x00'), max_size=6)
+_DOCUMENTS = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**65), 2**65), st.floats(), _TEXTS),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_TEXTS, inner, max_size=3)),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(
+    pairs=st.lists(st.tuples(_TEXTS, _DOCUMENTS), max_size=4),
+    colon=st.sampled_from([":", ": ", " : ", "\t:", "  :\r"]),
+    ascii_only=st.booleans(),
+)
+def test_objects_read_the_quick_way_are_those_read_carefully(
+    pairs: list[tuple[str, Any]], colon: str, ascii_only: bool
+) -> None:
+    """Names may stand twice, which the quick way does not see by itself."""
+    raw = ", ".join(f"{json.dumps(name)}{colon}{json.dumps(value, ensure_ascii=ascii_only)}" for name, value in pairs)
+    quickly = values._read_plainly(f"{{{raw}}}")
+    if quickly is not None:
+        assert repr(quickly) == repr(values._read_carefully(f"{{{raw}}}"))
+
+
+@pytest.mark.parametrize("raw", ['{"a": 1, "a": 2}', '{"a": 1, "a" : 2}', '{"a": {"b": 1, "b":2}}', '{"a": 1e999}'])
+def test_the_quick_way_leaves_what_is_wrong_to_the_careful_one(raw: str) -> None:
+    assert values._read_plainly(raw) is None
+    with pytest.raises(Rejected):
+        values.read_object(raw)
