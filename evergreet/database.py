@@ -98,7 +98,12 @@ class Database:
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
             return engine
-        wanted = {"timezone": "UTC", "synchronous_commit": "on", **(session or {})}
+        # Gates are asked in a statement after that which takes the locks: it must see what was committed meanwhile,
+        # also where the database's own default is another isolation level.
+        wanted = {
+            "timezone": "UTC", "synchronous_commit": "on", "default_transaction_isolation": "read\\ committed",
+            **(session or {}),
+        }  # fmt: skip
         return create_engine(
             self.url, json_serializer=_dumps, json_deserializer=orjson.loads,
             connect_args={
@@ -161,6 +166,11 @@ def explain_failure(database: Database, error: OperationalError) -> str | None:
         )
     if "readonly database" in cause or "unable to open" in cause:
         return f"The database {place} cannot be opened for writing. Check the folder and its permissions."
+    if "deadlock detected" in cause or "could not serialize" in cause:
+        return (
+            f"The database {place} rolled back what another transaction was in the way of "
+            f"({cause.splitlines()[0]}). Nothing is half-written; run it again."
+        )
     if "connection" in cause and not database.is_sqlite:
         return f"No connection to the database {place}: {cause.splitlines()[0]}"
     return None

@@ -141,6 +141,8 @@ class Delivery:
                 composed.messages[letter.id] = self.composer.compose(letter, now)
             except EvergreetError as error:
                 composed.failures[letter.id] = f"template: {error}"
+            except MemoryError:  # perhaps nobody's fault but the machine's: this worker stops
+                raise
             except Exception as error:  # whatever it is, it is about this message: the others go on
                 composed.failures[letter.id] = f"template: {type(error).__name__}: {error}"
         return composed

@@ -261,10 +261,11 @@ class _CampaignRun:
                 self._enroll()
                 self._plan()
             more = self._deliver()
-        except Exception:
+        except Exception as error:
             with suppress(Exception):  # the store may be what failed; the error itself goes on
                 self._close_run("crashed")
-                self.worker.acquit()
+                if not isinstance(error, MemoryError):  # that may well be the fault of the message in hand
+                    self.worker.acquit()
             raise
         self._close_run("halted" if self.misconfigured else "stopped" if more else "completed")
         with self.worker.transaction() as connection:

@@ -230,6 +230,8 @@ class Renderer:
                 if STYLE_MARK in html:
                     html = inlined(html)
                 text = tidy(self._text.render(values) if self._text else get_text(html, _LINKED))
+        except MemoryError:  # perhaps nobody's fault but the machine's
+            raise
         except Exception as error:
             raise self._told(error) from error
         if not subject:

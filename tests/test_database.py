@@ -145,6 +145,20 @@ def test_commits_are_durable_on_every_connection(database: Database) -> None:
             assert connection.execute(text(question)).scalar_one() == (2 if database.is_sqlite else "on")
 
 
+def test_a_statement_sees_what_was_committed_before_it_whatever_the_database_is_set_to(fresh_postgres_url: str) -> None:
+    """Gates are asked after the locks are taken; with one snapshot per transaction they would see what was before."""
+    database = Database(fresh_postgres_url)
+    with database.write() as connection:
+        name = database.url.database
+        connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'"))
+    database.close()
+    with database.write() as connection:
+        assert connection.execute(text("SHOW transaction_isolation")).scalar_one() == "read committed"
+    with database.single().connect() as connection:
+        assert connection.execute(text("SHOW transaction_isolation")).scalar_one() == "read committed"
+    database.close()
+
+
 def test_nothing_commits_below_the_settled_position(database: Database) -> None:
     """Two transactions that commit in reverse order: the later commit is not below the cursor yet."""
     if database.is_sqlite:

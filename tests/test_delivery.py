@@ -150,3 +150,43 @@ def test_a_transactional_message_waits_for_no_other(
     assert story.run(receipts).attempted == {"accepted": 12}
     assert {len(batch) for batch in sender.requests} == {1}
     assert max(rendered) > 6  # not all ahead
+
+
+def test_memory_that_runs_out_ends_the_worker_and_a_message_only_where_it_is_to_blame(
+    story: Story, sender: Splitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story.launch(NEWS)
+    story.happened("signed_up", *audience(story, 3))
+    real = Composer.compose
+
+    def compose(composer: Composer, one: Any, now: Any) -> EmailMessage:
+        if one.address.startswith(guilty):
+            raise MemoryError
+        return real(composer, one, now)
+
+    monkeypatch.setattr(Composer, "compose", compose)
+    guilty = ""
+    with pytest.raises(MemoryError):
+        story.run(NEWS)
+    assert story.states() == {"planned": 3}
+    guilty = "c1@"
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            story.run(NEWS)
+    story.run(NEWS)
+    assert story.states() == {"accepted": 2, "failed: poison: in hand when its worker died": 1}
+
+
+def test_a_template_that_runs_out_of_memory_says_so_itself(
+    story: Story, sender: Splitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rendering does not call it an error of the template."""
+    story.launch(NEWS)
+    story.happened("signed_up", story.contact("ana", consents=["news"], attributes={"first_name": "Ana"}))
+    monkeypatch.setattr("evergreet.rendering.tidy", _no_memory)
+    with pytest.raises(MemoryError):
+        story.run(NEWS)
+
+
+def _no_memory(_: str) -> str:
+    raise MemoryError
