@@ -49,6 +49,13 @@ replicas: $(STAMP) ## Two replicas of the Prefect server on PostgreSQL and Redis
 bench-peers: $(STAMP) ## Others at the same work, also by two runners at once and killed (fetches them from PyPI)
 	@$(BIN)/python -m benchmarks --n 0 --peers $(if $(N),$(N),3000) $(BENCH)
 
+.PHONY: chaos
+chaos: $(STAMP) ## Faults on real processes, both sets of books compared (SEED=… MINUTES=… STORE=…), then a death at every boundary
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(STORE),--store $(STORE))
+	@EVERGREET_EVERY_BOUNDARY=1 $(BIN)/python -m pytest -q -n 2 --dist load tests/faults/test_every_boundary.py \
+		tests/faults/test_deaths_while_asking.py tests/faults/test_deaths_while_stages_move.py \
+		tests/faults/test_broken_connection.py
+
 .PHONY: test
 test: $(STAMP) ## All tests
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -q

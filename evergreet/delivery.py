@@ -91,8 +91,9 @@ class Delivery:
         side_by_side = 1 if self.chunk.careful else self.settings.threads
         try:
             while not self.ended:
-                while len(self.flying) >= side_by_side:
+                if len(self.flying) >= side_by_side:
                     self._land()
+                    continue  # whoever asked us to stop meanwhile is heard before anything new is begun
                 if (window := next(windows, None)) is None:
                     break
                 self._start(window)

@@ -1,13 +1,7 @@
 """Who is alive: one slot per worker, and locks that die with their holder."""
 
-import os
 import shutil
-import socket
-import subprocess
-import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -20,6 +14,7 @@ from evergreet.worker import Worker
 from evergreet.workers import workers
 from models import WorkerRow
 from tests.conftest import NOW
+from tests.faults.pooler import pooled
 from tests.story import Story
 
 
@@ -83,41 +78,9 @@ def test_a_direct_connection_to_the_server_is_no_pooler(fresh_postgres_url: str)
 
 @pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="pgbouncer is not installed here")
 def test_a_transaction_pooling_proxy_is_refused_by_name(fresh_postgres_url: str) -> None:
-    url = parse_url(fresh_postgres_url)
-    host = str(url.query.get("host") or url.host)
-    if host.startswith("/") and os.getuid() == 0:
-        Path(host).chmod(0o755)  # the folder of the server's socket, for the user that the proxy runs as
-    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
-        Path(folder).chmod(0o755)
-        configuration = Path(folder) / "pgbouncer.ini"
-        configuration.write_text(
-            f"[databases]\n{url.database} = host={url.query['host']} user={url.username}\n"
-            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\npool_mode = transaction\n"
-            "unix_socket_dir =\nignore_startup_parameters = options\n"
-        )
-        configuration.chmod(0o644)
-        reserved.close()
-        as_nobody: dict[str, Any] = {"user": "nobody"} if os.getuid() == 0 else {}  # pgbouncer does not run as root
-        proxy = subprocess.Popen(
-            ["pgbouncer", str(configuration)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **as_nobody
-        )
-        try:
-            listening(port)
-            proxied = Database(f"postgresql://{url.username}@127.0.0.1:{port}/{url.database}")
-            with pytest.raises(ConfigurationError, match="PgBouncer"), Worker.open(proxied, FrozenClock(NOW)):
-                pass
-        finally:
-            proxy.terminate()
-            proxy.wait(10)
-
-
-def listening(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, "the proxy never listened"
-            time.sleep(0.05)
+    with (
+        pooled(fresh_postgres_url) as proxied,
+        pytest.raises(ConfigurationError, match="PgBouncer"),
+        Worker.open(Database(proxied), FrozenClock(NOW)),
+    ):
+        pass

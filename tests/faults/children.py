@@ -26,7 +26,7 @@ from tests.faults.sink import DEADLINE
 When = Literal["before", "after"]
 
 context: ForkServerContext = get_context("forkserver")
-context.set_forkserver_preload(["tests.faults.scenario"])
+context.set_forkserver_preload(["tests.faults.scenario", "tests.chaos.workers"])
 
 _one_at_a_time = threading.Lock()
 

@@ -166,7 +166,7 @@ class Sink:
                 return False  # lost before the dot: nobody has it
             content += line
         key = _MESSAGE_ID.search(content)
-        self.mails.append(Mail(key[1].decode() if key else "", recipient))
+        self._book(Mail(key[1].decode() if key else "", recipient))
         self.arrived[recipient].set()
         if self.on_arrival is not None:
             self.on_arrival(recipient)
@@ -176,6 +176,9 @@ class Sink:
             return False
         opened.sendall(b"250 2.0.0 ok\r\n")
         return True
+
+    def _book(self, mail: Mail) -> None:
+        self.mails.append(mail)
 
     def _once(self, faults: Counter[str], recipient: str) -> bool:
         with self._lock:

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.synchronize import Barrier
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from evergreet import engine, ledger
 from evergreet.campaign import Campaign, Options
 from evergreet.clock import DatabaseClock
+from evergreet.commands.opening import stop_on_signal
 from evergreet.composing import Composer
 from evergreet.delivery import Delivery
 from evergreet.engine import Engine
@@ -21,6 +23,7 @@ from tests.faults.stores import opened
 
 Speak = Callable[[Any], None]
 HANDING_OVER = "handing over"
+STOPPING = "stopping"
 
 
 def run(place: Place, campaign: Campaign, batch_size: int = 1000) -> dict[str, int]:
@@ -74,6 +77,19 @@ def work_until_told(speak: Speak, place: Place, campaign: Campaign, batch_size: 
 
     _replace(Delivery, "_hand_over", hand_over)
     return run(place, campaign, batch_size)
+
+
+def work_until_stopped(speak: Speak, place: Place, campaign: Campaign, batch_size: int) -> dict[str, int]:
+    """Run as a command does, which a signal ends in order."""
+    with opened(place.url) as database, closing(place.smtp()) as sender:
+        running = Engine(database, sender, place.settings, note, clock=DatabaseClock())
+
+        def stop() -> None:
+            running.request_stop()
+            speak((STOPPING,))
+
+        with stop_on_signal(stop):
+            return running.run(campaign, Options(batch_size=batch_size)).attempted
 
 
 def work_until_poisoned(_speak: Speak, place: Place, campaign: Campaign, poison: str) -> dict[str, int]:

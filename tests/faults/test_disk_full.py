@@ -1,9 +1,7 @@
 """The disk of the database is full: a sentence, nothing half-written, and the next run goes on."""
 
-import os
 import shutil
 import sqlite3
-import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,6 +13,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from evergreet.database import parse_url
+from tests.faults.disks import fill, hand_to_server, mount, unmount
 from tests.faults.orders import ORDERS, finishes, shop, states
 from tests.faults.sink import Sink
 from tests.faults.stores import PostgresStore, SqliteStore
@@ -107,40 +106,15 @@ def test_a_disk_that_becomes_full_while_mails_go_out_leaves_those_in_hand_in_dou
     assert finishes(url, type_in, sink, MANY) == {"accepted": MANY - in_hand, **in_doubt}
 
 
-def may_mount(folder: Path) -> bool:
-    return (
-        os.geteuid() == 0
-        and subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, check=False
-        ).returncode
-        == 0
-        and unmount(folder)
-    )
-
-
-def unmount(folder: Path) -> bool:
-    return subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode == 0
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 24 MB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    if not may_mount(folder):
+    if not mount(folder, 24):
         pytest.skip("mounting a small disk needs root and the right to mount")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], check=True)
     yield folder
     unmount(folder)
-
-
-def fill(folder: Path, room: int) -> Path:
-    """Fill the disk but for so many octets; return what to take away again."""
-    filler = folder / "filler"
-    with filler.open("wb") as file:
-        left = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize - room
-        os.posix_fallocate(file.fileno(), 0, max(left, 1))
-    return filler
 
 
 @pytest.mark.parametrize("room", [0, 48 << 10, 96 << 10, 144 << 10, 192 << 10])
@@ -163,16 +137,8 @@ def test_a_small_disk_under_sqlite(
 @pytest.fixture
 def small_postgres(small_disk: Path, postgres_only: PostgresStore) -> Iterator[str]:
     """A database on the small disk."""
-    row = postgres_only.server.execute("SHOW data_directory").fetchone()
-    assert row is not None
-    data = Path(str(row[0]))
-    if not data.exists():
+    if not hand_to_server(small_disk, postgres_only):
         pytest.skip("the PostgreSQL server is on another machine")
-    owner = data.stat()
-    for folder in small_disk.parents:
-        if folder.stat().st_uid == os.getuid() and str(folder) != "/":
-            folder.chmod(folder.stat().st_mode | 0o011)  # the server's user must get through
-    os.chown(small_disk, owner.st_uid, owner.st_gid)
     name = f"small_{uuid.uuid4().hex[:8]}"
     postgres_only.tablespace(name, small_disk)
     url = postgres_only.copy(tablespace=name)
