@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlmodel import col
 
 from evergreet.balance import Balance, Report, balance_of
@@ -43,6 +43,7 @@ from evergreet.planning import chunk_waiting, count_anew, plan_chunk
 from evergreet.proving import prove
 from evergreet.settings import Settings
 from evergreet.shards import Shard, check_run, shards_of, summary_of, together
+from evergreet.tally import count_planned
 from evergreet.tokens import Tokens
 from evergreet.worker import Worker
 from models import CampaignVersion, Message, Run
@@ -313,12 +314,7 @@ class _CampaignRun:
         """Claim chunks and work through them; return whether work is left."""
         with self.worker.transaction() as connection:
             self.endings = ending_campaigns(connection)
-            total = connection.execute(
-                select(func.count()).where(
-                    col(Message.campaign_id) == self.state.id, col(Message.state) == "planned",
-                    col(Message.chunk_id).is_not(None),
-                )
-            ).scalar_one()  # fmt: skip
+            total = count_planned(connection, self.state.id)
         if self.share is not None and not self.over():
             self.share(self.run_id, total)
         done = 0

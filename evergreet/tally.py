@@ -106,6 +106,12 @@ def count_by_state(connection: Connection, campaign_id: int) -> dict[tuple[str, 
     return {kind: messages for kind, messages in counts.items() if messages}
 
 
+def count_planned(connection: Connection, campaign_id: int) -> int:
+    """Count the messages of a campaign that are planned in a chunk: what a run may send."""
+    in_chunk, *_ = _open(campaign_id)
+    return connection.execute(select(func.count()).where(in_chunk, col(Message.state) == "planned")).scalar_one()
+
+
 def _open(campaign_id: int) -> tuple[ColumnElement[bool], ...]:
     """Return where the open messages of a campaign are, each in one place: in a chunk, waiting, or unknown."""
     mine = col(Message.campaign_id) == campaign_id
