@@ -5,16 +5,15 @@ not certain that nothing was accepted: after a refusal the same people are asked
 time-out they are all in doubt.
 """
 
-import ssl
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import httpx
 
+from connectors.calling import Answered, Caller
 from connectors.elapsed import Clock, elapsed
-from connectors.email.sendgrid_answers import Answer, Answered, said, understand, understand_scopes
+from connectors.email.sendgrid_answers import Answer, understand, understand_scopes
 from connectors.email.sendgrid_delivery import Delivery
 from connectors.email.sendgrid_events import read_events, verify
 from connectors.email.sendgrid_payload import Request, pack
@@ -23,8 +22,6 @@ from connectors.environment import read_settings
 from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, WebhookRequest
 from evergreet.errors import Misconfigured, Retryable
 
-LONGEST_ANSWER = 64 * 1024
-"""Octets of an answer that are read."""
 MAY_SEND = "mail.send"
 
 
@@ -40,6 +37,9 @@ class SendGrid:
         self._settings = settings
         self._client = client
         self._clock = clock
+        self._caller = Caller(
+            "SendGrid", client, settings.base_url, self._key, settings.connect_timeout, settings.timeout, clock
+        )
         # What the class declares are the defaults of the settings.
         self.capabilities = replace(  # type: ignore[misc]
             type(self).capabilities, window=settings.window, connections=settings.connections
@@ -65,7 +65,7 @@ class SendGrid:
 
     def check(self) -> str:
         """Ask what the key may do."""
-        answered = self._call("GET", "/v3/scopes")
+        answered = self._caller.call("GET", "/v3/scopes")
         if isinstance(answered, Retryable | Misconfigured):
             raise answered
         if MAY_SEND not in understand_scopes(answered, self._key):
@@ -95,84 +95,15 @@ class SendGrid:
         return self._settings.api_key.get_secret_value()
 
     def _ask(self, request: Request) -> Answer:
-        answered = self._call("POST", "/v3/mail/send", request.body())
+        answered = self._caller.call("POST", "/v3/mail/send", request.body())
         if not isinstance(answered, Answered):
             return answered
         return understand(
             answered, recipients=len(request.recipients), sandbox=self._settings.sandbox, secret=self._key
         )
 
-    def _call(self, method: str, path: str, body: bytes | None = None) -> Answered | Retryable | Misconfigured:
-        """Make one call. Redirects are not followed; what the status says holds also if the rest gets lost."""
-        progress = _Progress()
-        settings = self._settings
-        try:
-            with self._client.stream(
-                method, f"{settings.base_url}{path}", content=body,
-                headers={"Authorization": f"Bearer {self._key}", "Accept-Encoding": "identity"} | (
-                    {} if body is None else {"Content-Type": "application/json"}
-                ),
-                timeout=httpx.Timeout(settings.timeout, connect=settings.connect_timeout), follow_redirects=False,
-                extensions={"trace": progress},
-            ) as response:  # fmt: skip
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                return Answered(response.status_code, headers, self._read(response))
-        except httpx.TransportError as error:
-            return _unanswered(error, progress, settings)
-
-    def _read(self, response: httpx.Response) -> bytes:
-        """Return what follows the headers: so much, for so long, and as far as it arrives."""
-        content = bytearray()
-        ends = self._clock() + self._settings.timeout
-        with suppress(httpx.TransportError):
-            for piece in response.iter_raw():
-                content += piece
-                if len(content) > LONGEST_ANSWER or self._clock() > ends:
-                    break
-        return bytes(content[:LONGEST_ANSWER])
-
 
 def make_client(settings: SendGridSettings) -> httpx.Client:
     """Return a client with as many connections as the settings allow."""
     most = settings.connections
     return httpx.Client(limits=httpx.Limits(max_connections=most, max_keepalive_connections=most))
-
-
-class _Progress:
-    """Is told by the transport how far a request got.
-
-    `cut_short`: writing it failed, so the server cannot have the whole of it. A transport that tells nothing leaves
-    a doubt.
-    """
-
-    def __init__(self) -> None:
-        self.cut_short = False
-
-    def __call__(self, event: str, _: Any) -> None:
-        if event.endswith((".send_request_headers.failed", ".send_request_body.failed")):
-            self.cut_short = True
-
-
-def _unanswered(
-    error: httpx.TransportError, progress: _Progress, settings: SendGridSettings
-) -> Retryable | Misconfigured:
-    """Say what a call without an answer means; only what is certain not to have been taken may be tried again."""
-    what = said(str(error) or type(error).__name__, settings.api_key.get_secret_value())
-    where = httpx.URL(settings.base_url).host
-    if isinstance(error, httpx.PoolTimeout):
-        return Retryable("All connections to SendGrid are in use.", accepted="no")
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError | httpx.UnsupportedProtocol):
-        if _is_about_trust(error):
-            return Misconfigured(f"The certificate of {where} cannot be trusted: {what}.")
-        return Retryable(f"{where} cannot be reached: {what}.", accepted="no")
-    if progress.cut_short:
-        return Retryable(f"{where} did not take the whole request: {what}.", accepted="no")
-    return Retryable(
-        f"{where} had the whole request and did not answer: {what}; it may have taken it.", accepted="maybe"
-    )
-
-
-def _is_about_trust(error: BaseException | None) -> bool:
-    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
-        error = error.__cause__ or error.__context__
-    return error is not None

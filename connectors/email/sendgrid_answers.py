@@ -12,23 +12,14 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from connectors.calling import Answered, said
 from evergreet.errors import Misconfigured, Permanent, Retryable
 
-_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
 _PERSONAL = re.compile(r"personalizations[.\[](\d+)\]?(?:\.(\w+))?")
 _CONTENT = re.compile(r"(?:content|subject)\b")
 _BAD_ADDRESS = re.compile(r"valid (?:email )?address|invalid email", re.IGNORECASE)
 _LONGEST_PAUSE = 86_400
 """Seconds; a reset further away is no time of this clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """An HTTP response as far as it matters here; header names in small letters."""
-
-    status: int
-    headers: Mapping[str, str]
-    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +118,6 @@ def _json(content: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def said(text: str, secret: str) -> str:
-    """Put words of the provider on one short line, without the key and without addresses.
-
-    A reason is kept longer than a person's data may be.
-    """
-    words = " ".join("".join(c if c.isprintable() else " " for c in text.replace(secret, "(the key)")).split())
-    return _ADDRESS.sub("(address)", words)[:300].rstrip(".")
 
 
 def _refusal(problems: list[_Problem], words: str, recipients: int) -> Answer:

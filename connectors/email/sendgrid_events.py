@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePub
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from connectors.email.sendgrid_answers import said
+from connectors.calling import said
 from connectors.email.sendgrid_payload import KEY, ROW
 from evergreet.contracts import Kind, ProviderEvent, Verdict, WebhookRequest
 from evergreet.errors import Misconfigured, NotGenuine, Unreadable

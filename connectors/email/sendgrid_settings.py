@@ -1,36 +1,11 @@
 """Settings of the SendGrid connector: `EVERGREET_SENDGRID_…`."""
 
-import ipaddress
-import re
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-
-def _can_be_sent(key: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"[!-~]+", key.get_secret_value()):
-        raise ValueError("a key is ASCII without spaces or line breaks")
-    return key
-
-
-def _keeps_the_key(url: str) -> str:
-    """The key must not travel in plain text, except to this machine."""
-    found = re.fullmatch(r"(https?)://(\[[^\]\s/@]+\]|[^\s/@:?#]+)(?::\d{1,5})?/?", url)
-    if found is None:
-        raise ValueError("write https:// and the name of the server, without a path")
-    if found[1] == "http" and not _is_this_machine(found[2].strip("[]")):
-        raise ValueError("the key would travel in plain text: write https://")
-    return url.rstrip("/")
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+from connectors.addressing import can_be_sent, keeps_the_key
 
 
 class SendGridSettings(BaseSettings):
@@ -45,14 +20,14 @@ class SendGridSettings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    api_key: Annotated[SecretStr, AfterValidator(_can_be_sent)] = Field(
+    api_key: Annotated[SecretStr, AfterValidator(can_be_sent)] = Field(
         description="Key with the permission Mail Send; sent over HTTPS only, unless the server is this machine."
     )
     verification_key: SecretStr = Field(
         default=SecretStr(""),
         description="The public key that SendGrid shows for its signed event webhook; without it no event is taken.",
     )
-    base_url: Annotated[str, AfterValidator(_keeps_the_key)] = Field(
+    base_url: Annotated[str, AfterValidator(keeps_the_key)] = Field(
         default="https://api.sendgrid.com", description="Subusers in the EU: https://api.eu.sendgrid.com."
     )
     sandbox: bool = Field(default=False, description="SendGrid checks what it gets and sends nothing to anybody.")

@@ -1,0 +1,122 @@
+"""One HTTP call to a provider: bounded in time and size, redirects not followed, and no answer is a typed error.
+
+What is certain not to have been taken may be tried again; of anything else nobody knows.
+"""
+
+import re
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from connectors.elapsed import Clock
+from evergreet.errors import Misconfigured, Retryable
+
+LONGEST_ANSWER = 64 * 1024
+"""Octets of an answer that are read."""
+
+_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An HTTP response as far as it matters here; header names in small letters."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+def said(text: str, secret: str) -> str:
+    """Put words of the provider on one short line, without the key and without addresses.
+
+    A reason is kept longer than a person's data may be.
+    """
+    words = " ".join("".join(c if c.isprintable() else " " for c in text.replace(secret, "(the key)")).split())
+    return _ADDRESS.sub("(address)", words)[:300].rstrip(".")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Calls one provider with one key; `connect` and `timeout` are seconds, `clock` counts them."""
+
+    provider: str
+    client: httpx.Client
+    base_url: str
+    key: str
+    connect: float
+    timeout: float
+    clock: Clock
+
+    def __repr__(self) -> str:
+        return f"Caller({self.provider!r}, {self.base_url!r})"
+
+    def call(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answered | Retryable | Misconfigured:
+        """Make one call. What the status says holds also if the rest gets lost."""
+        progress = _Progress()
+        try:
+            with self.client.stream(
+                method, f"{self.base_url}{path}", content=body,
+                headers={"Authorization": f"Bearer {self.key}", "Accept-Encoding": "identity", **(headers or {})} | (
+                    {} if body is None else {"Content-Type": "application/json"}
+                ),
+                timeout=httpx.Timeout(self.timeout, connect=self.connect), follow_redirects=False,
+                extensions={"trace": progress},
+            ) as response:  # fmt: skip
+                names = {name.lower(): value for name, value in response.headers.items()}
+                return Answered(response.status_code, names, self._read(response))
+        except httpx.TransportError as error:
+            return self._unanswered(error, progress)
+
+    def _read(self, response: httpx.Response) -> bytes:
+        """Return what follows the headers: so much, for so long, and as far as it arrives."""
+        content = bytearray()
+        ends = self.clock() + self.timeout
+        with suppress(httpx.TransportError):
+            for piece in response.iter_raw():
+                content += piece
+                if len(content) > LONGEST_ANSWER or self.clock() > ends:
+                    break
+        return bytes(content[:LONGEST_ANSWER])
+
+    def _unanswered(self, error: httpx.TransportError, progress: "_Progress") -> Retryable | Misconfigured:
+        """Say what a call without an answer means; only what is certain not to have been taken may be tried again."""
+        what = said(str(error) or type(error).__name__, self.key)
+        where = httpx.URL(self.base_url).host
+        if isinstance(error, httpx.PoolTimeout):
+            return Retryable(f"All connections to {self.provider} are in use.", accepted="no")
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError | httpx.UnsupportedProtocol):
+            if _is_about_trust(error):
+                return Misconfigured(f"The certificate of {where} cannot be trusted: {what}.")
+            return Retryable(f"{where} cannot be reached: {what}.", accepted="no")
+        if progress.cut_short:
+            return Retryable(f"{where} did not take the whole request: {what}.", accepted="no")
+        return Retryable(
+            f"{where} had the whole request and did not answer: {what}; it may have taken it.", accepted="maybe"
+        )
+
+
+class _Progress:
+    """Is told by the transport how far a request got.
+
+    `cut_short`: writing it failed, so the server cannot have the whole of it. A transport that tells nothing leaves
+    a doubt.
+    """
+
+    def __init__(self) -> None:
+        self.cut_short = False
+
+    def __call__(self, event: str, _: Any) -> None:
+        if event.endswith((".send_request_headers.failed", ".send_request_body.failed")):
+            self.cut_short = True
+
+
+def _is_about_trust(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error is not None
