@@ -1,0 +1,121 @@
+"""Resend: up to 100 messages in a request, with an idempotency key that lives for a day.
+
+What comes with one key is done once. So a request whose answer got lost is stored, and repeated as it was.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from hashlib import blake2b
+from typing import ClassVar, Self
+
+import httpx
+
+from connectors.calling import Answered, Caller
+from connectors.elapsed import Clock, elapsed
+from connectors.email.resend_answers import understand, understand_check
+from connectors.email.resend_events import read_events
+from connectors.email.resend_payload import MOST, written
+from connectors.email.resend_settings import ResendSettings
+from connectors.environment import read_settings
+from connectors.standard_webhooks import verify
+from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, Request, WebhookRequest
+from evergreet.errors import Misconfigured, Permanent, Retryable
+
+
+class Resend:
+    """Hands messages to Resend; `send` and `hand_over` may be called from several threads."""
+
+    name: ClassVar[str] = "resend"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        batch_limit=1000, window=100, connections=2, idempotency=timedelta(hours=24), webhooks=True
+    )
+
+    def __init__(self, settings: ResendSettings, client: httpx.Client, *, clock: Clock = elapsed) -> None:
+        self._settings = settings
+        self._client = client
+        self._caller = Caller(
+            "Resend", client, settings.base_url, self._key, settings.connect_timeout, settings.timeout, clock
+        )
+        # What the class declares are the defaults of the settings.
+        self.capabilities = replace(  # type: ignore[misc]
+            type(self).capabilities, window=settings.window, connections=settings.connections
+        )
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read `EVERGREET_RESEND_…`."""
+        settings = read_settings(ResendSettings)
+        return cls(settings, make_client(settings))
+
+    def prepare(self, batch: Sequence[EmailMessage]) -> tuple[list[Request], dict[int, Outcome]]:
+        """Return requests of up to 100 messages each, and what cannot be sent as it is."""
+        good: list[tuple[int, bytes]] = []
+        refused: dict[int, Outcome] = {}
+        for place, message in enumerate(batch):
+            try:
+                good.append((place, written(message)))
+            except (Permanent, Misconfigured) as fault:
+                fault.__context__ = None
+                refused[place] = fault
+        parts = [good[start : start + MOST] for start in range(0, len(good), MOST)]
+        return [
+            Request(b"[" + b",".join(content for _, content in part) + b"]", tuple(place for place, _ in part))
+            for part in parts
+        ], refused
+
+    def hand_over(self, body: bytes, key: str, count: int) -> list[Outcome]:
+        """Hand over a request, for the first time or again; the answer stays the first one for a day."""
+        headers = {"Idempotency-Key": key, "x-batch-validation": "permissive"}
+        answered = self._caller.call("POST", "/emails/batch", body, headers)
+        if not isinstance(answered, Answered):
+            return [answered] * count
+        return understand(answered, count, self._key)
+
+    def send(self, batch: Sequence[EmailMessage]) -> list[Outcome]:
+        """Hand the messages over; an answer that stands for everybody ends the batch.
+
+        The key of a request is its digest: the same messages again within a day are not sent twice.
+        """
+        requests, outcomes = self.prepare(batch)
+        for number, request in enumerate(requests):
+            key = f"evergreet-{blake2b(request.body, digest_size=20).hexdigest()}"
+            answers = self.hand_over(request.body, key, len(request.places))
+            outcomes |= dict(zip(request.places, answers, strict=True))
+            if all(isinstance(answer, Retryable | Misconfigured) for answer in answers):
+                rest = [place for later in requests[number + 1 :] for place in later.places]
+                outcomes |= dict.fromkeys(rest, Retryable("Not begun: the request before it was not taken."))
+                break
+        return [outcomes[place] for place in range(len(batch))]
+
+    def check(self) -> str:
+        """Ask for one email of the account: also what a key may not see says whether it is one."""
+        answered = self._caller.call("GET", "/emails?limit=1")
+        if not isinstance(answered, Answered):
+            raise answered
+        return f"{httpx.URL(self._settings.base_url).host} answers and {understand_check(answered, self._key)}."
+
+    def verify(self, request: WebhookRequest) -> None:
+        """Raise `NotGenuine` unless a webhook of our account signed it."""
+        verify(request, self._settings.webhook_secret.get_secret_value(), "EVERGREET_RESEND_WEBHOOK_SECRET")
+
+    def parse(self, request: WebhookRequest) -> list[ProviderEvent]:
+        """Read the event of one request."""
+        return read_events(request, self._key)
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._client.close()
+
+    def __repr__(self) -> str:
+        return f"Resend({self._settings.base_url!r})"
+
+    @property
+    def _key(self) -> str:
+        return self._settings.api_key.get_secret_value()
+
+
+def make_client(settings: ResendSettings) -> httpx.Client:
+    """Return a client with as many connections as the settings allow."""
+    most = settings.connections
+    return httpx.Client(limits=httpx.Limits(max_connections=most, max_keepalive_connections=most))

@@ -1,0 +1,97 @@
+"""What Resend's answer means for a batch.
+
+https://resend.com/docs/api-reference/errors and `…/emails/send-batch-emails`.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import orjson
+
+from connectors.calling import Answered, said
+from evergreet.contracts import Accepted, Outcome
+from evergreet.errors import Misconfigured, Permanent, Retryable
+
+_LONGEST_PAUSE = 86_400
+"""Seconds; a pause longer than a day is no time that a provider means."""
+_ABOUT_SENDER = ("from", "domain", "api key", "reply_to", "reply-to")
+
+
+def understand(answered: Answered, count: int, secret: str) -> list[Outcome]:
+    """Return one outcome per message of a batch of so many.
+
+    Asked with permissive validation, Resend accepts what is good and names the rest by place.
+    """
+    if answered.status in {200, 201}:
+        return _taken(_json(answered.content), count, secret)
+    return [_refused(answered, count, secret)] * count
+
+
+def _taken(content: Mapping[str, Any], count: int, secret: str) -> list[Outcome]:
+    """Match names with places; where they do not add up nobody knows who was accepted."""
+    refused: dict[int, Outcome] = {}
+    errors = content.get("errors")
+    for error in errors if isinstance(errors, list) else []:
+        if isinstance(error, dict) and isinstance(error.get("index"), int):
+            words = said(str(error.get("message") or "no message"), secret)
+            refused[error["index"]] = Permanent(f"Resend refuses it: {words}")
+    data = content.get("data")
+    names = [one.get("id") if isinstance(one, dict) else None for one in data] if isinstance(data, list) else []
+    good = [place for place in range(count) if place not in refused]
+    if len(names) != len(good) or not all(isinstance(name, str) and name for name in names):
+        return [Retryable("Resend took the request and its answer cannot be read.", accepted="maybe")] * count
+    taken: dict[int, Outcome] = {place: Accepted(str(name)) for place, name in zip(good, names, strict=True)}
+    return [(taken | refused)[place] for place in range(count)]
+
+
+def _refused(answered: Answered, count: int, secret: str) -> Retryable | Permanent | Misconfigured:
+    status, content = answered.status, _json(answered.content)
+    name, told = str(content.get("name") or ""), said(str(content.get("message") or "without a reason"), secret)
+    words = f"Resend answers {status}: {told}"
+    if status == 429:
+        return Retryable(words, accepted="no", retry_after=_pause(answered.headers))
+    if status == 409:  # the key is in use: the request is under way, or was there in other words
+        return Retryable(f"{words}; a request with this key may have been taken.", accepted="maybe")
+    if status in {401, 403} or name in {"missing_api_key", "invalid_api_key"}:
+        return Misconfigured(f"{words}. Check EVERGREET_RESEND_API_KEY and that the sender's domain is verified.")
+    if status == 408:
+        return Retryable(words, accepted="no")
+    if status in {400, 413, 422}:
+        if count == 1 and not any(word in told.lower() for word in _ABOUT_SENDER):
+            return Permanent(words)
+        return Misconfigured(f"{words}. It stands for every message of the request.")
+    if 300 <= status < 500:
+        return Misconfigured(f"{words}. Is EVERGREET_RESEND_BASE_URL right?")
+    return Retryable(f"{words}; it may have taken the request.", accepted="maybe")
+
+
+def understand_check(answered: Answered, secret: str) -> str:
+    """Say what a key may do, from the answer to a list of emails; raises the typed error of any other answer."""
+    content = _json(answered.content)
+    if answered.status == 200 and isinstance(content.get("data"), list):
+        return "the key has full access"
+    if content.get("name") == "restricted_api_key":
+        return "the key may send and nothing else"
+    if answered.status == 200:
+        raise Misconfigured("What answers there is not Resend. Is EVERGREET_RESEND_BASE_URL right?")
+    raise _refused(answered, 2, secret)
+
+
+def _json(content: bytes) -> Mapping[str, Any]:
+    try:
+        found = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _pause(headers: Mapping[str, str]) -> timedelta | None:
+    for name in ("retry-after", "ratelimit-reset"):
+        try:
+            seconds = float(headers[name])
+        except (KeyError, ValueError):
+            continue
+        if 0 <= seconds <= _LONGEST_PAUSE:
+            return timedelta(seconds=max(seconds, 1))
+    return None

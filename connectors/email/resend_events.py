@@ -1,0 +1,117 @@
+"""What Resend tells of messages afterwards: one event in a request, signed by Standard Webhooks.
+
+https://resend.com/docs/dashboard/webhooks/event-types; bounces in `…/emails/email-bounces`.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parseaddr
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from connectors.calling import said
+from connectors.email.resend_payload import KEY, ROW
+from connectors.standard_webhooks import message_id
+from evergreet.contracts import Kind, ProviderEvent, Verdict, WebhookRequest
+from evergreet.errors import Unreadable
+
+WORDS: Mapping[str, tuple[Kind, Verdict]] = {
+    "email.scheduled": (Kind.ACCEPTED, Verdict.NONE),
+    "email.sent": (Kind.ACCEPTED, Verdict.NONE),
+    "email.delivery_delayed": (Kind.DEFERRED, Verdict.NONE),
+    "email.delivered": (Kind.DELIVERED, Verdict.NONE),
+    "email.failed": (Kind.DROPPED, Verdict.NONE),
+    "email.complained": (Kind.COMPLAINED, Verdict.COMPLAINED),
+    "email.opened": (Kind.OPENED, Verdict.NONE),
+    "email.clicked": (Kind.CLICKED, Verdict.NONE),
+}
+"""Events that mean the same whatever else they say; `email.bounced` and `email.suppressed` do not."""
+
+BOUNCES: Mapping[str, Kind] = {
+    "": Kind.HARD_BOUNCED,  # as Resend told before it told types: only what was refused for good
+    "permanent": Kind.HARD_BOUNCED,
+    "transient": Kind.SOFT_BOUNCED,
+    "undetermined": Kind.SOFT_BOUNCED,
+}
+"""`bounce.type` in small letters; any other is a failure that may pass."""
+
+REFUSED_CONTENT = frozenset({"contentrejected", "attachmentrejected", "messagetoolarge"})
+"""`bounce.subType` in small letters: about the message, not about the mailbox."""
+
+
+def read_events(request: WebhookRequest, secret: str) -> list[ProviderEvent]:
+    """Read the one event of a request."""
+    try:
+        raw = orjson.loads(request.body)
+    except orjson.JSONDecodeError:
+        raise Unreadable("The body is not JSON in UTF-8.") from None
+    if not isinstance(raw, dict):
+        raise Unreadable("The body is not an event.")
+    data = _object(raw, "data")
+    kind, verdict = _meaning(_text(raw, "type"), data)
+    tags, click = _tags(data.get("tags")), _object(data, "click")
+    told = _text(_object(data, "bounce"), "message") or _text(_object(data, "failed"), "reason")
+    return [
+        ProviderEvent(
+            id=_name(request), kind=kind, verdict=verdict, raw=raw, address=_recipient(data.get("to")),
+            at=_moment(_text(click, "timestamp") or _text(raw, "created_at"), request.received_at),
+            row=_number(tags.get(ROW, "")), key=tags.get(KEY, ""), provider_id=_text(data, "email_id"),
+            reason=said(told, secret), url=_text(click, "link"),
+        )
+    ]  # fmt: skip
+
+
+def _meaning(word: str, data: Mapping[str, Any]) -> tuple[Kind, Verdict]:
+    if word == "email.bounced":
+        bounce = _object(data, "bounce")
+        kind = BOUNCES.get(_text(bounce, "type").lower(), Kind.SOFT_BOUNCED)
+        if _text(bounce, "subType").lower() in REFUSED_CONTENT:
+            kind = Kind.BLOCKED
+        return kind, Verdict.INVALID if kind is Kind.HARD_BOUNCED else Verdict.NONE
+    if word == "email.suppressed":
+        return Kind.DROPPED, Verdict.NONE
+    return WORDS.get(word, (Kind.UNKNOWN, Verdict.NONE))
+
+
+def _name(request: WebhookRequest) -> str:
+    name = message_id(request)
+    return name if 0 < len(name) <= 200 else f"digest:{blake2b(request.body, digest_size=16).hexdigest()}"
+
+
+def _tags(written: Any) -> dict[str, str]:
+    """Read tags: an object, or as they are sent a list of names and values."""
+    if isinstance(written, list):
+        written = {tag.get("name"): tag.get("value") for tag in written if isinstance(tag, dict)}
+    if not isinstance(written, dict):
+        return {}
+    return {name: value for name, value in written.items() if isinstance(name, str) and isinstance(value, str)}
+
+
+def _recipient(written: Any) -> str:
+    first = written[0] if isinstance(written, list) and written else written
+    return parseaddr(first)[1] if isinstance(first, str) else ""
+
+
+def _object(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = raw.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _text(raw: Mapping[str, Any], name: str) -> str:
+    value = raw.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else 0
+
+
+def _moment(written: str, otherwise: datetime) -> datetime:
+    try:
+        moment = datetime.fromisoformat(written)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return otherwise
+    return moment if 2000 < moment.year < 2200 else otherwise

@@ -1,0 +1,57 @@
+"""Standard Webhooks, the signature of Svix and of those who use it: https://www.standardwebhooks.com."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from datetime import timedelta
+
+from evergreet.contracts import WebhookRequest
+from evergreet.errors import Misconfigured, NotGenuine
+
+TOLERANCE = timedelta(minutes=5)
+"""How far the time of a signature may be from ours."""
+PREFIXES = ("svix", "webhook")
+
+
+def verify(request: WebhookRequest, secret: str, setting: str) -> str:
+    """Return the id of a message whose signature is that of its id, its time and its body; else raise `NotGenuine`.
+
+    Any of several signatures of version 1 may fit: a secret that changes signs twice for a while.
+    """
+    key = _key(secret, setting)
+    named, stamped, signatures = _headers(request)
+    try:
+        seconds = int(stamped) if stamped.isascii() and stamped.isdecimal() and len(stamped) <= 12 else None
+        signed = f"{named}.{stamped}.".encode() + request.body
+        given = [part[3:].encode("ascii") for part in signatures.split(" ") if part.startswith("v1,")]
+    except ValueError:
+        raise NotGenuine("a header of the signature cannot be read") from None
+    if seconds is None or abs(request.received_at.timestamp() - seconds) > TOLERANCE.total_seconds():
+        raise NotGenuine("the time of the signature is none, or too far from now")
+    right = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest())
+    if not sum(hmac.compare_digest(right, one) for one in given):  # each is compared, whichever fits
+        raise NotGenuine("the signature is not that of the body")
+    return named
+
+
+def message_id(request: WebhookRequest) -> str:
+    """Return the id of a message: the same however often it is told; empty where it has none."""
+    return next((request.headers[f"{p}-id"] for p in PREFIXES if request.headers.get(f"{p}-id")), "")
+
+
+def _headers(request: WebhookRequest) -> tuple[str, str, str]:
+    for prefix in PREFIXES:
+        parts = [request.headers.get(f"{prefix}-{name}", "") for name in ("id", "timestamp", "signature")]
+        if all(parts):
+            return parts[0], parts[1], parts[2]
+    raise NotGenuine("a header of the signature is missing")
+
+
+def _key(secret: str, setting: str) -> bytes:
+    if not secret.removeprefix("whsec_"):
+        raise Misconfigured(f"{setting} is not set: copy the signing secret of the webhook there.")
+    try:
+        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        raise Misconfigured(f"{setting} is not a signing secret: copy all of it, from whsec_ on.") from None
