@@ -46,8 +46,8 @@ MAKE = {
 }
 """What `make TARGET` means in a document under test.
 
-`tests/demo/test_story.py` runs the demo whole, `tests/orchestration` runs `up`, `tests/chaos` a minute of chaos; `test`,
-`check` and `wheel` would run this very test.
+`tests/demo/test_story.py` runs the demo whole, `tests/orchestration` runs `up`, `tests/chaos` a minute of chaos;
+`test`, `check` and `wheel` would run this very test.
 """
 
 
