@@ -30,18 +30,20 @@ _OURS = frozenset(
 
 
 def is_plain(message: EmailMessage) -> bool:
-    """Say whether key, subject, recipient and the values of the headers are beyond doubt.
+    """Say whether key, subject, mailboxes and the values of the headers are beyond doubt.
 
     They are for nearly all messages, and this asks in one go what `refuse_breaks`, `refuse_key` and
     `refuse_header_value` ask one by one: letters and digits, printable, ASCII, and far from the longest line.
     """
     key, to, values = message.key, message.to, "".join(message.headers.values())
+    sender, reply = message.sender, message.reply_to or message.sender
     return (
         key.isalnum()
         and len(key) <= 200
         and len(values) <= 800
         and (key + values).isascii()
         and f"{values}{message.subject}{to.name}{to.address}{''.join(message.headers)}".isprintable()
+        and f"{sender.name}{sender.address}{reply.name}{reply.address}".isprintable()
     )
 
 

@@ -14,13 +14,14 @@ import re
 from base64 import b64encode
 from binascii import b2a_base64
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from textwrap import wrap
 
 from connectors.email.checks import (
     envelope_address,
+    is_plain,
     refuse_breaks,
     refuse_header_names,
     refuse_header_value,
@@ -73,21 +74,25 @@ def compose(message: EmailMessage) -> Mime:
 
 
 def _compose(message: EmailMessage) -> Mime:
-    refuse_breaks(message)
+    plain = is_plain(message)
+    if not plain:
+        refuse_breaks(message)
     skeleton = _skeleton(message.sender, message.reply_to, tuple(message.headers))
     try:
         recipient = envelope_address(message.to.address)
     except ValueError as fault:
         raise Permanent(f"The recipient's address cannot be written to: {fault}.") from None
-    refuse_key(message.key)
+    if not plain:
+        refuse_key(message.key)
     head = [
-        skeleton.fields, format_datetime(message.date.astimezone(UTC)),
+        skeleton.fields, _date(message.date),
         "\r\nTo: ", _mailbox(message.to.name, recipient),
         "\r\nSubject: ", _unstructured(message.subject),
         "\r\nMessage-ID: <", message.key, skeleton.after_key,
     ]  # fmt: skip
     for prefix, value in zip(skeleton.extra, message.headers.values(), strict=True):
-        refuse_header_value(prefix[2:-2], value)
+        if not plain:
+            refuse_header_value(prefix[2:-2], value)
         head += [prefix, value]
     head.append("\r\n")
     content = b"".join(
@@ -102,6 +107,11 @@ def _compose(message: EmailMessage) -> Mime:
     )
     international = not (recipient.isascii() and skeleton.sender.isascii())
     return Mime(skeleton.sender, recipient, content, international)
+
+
+@lru_cache(maxsize=64)
+def _date(moment: datetime) -> str:
+    return format_datetime(moment.astimezone(UTC))
 
 
 @lru_cache(maxsize=256)
@@ -140,6 +150,8 @@ def _unstructured(text: str) -> str:
     if not text:
         return ""
     if _PLAIN.fullmatch(text) and "=?" not in text:
+        if len(text) <= 67:
+            return text
         lines = wrap(text, 67, break_long_words=False, break_on_hyphens=False)
         if max(map(len, lines)) <= 67:
             return "\r\n ".join(lines)
@@ -162,7 +174,8 @@ def _encoded_words(text: str) -> str:
 
 def _body(text: str) -> bytes:
     """Return the text in base64, its line ends CRLF and its last line ended."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.endswith("\n"):
         text += "\n"
     encoded = b2a_base64(text.replace("\n", "\r\n").encode(), newline=False)

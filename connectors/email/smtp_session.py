@@ -3,12 +3,16 @@
 `smtplib` reads answers without an overall time limit and without a limit on their length, and `sendmail` hides at
 which step it failed. What may be done after a failure depends on nothing else: until the final dot was handed over,
 nothing was accepted; from then on, only the server's answer can tell.
+
+A server that announces PIPELINING (RFC 2920) gets MAIL, RCPT and DATA in one write, and the content only once all three
+are granted. The next message is begun after the answer to the dot, so that it stays certain which one was accepted.
 """
 
 import re
 import smtplib
 import socket
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 
 from connectors.elapsed import Clock
@@ -78,15 +82,23 @@ class Session(smtplib.SMTP):
         self.command_encoding = "utf-8" if mail.international else "ascii"
         step = "MAIL"
         try:
-            for step, argument, wanted in (
-                ("MAIL", f"FROM:<{mail.sender}>{' SMTPUTF8' if mail.international else ''}", 2),
-                ("RCPT", f"TO:<{mail.recipient}>", 2),
-                ("DATA", "", 3),
-            ):
-                code, text = self.docmd(step, argument)
+            commands = (
+                ("MAIL", f"MAIL FROM:<{mail.sender}>{' SMTPUTF8' if mail.international else ''}\r\n", 2),
+                ("RCPT", f"RCPT TO:<{mail.recipient}>\r\n", 2),
+                ("DATA", "DATA\r\n", 3),
+            )
+            together = "pipelining" in self.esmtp_features
+            if together:
+                self.send("".join([line for _, line, _ in commands]))
+            for place, (step, line, wanted) in enumerate(commands):
+                if not together:
+                    self.send(line)
+                code, text = self.getreply()
                 if code == 421 and step == "MAIL" and reused:
                     raise self._lost("it closes the channel")
                 if code // 100 != wanted:
+                    if together and 400 <= code <= 599 and code != 421:
+                        self._let_pass(commands[place + 1 :])
                     return self._refused(step, code, text)
             # Should this fail, the last octet of the dot's line has not left: the server cannot have seen the end.
             self.send(mail.content.replace(b"\r\n.", b"\r\n..") + b".\r\n")
@@ -131,11 +143,35 @@ class Session(smtplib.SMTP):
             return Permanent(f"The message has {len(mail.content):,} octets; the server takes {int(limit):,}.")
         return None
 
+    def _let_pass(self, commands: Sequence[tuple[str, str, int]]) -> None:
+        """Read what is answered to commands that were sent together with one that was refused.
+
+        Where the server waits for a content although it has no recipient, it gets an empty one (RFC 2920 §3.1); where
+        it has one, but no sender, the connection is closed: an empty message must not arrive.
+        """
+        has_recipient = False
+        with suppress(smtplib.SMTPServerDisconnected):
+            for step, _, wanted in commands:
+                code, _text = self.getreply()
+                if code == 421 or not 200 <= code <= 599:
+                    self.close()
+                    return
+                granted = code // 100 == wanted
+                has_recipient = has_recipient or (granted and step == "RCPT")
+                if granted and step == "DATA":
+                    if has_recipient:
+                        self.close()
+                        return
+                    self.send(b".\r\n")
+                    code, _text = self.getreply()
+                    if code == 421 or not 200 <= code <= 599:
+                        self.close()
+
     def _refused(self, step: str, code: int, text: bytes) -> Outcome:
         """Leave the connection ready for the next message, or closed."""
         if code == 421 or not 400 <= code <= 599:
             self.close()
-        elif step != "content":
+        elif step != "content" and self.usable:
             with suppress(smtplib.SMTPServerDisconnected):
                 if self.docmd("RSET")[0] != 250:
                     self.close()
@@ -147,7 +183,7 @@ class Session(smtplib.SMTP):
             raise self._lost("it answered out of turn")
         if self.sock is None:
             raise self._lost("it is not connected")
-        self.sock.settimeout(self._remaining(self._ends()))
+        self._wait_until(self._ends())
         try:
             self.sock.sendall(s.encode(self.command_encoding) if isinstance(s, str) else s)  # type: ignore[arg-type]
         except TimeoutError:
@@ -173,12 +209,12 @@ class Session(smtplib.SMTP):
                 return int(first), b"\n".join(texts)
 
     def _line(self, ends: float, room: int) -> bytes:
-        while b"\n" not in self._unread[:room]:
+        while (end := self._unread.find(b"\n", 0, room)) < 0:
             if len(self._unread) > room:
                 raise self._lost(f"its answer is longer than {LONGEST_ANSWER // 1024} KiB")
             if self.sock is None:
                 raise self._lost("it is not connected")
-            self.sock.settimeout(self._remaining(ends))
+            self._wait_until(ends)
             try:
                 octets = self.sock.recv(16384)
             except TimeoutError:
@@ -188,7 +224,7 @@ class Session(smtplib.SMTP):
             if not octets:
                 raise self._lost("it closed the connection")
             self._unread += octets
-        line, _, self._unread = self._unread.partition(b"\n")
+        line, self._unread = self._unread[:end], self._unread[end + 1 :]
         return line.rstrip(b"\r")
 
     def _ends(self) -> float:
@@ -200,6 +236,15 @@ class Session(smtplib.SMTP):
         if remaining <= 0:
             raise self._late()
         return remaining
+
+    def _wait_until(self, ends: float) -> None:
+        """Bound the next wait; what is left of a time limit that has hardly begun is taken for the whole."""
+        assert self.sock is not None
+        remaining = self._remaining(ends)
+        if remaining >= self._seconds - 0.01:
+            remaining = self._seconds
+        if self.sock.gettimeout() != remaining:  # to set it is a call of the system
+            self.sock.settimeout(remaining)
 
     def _late(self) -> smtplib.SMTPServerDisconnected:
         return self._lost(f"no answer within {self._seconds:g} seconds")

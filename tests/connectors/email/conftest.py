@@ -55,12 +55,13 @@ def connect_to() -> Iterator[Callable[..., Smtp]]:
         smtp.close()
 
 
-@pytest.fixture
-def scripted() -> Iterator[Callable[..., ScriptedServer]]:
+@pytest.fixture(params=[False, True], ids=["one by one", "pipelining"])
+def scripted(request: pytest.FixtureRequest) -> Iterator[Callable[..., ScriptedServer]]:
+    """Start scripted servers, once such as take one command after another, once such as announce PIPELINING."""
     with ExitStack() as running:
 
         def start(*scripts: Script) -> ScriptedServer:
-            return running.enter_context(ScriptedServer(*scripts))
+            return running.enter_context(ScriptedServer(*scripts, pipelining=request.param))
 
         yield start
 

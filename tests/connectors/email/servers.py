@@ -65,7 +65,9 @@ class Conversation:
 class ScriptedServer:
     """Answers each connection by its script; the last one stands for all that follow."""
 
-    def __init__(self, *scripts: Script) -> None:
+    def __init__(self, *scripts: Script, pipelining: bool = False) -> None:
+        self.pipelining = pipelining
+        self._ehlo = say(b"250-scripted.test\r\n250 PIPELINING\r\n") if pipelining else _USUAL["EHLO"]
         self._scripts = scripts or ({},)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._over = threading.Event()
@@ -129,11 +131,12 @@ class ScriptedServer:
                     going_on = self._do(opened, self._told(script, "."))
 
     def _told(self, script: Script, step: str) -> Answer:
-        told = script.get(step, _USUAL.get(step, _OK))
+        usual = self._ehlo if step == "EHLO" else _USUAL.get(step, _OK)
+        told = script.get(step, usual)
         if isinstance(told, Answer):
             return told
         with self._lock:
-            return told.pop(0) if told else _USUAL.get(step, _OK)
+            return told.pop(0) if told else usual
 
     def _do(self, opened: socket.socket, told: Answer) -> bool:
         for piece in told.pieces:
