@@ -87,7 +87,7 @@ def _retries_what_is_unknown() -> None:
 
     def judged(outcome: Outcome, *arguments: Any) -> Any:
         certain = Retryable(outcome.reason) if isinstance(outcome, Retryable) else outcome
-        return judge(certain, *arguments)
+        return judge(cast(Any, certain), *arguments)
 
     _replace(worker, "free_chunks", free_chunks)
     _replace(settling, "_judge", judged)

@@ -35,6 +35,11 @@ KINDS = {
     "time-out after the body": "the provider has taken it, and never answers",
     "connection reset": "the provider goes away in the middle of a message",
     "answer lost": "the provider has taken it, and the connection ends before its answer is read",
+    "webhook early": "SendGrid tells of a mail while its answer is being settled",
+    "webhook late": "… long after it happened",
+    "webhook doubled": "… twice",
+    "webhook out of order": "… of many, in no order",
+    "webhook lost": "… never",
 }
 """What each fault is."""
 

@@ -112,7 +112,7 @@ def report(progress: Progress) -> bool:
     causes = ", ".join(f"{cause} {count}" for cause, count in unknown.most_common())
     print(f"  attempts in doubt {unknown.total()}{': ' if causes else ''}{causes}")
     ways = ", ".join(f"{way} {count}" for way, count in resolved.most_common())
-    print(f"  resolved by reconcile {resolved.total()}{': ' if ways else ''}{ways}")
+    print(f"  resolved {resolved.total()}{': ' if ways else ''}{ways}")
     for words in progress.missing:
         print(f"  left out: {words}")
     for words in progress.wrong:

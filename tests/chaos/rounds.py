@@ -27,6 +27,7 @@ from tests.chaos.injections import Injector
 from tests.chaos.provider import HTTP_FATES, PATIENCE, SMTP_FATES, Mailserver, SendGridServer, Weather
 from tests.chaos.scene import Jumping, Scene, campaigns
 from tests.chaos.servers import Server
+from tests.chaos.webhooks import Webhooks
 from tests.chaos.workers import Crew
 from tests.faults.sink import until
 from tests.faults.stores import opened, quick_folder
@@ -140,6 +141,7 @@ def _storm(
     if not kinds:
         kinds = injector.deck()
         chance.shuffle(kinds)
+    webhooks = Webhooks(sink, chance, log) if isinstance(sink, SendGridServer) else None
     try:
         for tick in range(plan.ticks):
             injector.orders([f"p{tick}-{number}" for number in range(plan.arriving)])
@@ -149,9 +151,14 @@ def _storm(
             _let_work(sink, chance.randrange(MAILS_PER_TICK))
             injector.inject(kinds[tick % len(kinds)])
             injector.inject(chance.choice(DECISIONS))
+            if webhooks is not None:
+                webhooks.tell(database, crew.scene)
             if tick % 4 == 3:
                 injector.resolved.update(_resolve(database, crew.scene))
         crew.dismiss()
+        if webhooks is not None:
+            webhooks.tell(database, crew.scene, last=True)
+            injector.resolved["told by webhook"] += webhooks.resolved
     finally:
         crew.end()
     return injector
