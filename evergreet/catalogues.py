@@ -29,11 +29,15 @@ def translations(trees: Iterable[nodes.Template], root: Path) -> dict[str, str]:
         for key in [_message_key(function, message)] if key
     }  # fmt: skip
     paths: dict[str, list[Path]] = {}
-    for folder in _folders(root):
-        for path in sorted(folder.glob("*/LC_MESSAGES/evergreet.po")):
-            paths.setdefault(path.parts[-3], []).append(path)
+    for path in catalogue_files(root):
+        paths.setdefault(path.parts[-3], []).append(path)
     excerpts = {language: _excerpt(found, language, messages) for language, found in sorted(paths.items())}
     return {f"locales/{language}.po": text for language, text in excerpts.items() if text}
+
+
+def catalogue_files(root: Path) -> list[Path]:
+    """Return the catalogues of a template root, and ours after them."""
+    return [path for folder in _folders(root) for path in sorted(folder.glob("*/LC_MESSAGES/evergreet.po"))]
 
 
 def catalogue_language(source_name: str) -> str | None:

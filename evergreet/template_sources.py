@@ -11,7 +11,7 @@ import orjson
 from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 
 from evergreet.campaign import Purpose
-from evergreet.catalogues import translations
+from evergreet.catalogues import catalogue_files, translations
 from evergreet.errors import ConfigurationError, DefinitionError
 from evergreet.sandbox import environment
 
@@ -92,10 +92,19 @@ def load_template(root: str, name: str, *, purpose: Purpose | None = None) -> Te
 
     `root` is a package or a folder (`settings().templates`), `name` a folder in it such as
     "thank_you/receipt". A marketing message (`purpose`) must show the unsubscribe link and the postal
-    address. Raises DefinitionError with the file, the line and what to write.
+    address. Raises DefinitionError with the file, the line and what to write. What was read before and stands there
+    unchanged is not checked again: to parse a message costs fifty times as much as to read it.
     """
-    check_exists(root, name)
     folder = template_root(root)
+    key = (folder, name, purpose)
+    read = _READ.get(key)
+    if read is None or not read.is_up_to_date():
+        read = _READ[key] = _load(root, folder, name, purpose)
+    return read.source
+
+
+def _load(root: str, folder: Path, name: str, purpose: Purpose | None) -> "_Read":
+    check_exists(root, name)
     for file in ("subject.txt", "body.html"):
         if not (folder / name / file).is_file():
             raise DefinitionError(f"Template {name!r} has no {file}: create {folder / name / file}.")
@@ -106,8 +115,37 @@ def load_template(root: str, name: str, *, purpose: Purpose | None = None) -> Te
     checked.check_names()
     if purpose is Purpose.MARKETING:
         checked.check_marketing(f"{name}/body.html")
-    sources = dict(sorted((checked.sources | translations(checked.trees.values(), checked.folders[0])).items()))
-    return TemplateSource(name, hashlib.sha256(orjson.dumps(sources, option=orjson.OPT_SORT_KEYS)).hexdigest(), sources)
+    catalogues = {path: path.read_bytes() for path in catalogue_files(folder)}
+    sources = dict(sorted((checked.sources | translations(checked.trees.values(), folder)).items()))
+    content = hashlib.sha256(orjson.dumps(sources, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return _Read(TemplateSource(name, content, sources), checked, catalogues)
+
+
+class _Read:
+    """A message as it was read and found good, with the files it was read from."""
+
+    def __init__(self, source: TemplateSource, checked: "_Checked", catalogues: dict[Path, bytes]) -> None:
+        self.source = source
+        self.checked = checked
+        self.catalogues = catalogues
+
+    def is_up_to_date(self) -> bool:
+        """Whether reading it anew would find the same files with the same content."""
+        checked, folder = self.checked, self.checked.folders[0]
+        text = f"{self.source.name}/body.txt"
+        if (folder / text).is_file() != (text in checked.sources):
+            return False
+        try:
+            return all(
+                checked.find(name) == checked.paths[name] and checked.paths[name].read_text("utf-8") == content
+                for name, content in checked.sources.items()
+            ) and self.catalogues == {path: path.read_bytes() for path in catalogue_files(folder)}
+        except (DefinitionError, OSError, UnicodeDecodeError):
+            return False  # what is wrong now is told by reading it
+
+
+_READ: dict[tuple[Path, str, Purpose | None], _Read] = {}
+"""What this process has read: one entry for each message and purpose."""
 
 
 def _search_path(folder: Path) -> list[Path]:
@@ -129,7 +167,7 @@ class _Checked:
         """Read a file and, after it, all it refers to."""
         if name in self.sources:
             return
-        path = self._find(name)
+        path = self.find(name)
         self.paths[name] = path
         try:
             self.sources[name] = path.read_text(encoding="utf-8")
@@ -169,7 +207,8 @@ class _Checked:
                     f"_base/layout.html, whose footer has it, or print {{{{ {variable} }}}} yourself."
                 )
 
-    def _find(self, name: str) -> Path:
+    def find(self, name: str) -> Path:
+        """Return where a file is: in the root itself, or in ours."""
         for folder in self.folders:
             path = (folder / name).resolve()
             if path.is_file() and path.is_relative_to(folder.resolve()):

@@ -4,8 +4,10 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jinja2 import Environment
 
 from evergreet.campaign import Purpose
 from evergreet.errors import ConfigurationError, DefinitionError
@@ -201,3 +203,29 @@ def test_a_companys_own_catalogue_comes_before_ours_and_ours_fills_in(
     assert "Abbestellen" in kept
     assert "Abmelden" not in kept
     assert "Lieber nicht?" in kept
+
+
+def test_what_stands_there_unchanged_is_read_and_not_checked_again(
+    root: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+    parse = Environment.parse
+
+    def counted(self: Environment, source: str, name: str | None = None, filename: str | None = None) -> Any:
+        parsed.append(str(name))
+        return parse(self, source, name, filename)
+
+    monkeypatch.setattr(Environment, "parse", counted)
+    first = load_template(str(root), "spring/offer")
+    assert "spring/offer/body.html" in parsed
+    parsed.clear()
+    assert load_template(str(root), "spring/offer") is first
+    assert parsed == []
+    write("spring/offer/body.txt", "In plain text")
+    assert load_template(str(root), "spring/offer").sources["spring/offer/body.txt"] == "In plain text"
+    write("locales/de/LC_MESSAGES/evergreet.po", 'msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n')
+    parsed.clear()
+    load_template(str(root), "spring/offer")
+    assert "spring/offer/body.html" in parsed
+    (root / "spring/offer/body.html").unlink()
+    assert "has no body.html" in complaint(root)
