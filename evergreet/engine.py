@@ -43,6 +43,7 @@ from evergreet.planning import chunk_waiting, count_anew, plan_chunk
 from evergreet.proving import prove
 from evergreet.settings import Settings
 from evergreet.shards import Shard, check_run, shards_of, summary_of, together
+from evergreet.store import by_index
 from evergreet.tally import count_planned
 from evergreet.tokens import Tokens
 from evergreet.worker import Worker
@@ -294,6 +295,7 @@ class _CampaignRun:
         while not self.over():
             with self.worker.transaction() as connection:
                 exclusive(connection, f"plan:{self.state.name}")  # before anything is read: others plan and enroll too
+                connection.execute(select(by_index()))  # what is due is few of many, whatever old statistics say
                 self._learn_versions(connection)
                 now = engine.clock.now(connection)
                 if engine.prepare(connection, self.versions, self.state, now):

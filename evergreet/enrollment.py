@@ -13,7 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
-    bindparam,
+    String,
     case,
     cast,
     exists,
@@ -38,8 +38,9 @@ from evergreet.database import Database, exclusive, settled_position
 from evergreet.durations import Duration
 from evergreet.errors import EvergreetError
 from evergreet.schedule import due_time, zone_of
-from evergreet.store import insert_select_ignore
+from evergreet.store import checked, given, insert_select_ignore, paired
 from models import CampaignRow, ClockStretch, Contact, Enrollment, Instant, Stretch
+from models.base import Id
 
 COLUMNS = (
     "campaign_id", "version_id", "contact_id", "occurrence", "cause_event_id", "cause_transition_id",
@@ -355,6 +356,17 @@ def _spaced(
             return new
 
 
+_DUE = given("due", enrollment=Id, step=String(), at=Instant(), zone=String())
+_SCHEDULE = (
+    update(Enrollment)
+    .where(
+        paired(Enrollment.id, _DUE.c.enrollment, "enrollments"),
+        checked(col(Enrollment.next_step) == _DUE.c.step, col(Enrollment.next_due_at).is_(None)),
+    )
+    .values(next_due_at=_DUE.c.at, zone=_DUE.c.zone)
+)
+
+
 def schedule(connection: Connection, versions: dict[int, Version], campaign_id: int, default_zone: str) -> int:
     """Compute the due time of up to `SCHEDULE_BATCH` enrollments whose next step has a local time; return how many."""
     rows = connection.execute(
@@ -378,13 +390,7 @@ def schedule(connection: Connection, versions: dict[int, Version], campaign_id: 
         zone = zone_of(row.timezone, default_zone, row.country)
         if step is not None:
             due_at = due_time(step, row.counted_at or row.caused_at, zone)
-            due.append({"row": row.id, "of": step.key, "due": due_at, "in_zone": zone.key})
+            due.append((row.id, step.key, due_at, zone.key))
     if due:
-        table = Enrollment.__table__  # type: ignore[attr-defined]
-        connection.execute(
-            table.update()
-            .where(table.c.id == bindparam("row"), table.c.next_step == bindparam("of"), table.c.next_due_at.is_(None))
-            .values(next_due_at=bindparam("due"), zone=bindparam("in_zone")),
-            due,
-        )
+        connection.execute(_SCHEDULE, {"enrollments": [row[0] for row in due], "due": due})
     return len(due)

@@ -18,6 +18,7 @@ class Run(Table, table=True):
     """One run of a campaign by one worker; its balance is the sum over its attempts."""
 
     __tablename__ = "run"
+    __table_args__ = (_partial("ix_run_open", "worker_id", where="ended_at IS NULL"),)
 
     id: int = Field(default=None, primary_key=True, sa_type=Id)
     campaign_id: int | None = Field(default=None, foreign_key="campaign.id", sa_type=Id)
@@ -32,7 +33,10 @@ class WorkerRow(Table, table=True):
     """One process that owns chunks. It lives as long as its lock on `slot` is held."""
 
     __tablename__ = "worker"
-    __table_args__ = (Index("ix_worker_slot_id", "slot", "id"),)
+    __table_args__ = (
+        Index("ix_worker_slot_id", "slot", "id"),
+        _partial("ix_worker_open", "id", where="ended_at IS NULL"),
+    )
 
     id: int = Field(default=None, primary_key=True, sa_type=Id)
     slot: int

@@ -51,12 +51,13 @@ def upgrade() -> None:
         op.execute("ALTER TABLE message SET (fillfactor = 50)")
         op.execute("ALTER TABLE attempt SET (fillfactor = 50)")
     op.create_index("ix_message_campaign_id_sent_at", "message", ["campaign_id", "sent_at"])
-    _partial("ix_message_cap", ["contact_id", "sent_at"], "sent_at IS NOT NULL")
-    _partial("ix_message_waiting", ["campaign_id", "not_before"], "not_before IS NOT NULL")
-    _partial("ix_message_unknown", ["campaign_id", "id"], "unknown_since IS NOT NULL")
-    _partial(
-        "uq_message_address_once", ["campaign_id", "occurrence", "step_key", "address"], "sent_at IS NOT NULL", True
-    )
+    _partial("message", "ix_message_cap", ["contact_id", "sent_at"], "sent_at IS NOT NULL")
+    _partial("message", "ix_message_waiting", ["campaign_id", "not_before"], "not_before IS NOT NULL")
+    _partial("message", "ix_message_unknown", ["campaign_id", "id"], "unknown_since IS NOT NULL")
+    address = ["campaign_id", "occurrence", "step_key", "address"]
+    _partial("message", "uq_message_address_once", address, "sent_at IS NOT NULL", True)
+    _partial("run", "ix_run_open", ["worker_id"], "ended_at IS NULL")  # a take-over asks for these alone
+    _partial("worker", "ix_worker_open", ["id"], "ended_at IS NULL")
     op.create_table(
         "tally",
         sa.Column("id", Id, nullable=False),
@@ -75,7 +76,5 @@ def upgrade() -> None:
     )
 
 
-def _partial(name: str, columns: list[str], where: str, unique: bool = False) -> None:
-    op.create_index(
-        name, "message", columns, unique=unique, sqlite_where=sa.text(where), postgresql_where=sa.text(where)
-    )
+def _partial(table: str, name: str, columns: list[str], where: str, unique: bool = False) -> None:
+    op.create_index(name, table, columns, unique=unique, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
