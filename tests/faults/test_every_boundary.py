@@ -51,6 +51,13 @@ NOT_OF_A_RUN = {
     "reconcile.assume_sent": "an operator's command: one transaction, nothing is sent",
     "reconcile.retry": "an operator's command: one transaction, nothing is sent",
     "reconcile.hold": "an operator's command: one transaction, nothing is sent",
+    "delivery._settle": "forgets requests that were stored for a provider with idempotency keys; SMTP has none",
+    "repeats.repeat": "asks a provider with idempotency keys; SMTP has none",
+    "engine._prove": "a note in the audit log, before a new version is registered",
+    "engine._shards_at_work": "only reads, in a run that has shards",
+    "engine.deliver": "a shard of a large run: its windows are those of any run",
+    "maintenance.maintain": "an operator's command: nothing is sent",
+    "maintenance._analyze": "an operator's command: nothing is sent",
 }
 
 AROUND = ("ledger.claim", "ledger._write_intent", "settling.settle", "worker._take_over", "the content")
