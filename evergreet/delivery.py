@@ -172,11 +172,13 @@ class Delivery:
 
     def _hand_over(self, window: Window) -> list[Outcome]:
         """Give a window to the connector, not later than the deadline after its intent (runs in a thread)."""
-        if elapsed_clock() - window.intended_at > self.settings.hand_over_seconds:
-            late = Retryable(f"not handed over within {self.settings.hand_over_seconds} s of the intent")
+        if (late := self._late(window)) is not None:
             return [late] * len(window.batch)
         try:
-            outcomes = self.sender.send(window.batch) if window.requests is None else window.requests.hand_over()
+            if window.requests is None:
+                outcomes = self.sender.send(window.batch)
+            else:
+                outcomes = window.requests.hand_over(lambda: self._late(window))
         except (Retryable, Permanent, Misconfigured) as error:
             return [error] * len(window.batch)
         except Exception as error:  # a connector may fail in any way: then nobody knows what was accepted
@@ -189,6 +191,13 @@ class Delivery:
             else _doubt(f"{self.sender.name} answered a {type(outcome).__name__}")
             for outcome in outcomes
         ]
+
+    def _late(self, window: Window) -> Retryable | None:
+        """Return what becomes of messages whose intent is too long ago for handing them over."""
+        seconds = self.settings.hand_over_seconds
+        if elapsed_clock() - window.intended_at <= seconds:
+            return None
+        return Retryable(f"not handed over within {seconds} s of the intent")
 
     def _land(self) -> None:
         """Settle what has come back, waiting for at least one window."""

@@ -19,7 +19,7 @@ from evergreet.composing import message_key
 from evergreet.contracts import EmailSender, Finder, RepeatableSender
 from evergreet.database import Database
 from evergreet.errors import EvergreetError
-from evergreet.feedback.applying import apply_waiting
+from evergreet.feedback.applying import apply_waiting, count_set_aside
 from evergreet.feedback.doubts import accept_what_was_told_before
 from evergreet.feedback.placing import UNKNOWN, place_later
 from evergreet.repeats import repeat
@@ -37,10 +37,14 @@ ENDED = words("stopped", "archived")
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """How unknown rows were resolved, by resolution, and how many are still unknown."""
+    """How unknown rows were resolved, by resolution, and how many are still unknown.
+
+    `set_aside` are events of providers that could not be applied.
+    """
 
     resolved: dict[str, int] = field(default_factory=dict)
     unknown: int = 0
+    set_aside: int = 0
 
 
 def reconcile(database: Database, sender: EmailSender, settings: Settings, clock: Clock) -> Reconciled:
@@ -76,14 +80,15 @@ def reconcile(database: Database, sender: EmailSender, settings: Settings, clock
         unknown = connection.execute(
             select(func.count()).where(UNKNOWN, col(Message.resolution).is_distinct_from(ASSUMED))
         ).scalar_one()
-    return Reconciled({name: count for name, count in resolved.items() if count}, unknown)
+        set_aside = count_set_aside(connection)
+    return Reconciled({name: count for name, count in resolved.items() if count}, unknown, set_aside)
 
 
 def _listen(database: Database, settings: Settings, clock: Clock) -> int:
     """Resolve unknown rows that a provider's webhook told of: now, or before they came into doubt."""
     with database.write() as connection:
         place_later(connection)
-    resolved = apply_waiting(database, Tokens(settings.signing_keys), clock).resolved
+    resolved = apply_waiting(database, Tokens(settings.signing_keys), clock, set_aside=True).resolved
     with database.write() as connection:
         return resolved + accept_what_was_told_before(connection, clock.now(connection))
 

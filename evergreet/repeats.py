@@ -4,7 +4,7 @@ A provider with idempotency keys does what comes with one key once, and answers 
 a doubt ends by sending the identical request again, unless anybody in it must not be written to any more.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -19,6 +19,7 @@ from evergreet.database import Database
 from evergreet.errors import Misconfigured, Permanent, Retryable
 from evergreet.feedback.doubts import Heard, accept, refuse
 from evergreet.ledger import storable
+from evergreet.resolutions import ASSUMED
 from evergreet.settings import Settings
 from evergreet.store import among
 from models import Attempt, CampaignRow, Consent, Contact, Message, StoredRequest, Suppression
@@ -68,10 +69,14 @@ class Remembered:
             self.requests.append((key, request.body, request.places))
             self.ids.append(number)
 
-    def hand_over(self) -> list[Outcome]:
-        """Hand the requests over, one after the other; an answer for everybody ends it, and nothing more is begun."""
+    def hand_over(self, late: Callable[[], Outcome | None]) -> list[Outcome]:
+        """Hand the requests over, one after the other; an answer for everybody ends it, and nothing more is begun.
+
+        `late` is asked before each: what it answers stands for all that is not begun.
+        """
         given_back: Outcome | None = None
         for key, body, places in self.requests:
+            given_back = given_back or late()
             outcomes = [given_back] * len(places) if given_back else _handed(self.sender, body, key, len(places))
             self.outcomes |= dict(zip(places, outcomes, strict=True))
             if all(isinstance(outcome, Retryable | Misconfigured) for outcome in outcomes):
@@ -128,7 +133,7 @@ def repeat(database: Database, sender: RepeatableSender, settings: Settings, clo
                 .order_by(col(StoredRequest.id))
                 .limit(1)
             ).one_or_none()  # fmt: skip
-            may = request is not None and _may_be_repeated(connection, request.messages, now)
+            may = request is not None and _may_be_repeated(connection, request, now)
         if request is None:
             return resolved
         after = request.id
@@ -140,8 +145,13 @@ def repeat(database: Database, sender: RepeatableSender, settings: Settings, clo
                 forget(connection, [request.id])
 
 
-def _may_be_repeated(connection: Connection, messages: Sequence[int], now: datetime) -> bool:
-    """Say whether everybody in a request may be written to as when it was written; their contacts are locked."""
+def _may_be_repeated(connection: Connection, request: Any, now: datetime) -> bool:
+    """Say whether everybody in a request may be written to as when it was written; their contacts are locked.
+
+    Not once somebody in it was tried again, or was taken as sent: then its own attempt is not the last word any more.
+    Not after a restore either, where nobody knows what was tried since.
+    """
+    messages: Sequence[int] = request.messages
     connection.execute(
         select(col(Contact.id))
         .where(col(Contact.id).in_(select(col(Message.contact_id)).where(among(Message.id, "messages"))))
@@ -154,9 +164,18 @@ def _may_be_repeated(connection: Connection, messages: Sequence[int], now: datet
         .select_from(Message)
         .join(Contact, col(Contact.id) == col(Message.contact_id))
         .join(CampaignRow, col(CampaignRow.id) == col(Message.campaign_id))
+        .join(
+            Attempt,
+            and_(
+                col(Attempt.message_id) == col(Message.id), col(Attempt.number) == col(Message.attempts),
+                col(Attempt.request_id) == request.id,
+            ),
+        )
         .where(
             among(Message.id, "messages"), col(Message.state).in_(("unknown", "accepted")),
+            col(Message.resolution).is_distinct_from(ASSUMED),
             col(CampaignRow.state) == "live", col(Contact.erased_at).is_(None),
+            or_(col(CampaignRow.held_until).is_(None), col(CampaignRow.held_until) < request.at),
             or_(col(Contact.paused_until).is_(None), col(Contact.paused_until) <= now), ~_suppressed(), _agreed(),
         ),
         {"messages": messages},

@@ -13,7 +13,8 @@ class ProviderEvent(Table, table=True):
     """One event as a provider's webhook told it, stored once whatever is made of it.
 
     `row` and `key` are what came with it; `message_id` is the ledger row it is about, once that is certain.
-    `applied_at` is empty until it had its effect, which `result` names. An erasure empties what could name a person.
+    `applied_at` is empty until it had its effect, which `result` names; with a `result` that begins with `failed` it
+    could not be applied and is set aside. An erasure empties what could name a person.
     """
 
     __tablename__ = "provider_event"

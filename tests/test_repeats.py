@@ -14,7 +14,7 @@ from evergreet.campaigns import pause
 from evergreet.consent import erase, suppress, unsubscribe
 from evergreet.contracts import Accepted, Capabilities, EmailMessage, Outcome, RepeatableSender, Request
 from evergreet.errors import Permanent, Retryable
-from evergreet.reconcile import Reconciled, reconcile
+from evergreet.reconcile import Reconciled, assume_sent, hold, reconcile, retry
 from evergreet.tokens import Tokens
 from models import StoredRequest
 from tests.story import Recorder, Story
@@ -160,6 +160,50 @@ def test_where_anybody_in_it_may_not_be_written_to_it_is_held(
     assert resolve(story) == Reconciled({}, 2)
     assert len(keyed.heard) == 1
     assert story.states() == {"unknown: cut off": 2}
+
+
+def are_assumed_sent(story: Story) -> None:
+    assert assume_sent(story.database, "news", clock=story.clock, actor="test", confirm=2) == 2
+
+
+def are_restored(story: Story) -> None:
+    """The books are those of yesterday: what was sent again since nobody knows."""
+    hold(story.database, story.now - timedelta(days=1), clock=story.clock, actor="test")
+
+
+@pytest.mark.parametrize("happens", [are_assumed_sent, are_restored])
+def test_what_may_have_gone_another_way_is_not_repeated(
+    story: Story, keyed: Keyed, happens: Callable[[Story], None]
+) -> None:
+    happens(story)
+    assert "repeated" not in resolve(story).resolved
+    assert len(keyed.heard) == 1
+
+
+def test_a_request_of_an_earlier_attempt_is_not_repeated(story: Story, keyed: Keyed) -> None:
+    (first,) = keyed.answered
+    del keyed.answered[first]  # it never arrived
+    assert retry(story.database, "news", "unknown", clock=story.clock, actor="test", confirm=2) == 2
+    keyed.loses = 1
+    story.run(NEWS)
+    assert story.states() == {"unknown: cut off": 2}
+    story.clock.advance(timedelta(minutes=10))
+    assert resolve(story) == Reconciled({"repeated": 2}, 0)
+    assert first not in keyed.answered, "which would have been a second mail"
+    assert [key for key, _ in keyed.heard].count(first) == 1
+    assert clean(story)
+
+
+def test_a_request_that_comes_to_its_turn_too_late_is_given_back(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    story.sender = keyed = Keyed()
+    story.launch(NEWS)
+    story.happened("order_placed", *story.contacts(3, consents=("news",)))
+    monkeypatch.setattr("evergreet.delivery.elapsed_clock", lambda: 10_000.0 if keyed.heard else 0.0)
+    story.run(NEWS)
+    assert len(keyed.heard) == 1
+    assert sorted(story.states().values()) == [1, 2]
+    assert {row.state for row in story.messages} == {"accepted", "planned"}
+    assert clean(story)
 
 
 def test_a_worker_that_died_with_a_request_in_hand_leaves_it_to_be_repeated(story: Story, keyed: Keyed) -> None:

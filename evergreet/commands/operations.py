@@ -133,6 +133,11 @@ def reconcile(
     for how, count in result.resolved.items():
         typer.echo(f"{how}: {count}")
     typer.echo(f"still unknown: {result.unknown}")
+    if result.set_aside:
+        typer.echo(
+            f"{result.set_aside} events of providers could not be applied and are set aside (provider_event, where "
+            "result begins with failed): the log of whoever applied them says which; they are tried again for a week."
+        )
 
 
 @app.command()

@@ -2,23 +2,27 @@
 
 A batch is one transaction, and each event has its effect in exactly one. Nothing depends on the order in which events
 are told: `message.delivery` only rises, a suppression only grows, and an unsubscription counts from when it was made.
+An event that cannot be applied keeps no other from it: its batch is tried in ever smaller parts until it is alone.
 
 Locks: contacts by id, as everywhere, then messages, of which those that a worker has in hand are left for the next
 time. Whoever erases somebody holds the contact, so an event either finds the address gone or is emptied with it.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Integer, String, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Integer, String, bindparam, case, func, or_, select, update
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlmodel import col
 
 from evergreet.clock import Clock
 from evergreet.contracts import Kind
 from evergreet.database import Database, exclusive, ingest_position
+from evergreet.errors import DataError, EvergreetError
 from evergreet.feedback.doubts import PROOF, Heard, accept
 from evergreet.feedback.facts import facts_of
 from evergreet.feedback.placing import Place, place
@@ -30,7 +34,15 @@ from models import Contact, Event, Instant, Message, ProviderEvent, Suppression
 from models.base import Id
 
 BATCH = 1000
+FAILED = "failed"
+"""What `result` begins with where an event could not be applied; the name of the error follows."""
+TRIED_AGAIN = timedelta(days=7)
+"""How long after it came an event that was set aside is tried again by each reconciliation."""
 
+LOG = logging.getLogger("evergreet.feedback")
+
+_OF_THE_STORE = (EvergreetError, OperationalError, InterfaceError, ProgrammingError, MemoryError)
+"""Errors that are no event's fault: a lost connection, a lock, a full disk, another schema."""
 _RANK = case(RANKS, value=col(Message.delivery), else_=0)
 _TOLD = given("told", message=Id, word=String(), rank=Integer())
 _WRITE_DELIVERIES = (
@@ -62,35 +74,70 @@ class Applied:
     """Events of messages that a worker has in hand just now; the next time will see them."""
 
 
-def apply_waiting(database: Database, tokens: Tokens, clock: Clock) -> Applied:
-    """Apply all events that wait, a batch at a time; two that do so at once take turns."""
+def apply_waiting(database: Database, tokens: Tokens, clock: Clock, *, set_aside: bool = False) -> Applied:
+    """Apply all events that wait, a batch at a time; two that do so at once take turns.
+
+    An event that cannot be applied is set aside; with `set_aside` those that were are tried again while they are young.
+    """
     results: Counter[str] = Counter()
     resolved = waiting = after = 0
+    size = BATCH
     while True:
-        with database.write() as connection:
-            exclusive(connection, "provider events")
-            events = _waiting(connection, after)
-            if not events:
-                return Applied(results, resolved, waiting)
-            batch = _apply(connection, events, tokens, clock.now(connection))
+        events: Sequence[Any] = ()
+        try:
+            with database.write() as connection:
+                exclusive(connection, "provider events")
+                now = clock.now(connection)
+                events = _waiting(connection, after, size, now - TRIED_AGAIN if set_aside else None)
+                if not events:
+                    return Applied(results, resolved, waiting)
+                batch = _apply(connection, events, tokens, now)
+        except Exception as error:
+            if not events or (isinstance(error, _OF_THE_STORE) and not isinstance(error, DataError)):
+                raise
+            if len(events) > 1:
+                size = len(events) // 2
+                continue
+            batch = _set_aside(database, events[0], error)
         after = events[-1].id
+        size = min(2 * size, BATCH)
         results += batch.results
         resolved += batch.resolved
         waiting += batch.waiting
 
 
-def _waiting(connection: Connection, after: int) -> Sequence[Any]:
+def _waiting(connection: Connection, after: int, most: int, set_aside_since: datetime | None) -> Sequence[Any]:
     columns = (
         ProviderEvent.id, ProviderEvent.connector, ProviderEvent.event_id, ProviderEvent.kind, ProviderEvent.verdict,
         ProviderEvent.at, ProviderEvent.address, ProviderEvent.row, ProviderEvent.key, ProviderEvent.provider_id,
         ProviderEvent.url, ProviderEvent.machine,
     )  # fmt: skip
+    fresh = col(ProviderEvent.result) == ""
     return connection.execute(
         select(*(col(column) for column in columns))
-        .where(col(ProviderEvent.applied_at).is_(None), col(ProviderEvent.id) > after)
+        .where(
+            col(ProviderEvent.applied_at).is_(None), col(ProviderEvent.id) > after,
+            fresh if set_aside_since is None else or_(fresh, col(ProviderEvent.received_at) > set_aside_since),
+        )
         .order_by(col(ProviderEvent.id))
-        .limit(BATCH)
-    ).all()
+        .limit(most)
+    ).all()  # fmt: skip
+
+
+def _set_aside(database: Database, event: Any, error: Exception) -> Applied:
+    """Mark an event that cannot be applied; what the error says may name a person and is not repeated."""
+    name = type(error).__name__
+    LOG.error(
+        "Event %s of %s (provider_event %d, %s) cannot be applied and is set aside: %s. `evergreet reconcile` tries it "
+        "again.", event.event_id, event.connector, event.id, event.kind, name,
+    )  # fmt: skip
+    with database.write() as connection:
+        connection.execute(
+            update(ProviderEvent)
+            .where(col(ProviderEvent.id) == event.id, col(ProviderEvent.applied_at).is_(None))
+            .values(result=f"{FAILED}: {name}"[:30])
+        )
+    return Applied(Counter([FAILED]))
 
 
 def _apply(connection: Connection, events: Sequence[Any], tokens: Tokens, now: datetime) -> Applied:
@@ -205,7 +252,16 @@ def _heard(events: Sequence[Any], places: Mapping[int, Place]) -> list[Heard]:
 
 
 def count_waiting(connection: Connection) -> int:
-    """Return how many events are stored and not applied yet."""
+    """Return how many events are stored and not applied yet, but those that were set aside."""
+    return _count(connection, col(ProviderEvent.result) == "")
+
+
+def count_set_aside(connection: Connection) -> int:
+    """Return how many events could not be applied."""
+    return _count(connection, col(ProviderEvent.result) != "")
+
+
+def _count(connection: Connection, which: ColumnElement[bool]) -> int:
     return connection.execute(
-        select(func.count()).select_from(ProviderEvent).where(col(ProviderEvent.applied_at).is_(None))
+        select(func.count()).select_from(ProviderEvent).where(col(ProviderEvent.applied_at).is_(None), which)
     ).scalar_one()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 from sqlmodel import col
 
 from evergreet.audit import audit
@@ -16,6 +17,9 @@ from evergreet.conditions import did
 from evergreet.consent import erase, resubscribe
 from evergreet.contracts import Kind, ProviderEvent, Verdict
 from evergreet.database import Database
+from evergreet.feedback import applying
+from evergreet.feedback.facts import facts_of
+from evergreet.reconcile import reconcile
 from evergreet.tokens import Tokens
 from models import Consent, Message, Suppression
 from tests.feedback.telling import Provider
@@ -228,6 +232,56 @@ def test_more_than_a_batch_is_applied(story: Story, provider: Provider) -> None:
                       for n in range(2300)))  # fmt: skip
     assert provider.apply().results == {"applied": 2300}
     assert len(provider.facts) == 2300
+
+
+def test_an_event_that_cannot_be_applied_keeps_no_other_from_it(
+    story: Story, provider: Provider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent(story, *(f"c{number}" for number in range(9)))
+    events = [provider.event(Kind.OPENED, row.id, address="ana@example.org") for row in story.messages]
+    poison = {events[3].id, events[7].id}
+    real = facts_of
+
+    def breaks(told: Any, places: Any) -> Any:
+        if any(event.event_id in poison for event in told):
+            raise ValueError("ana@example.org")
+        return real(told, places)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(applying, "facts_of", breaks)
+        assert provider.tells(*events).results == {"applied": 7, "failed": 2}
+        assert [row.delivery for row in story.messages].count("delivered") == 7
+        assert {(row.event_id, row.result, row.applied_at) for row in provider.stored if row.event_id in poison} == {
+            (name, "failed: ValueError", None) for name in poison
+        }
+        assert caplog.text.count("cannot be applied and is set aside: ValueError") == 2
+        assert "ana@" not in caplog.text
+        assert provider.apply().results == {}, "not again with every webhook"
+    resolve = (story.database, story.sender, story.settings, story.clock)
+    with monkeypatch.context() as patched:
+        patched.setattr(applying, "facts_of", breaks)
+        assert reconcile(*resolve).set_aside == 2
+    assert reconcile(*resolve).set_aside == 0
+    assert len(provider.facts) == 9
+    assert {row.delivery for row in story.messages} == {"delivered"}
+    assert clean(story)
+
+
+def test_what_the_store_refuses_is_no_events_fault(
+    story: Story, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent(story, "ana")
+
+    def locked(*_: Any) -> None:
+        raise OperationalError("UPDATE", {}, Exception("gone away"))
+
+    provider.stores(provider.event(Kind.OPENED))
+    with monkeypatch.context() as patched:
+        patched.setattr(applying, "facts_of", locked)
+        with pytest.raises(OperationalError):
+            provider.apply()
+    assert [row.result for row in provider.stored] == [""]
+    assert provider.apply().results == {"applied": 1}
 
 
 def test_an_erasure_empties_what_was_told_and_what_is_told_later(story: Story, provider: Provider) -> None:
