@@ -157,8 +157,10 @@ class Worker:
                 .with_for_update(key_share=True)
             ).all()
             if chunks:
+                _count_deaths(
+                    connection, {chunk.in_hand: chunk.id for chunk in chunks if chunk.in_hand is not None}, now
+                )
                 free_chunks(connection, [chunk.id for chunk in chunks], now)
-                _count_deaths(connection, [chunk.in_hand for chunk in chunks if chunk.in_hand is not None], now)
             return 1
 
 
@@ -187,14 +189,18 @@ def free_chunks(connection: Connection, chunks: list[int], now: datetime) -> Non
     )
 
 
-def _count_deaths(connection: Connection, messages: list[int], now: datetime) -> None:
-    if not messages:
+def _count_deaths(connection: Connection, in_hand: dict[int, int], now: datetime) -> None:
+    """Count a death for each message that was in hand, by its chunk; one that has left it since was in nobody's."""
+    if not in_hand:
         return
-    connection.execute(update(Message).where(col(Message.id).in_(messages)).values(deaths=Message.deaths + 1))
+    blamed = (col(Message.id).in_(in_hand), col(Message.chunk_id).in_(sorted(in_hand.values())))
+    connection.execute(
+        update(Message).where(*blamed, col(Message.state).in_(("planned", "sending"))).values(deaths=Message.deaths + 1)
+    )
     poisoned = connection.execute(
         update(Message)
         .where(
-            col(Message.id).in_(messages),
+            *blamed,
             col(Message.state) == "planned",
             Message.deaths >= bindparam("limit"),
         )

@@ -1,14 +1,16 @@
 """Who is alive: one slot per worker, and locks that die with their holder."""
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
+from evergreet.audit import audit
 from evergreet.clock import FrozenClock
 from evergreet.database import Database, parse_url
-from evergreet.errors import ConfigurationError
+from evergreet.errors import ConfigurationError, Retryable
 from evergreet.ownership import FileLocks, held_slots, refuse_network_file_system, refuse_pooler
 from evergreet.worker import Worker
 from evergreet.workers import workers
@@ -84,3 +86,21 @@ def test_a_transaction_pooling_proxy_is_refused_by_name(fresh_postgres_url: str)
         Worker.open(Database(proxied), FrozenClock(NOW)),
     ):
         pass
+
+
+def test_a_message_that_was_given_back_is_not_to_blame_for_a_later_death(story: Story) -> None:
+    story.launch()
+    story.happened("order_placed", story.contact("ana"))
+    story.sender.answers = {"ana@example.org": Retryable("busy")}
+    story.run()
+    with story.database.write() as connection:  # as a worker leaves it that dies before it takes another in hand
+        connection.execute(text("UPDATE worker SET ended_at = NULL, \"end\" = ''"))
+        connection.execute(
+            text("UPDATE chunk SET state = 'open', owner_id = (SELECT MAX(id) FROM worker), deaths = 1, in_hand = 1")
+        )
+        connection.execute(text("UPDATE message SET deaths = 1"))
+    story.sender.answers = {}
+    story.clock.advance(timedelta(hours=1))
+    story.run()
+    assert story.states() == {"accepted": 1}
+    assert all(one.clean for one in audit(story.database, story.clock))
