@@ -277,6 +277,8 @@ def hold(database: Database, since: datetime, *, clock: Clock, actor: str) -> in
             .values(
                 state="unknown", reason="held_after_restore", chunk_id=None, not_before=None, sent_at=now,
                 unknown_since=now, changed_at=now,
+                # One that was given back knows where it went last: somebody else may have got it there since.
+                address=case((col(Message.state) == "sending", col(Message.address)), else_=null()),
             )
         ).rowcount  # fmt: skip
         connection.execute(

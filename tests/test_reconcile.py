@@ -152,6 +152,22 @@ def test_rows_that_were_pending_in_the_backup_are_held_too(story: Story) -> None
     assert clean(story)
 
 
+def test_a_row_is_held_whose_address_somebody_else_was_written_to_since(story: Story) -> None:
+    """It was given back; then another contact with this address had the same occurrence."""
+    story.launch()
+    story.sender.answers["x@example.org"] = Retryable("busy")
+    story.happened("order_placed", story.contact("ana", address="x@example.org"), order_id="1")
+    story.run()
+    story.sender.answers.clear()
+    story.happened("order_placed", story.contact("ben", address="x@example.org"), order_id="1")
+    story.run()
+    assert story.states() == {"accepted": 1, "planned: busy": 1}
+    story.clock.advance(timedelta(hours=1))
+    assert hold(story.database, story.now - timedelta(minutes=5), clock=story.clock, actor="test") == 1
+    assert story.states() == {"accepted": 1, "unknown: held_after_restore": 1}
+    assert clean(story)
+
+
 def test_a_held_message_is_found_by_its_key_although_the_row_is_new(story: Story) -> None:
     story.launch()
     story.happened("order_placed", story.contact("ana"), order_id="A-1")
