@@ -329,7 +329,7 @@ class _CampaignRun:
                 chunk = claim(self.worker, self.state, limit)
                 if chunk is not None:
                     done = self._work(chunk, pool, done, total)
-                elif not shared:
+                elif not (shared or self._shards_at_work()):  # again: one may have begun, and taken the last, just now
                     return False
                 else:
                     self.worker.take_over_the_dead()

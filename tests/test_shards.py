@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
+from evergreet import engine
 from evergreet.audit import audit
 from evergreet.campaign import Options
 from evergreet.campaigns import pause
 from evergreet.engine import Engine
 from evergreet.errors import EvergreetError, Misconfigured
+from evergreet.shards import Shard
 from tests.story import THANKS, Story
 
 
@@ -82,6 +84,18 @@ def test_what_a_dead_shard_leaves_is_finished_in_the_same_run(story: Story) -> N
     assert len(set(story.sender.recipients)) == len(story.sender.recipients)
     assert set(story.sender.recipients) <= set(addresses)
     assert audited(story) == []
+
+
+def test_a_shard_that_begins_just_as_the_run_looks_and_takes_the_last_chunk_is_waited_for(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders(story, 4)
+    begun, ended = Shard(2, "running", {}), Shard(2, "completed", {"accepted": 4})
+    told = iter([[], [begun], [begun]])
+    monkeypatch.setattr(engine, "shards_of", lambda *_: next(told, [ended]))
+    monkeypatch.setattr(engine, "claim", lambda *_: None)
+    report = story.run(share=lambda *_: None)
+    assert report.attempted == {"accepted": 4}
 
 
 def test_a_shard_that_may_not_send_leaves_the_rest_to_the_run(story: Story) -> None:
