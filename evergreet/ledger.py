@@ -28,6 +28,7 @@ from models import Attempt, CampaignRow, Chunk, Contact, Instant, Message
 from models.base import Id
 
 REASON_LENGTH = 500
+PROVIDER_ID_LENGTH = 998
 INTENT_TRIES = 10
 """How often a window is decided anew because another worker has just sent to the same address."""
 

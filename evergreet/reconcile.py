@@ -22,6 +22,7 @@ from evergreet.errors import EvergreetError
 from evergreet.feedback.applying import apply_waiting, count_set_aside
 from evergreet.feedback.doubts import accept_what_was_told_before
 from evergreet.feedback.placing import UNKNOWN, place_later
+from evergreet.ledger import PROVIDER_ID_LENGTH, storable
 from evergreet.repeats import repeat
 from evergreet.resolutions import ASSUMED
 from evergreet.settings import Settings
@@ -125,8 +126,8 @@ def _accept(connection: Connection, row: Any, provider_id: str, now: datetime) -
         update(Message)
         .where(col(Message.id) == row.id, UNKNOWN, col(Message.attempts) == row.attempts)
         .values(
-            state="accepted", reason="", provider_id=provider_id, unknown_since=None, resolution="found",
-            changed_at=now,
+            state="accepted", reason="", provider_id=storable(provider_id, PROVIDER_ID_LENGTH), unknown_since=None,
+            resolution="found", changed_at=now,
         )
     ).rowcount  # fmt: skip
     if found:

@@ -18,7 +18,7 @@ from evergreet.contracts import Accepted, EmailMessage, Outcome, RepeatableSende
 from evergreet.database import Database
 from evergreet.errors import Misconfigured, Permanent, Retryable
 from evergreet.feedback.doubts import Heard, accept, refuse
-from evergreet.ledger import storable
+from evergreet.ledger import PROVIDER_ID_LENGTH, storable
 from evergreet.resolutions import ASSUMED
 from evergreet.settings import Settings
 from evergreet.store import among
@@ -204,7 +204,9 @@ def _agreed() -> ColumnElement[bool]:
 def _settle(connection: Connection, outcomes: Mapping[int, Outcome], now: datetime) -> int:
     """Write what the answer to a repeat says of messages in doubt; what is still in doubt stays so."""
     taken = [
-        Heard(message, outcome.provider_id) for message, outcome in outcomes.items() if isinstance(outcome, Accepted)
+        Heard(message, storable(outcome.provider_id, PROVIDER_ID_LENGTH))
+        for message, outcome in outcomes.items()
+        if isinstance(outcome, Accepted)
     ]
     resolved = accept(connection, taken, now, "repeated", "the stored request was repeated with its key")
     refused: dict[str, list[Any]] = {}

@@ -11,7 +11,7 @@ from sqlmodel import col
 from evergreet.campaigns import STOPPED
 from evergreet.contracts import Accepted, Outcome
 from evergreet.errors import Misconfigured, Permanent, Retryable
-from evergreet.ledger import REASON_LENGTH, ClaimedChunk, campaign_state, expect, own, storable
+from evergreet.ledger import PROVIDER_ID_LENGTH, REASON_LENGTH, ClaimedChunk, campaign_state, expect, own, storable
 from evergreet.settings import Settings
 from evergreet.store import among, checked, given, insert_ignore, paired
 from evergreet.tally import add_to_tally
@@ -19,7 +19,6 @@ from evergreet.worker import Worker
 from models import Attempt, Contact, Instant, Message, Suppression
 from models.base import Id
 
-PROVIDER_ID_LENGTH = 998
 LONGEST_PAUSE = timedelta(days=30)
 """Whatever a provider asks for; a step is too late by then anyway."""
 

@@ -162,6 +162,13 @@ def test_where_anybody_in_it_may_not_be_written_to_it_is_held(
     assert story.states() == {"unknown: cut off": 2}
 
 
+def test_a_name_that_no_store_takes_does_not_keep_a_repeat_from_being_settled(story: Story, keyed: Keyed) -> None:
+    (request,) = story.rows(StoredRequest)
+    keyed.answered[request.key] = [Accepted("k\x00\ud800" + "x" * 2000), Accepted("k-2")]
+    assert resolve(story) == Reconciled({"repeated": 2}, 0)
+    assert {len(row.provider_id) for row in story.messages} == {998, 3}
+
+
 def are_assumed_sent(story: Story) -> None:
     assert assume_sent(story.database, "news", clock=story.clock, actor="test", confirm=2) == 2
 
