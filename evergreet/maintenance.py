@@ -1,27 +1,29 @@
 """Maintenance: what runs leave behind that says nothing any more is removed, and the store's statistics are renewed.
 
-Only what EXPLAIN shows to cost something goes (docs/operations.md, Maintenance): runs that handed nothing over.
-Whatever a message, an attempt, a stretch or an event says stays for good: the audit, caps, conditions and re-entry
-read it, and a million of them are sought by index.
+Only what EXPLAIN shows to cost something goes (docs/operations.md, Maintenance): runs that handed nothing over; and
+what is large or names people and is read by nothing: the payloads of providers' old events, stored requests that may
+not be repeated any more. Whatever a message, an attempt, a stretch or an event says stays for good: the audit, caps,
+conditions and re-entry read it, and a million of them are sought by index. A provider's event keeps its row: told
+again it is known.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, delete, func, select, text
+from sqlalchemy import ColumnElement, Select, String, cast, delete, func, select, text, update
 from sqlmodel import col
 
 from evergreet.clock import Clock
 from evergreet.database import Database
 from evergreet.store import among
-from models import Attempt, Run
+from models import Attempt, ProviderEvent, Run, StoredRequest
 
 LOOKED_AT = 50_000
 """Ids looked at in one go."""
 
 REMOVED = 2_000
-"""Rows removed in one transaction: nobody waits long for it."""
+"""Rows removed or emptied in one transaction: nobody waits long for it."""
 
 CHANGED = 0.1
 """The share of a table's rows that may have changed before PostgreSQL's statistics of it are renewed here."""
@@ -40,43 +42,96 @@ class Maintained:
 
     before: datetime
     runs: int
+    told_before: datetime
+    payloads: int
+    requests: int
     analyzed: tuple[str, ...] = ()
     dry_run: bool = False
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """What was done, a sentence for each kind."""
-        verb = "would be removed" if self.dry_run else "removed"
+        would = "would be " if self.dry_run else ""
         told = [
-            f"{self.runs:,} runs that ended before {self.before:%Y-%m-%d} and handed nothing over: {verb}.",
+            f"{self.runs:,} runs that ended before {self.before:%Y-%m-%d} and handed nothing over: {would}removed.",
+            f"{self.payloads:,} payloads of providers' events told before {self.told_before:%Y-%m-%d}: {would}emptied.",
+            f"{self.requests:,} stored requests whose keys have ended: {would}removed.",
         ]
         if self.analyzed:
             told.append(f"Statistics renewed: {', '.join(self.analyzed)}.")
         return tuple(told)
 
 
-def maintain(database: Database, clock: Clock, *, keep_days: int, dry_run: bool = False) -> Maintained:
-    """Remove runs older than `keep_days` that handed nothing over, and renew statistics.
+def maintain(
+    database: Database, clock: Clock, *, keep_days: int, keep_payload_days: int, dry_run: bool = False
+) -> Maintained:
+    """Remove runs older than `keep_days` that handed nothing over and requests that have ended, and renew statistics.
 
-    In short transactions, so that it may be ended at any moment and begun again; `dry_run` only counts.
+    Payloads of providers' events that were applied are emptied `keep_payload_days` after they were told. In short
+    transactions, so that it may be ended at any moment and begun again; `dry_run` only counts.
     """
     with database.read() as connection:
-        before = clock.now(connection) - timedelta(days=keep_days)
+        now = clock.now(connection)
+    before, told_before = now - timedelta(days=keep_days), now - timedelta(days=keep_payload_days)
     removed = 0
-    for low, high in _ranges(database):
+    for low, high in _ranges(database, col(Run.id)):
         with database.read() as connection:
             idle = list(connection.execute(_idle_runs(low, high, before)).scalars())
         removed += len(idle)
         for start in range(0, 0 if dry_run else len(idle), REMOVED):
             with database.write() as connection:
                 connection.execute(delete(Run).where(among(col(Run.id), "ids")), {"ids": idle[start : start + REMOVED]})
-    return Maintained(before, removed, () if dry_run else _analyze(database), dry_run)
+    payloads = _empty_payloads(database, told_before, dry_run=dry_run)
+    requests = _remove_ended_requests(database, now, dry_run=dry_run)
+    analyzed = () if dry_run else _analyze(database)
+    return Maintained(before, removed, told_before, payloads, requests, analyzed, dry_run)
 
 
-def _ranges(database: Database) -> Iterator[tuple[int, int]]:
-    """Yield ranges of ids, `low` ≤ id < `high`, over all runs there are now."""
+def _empty_payloads(database: Database, before: datetime, *, dry_run: bool) -> int:
+    """Empty the payloads of events that were told before that moment and applied; return how many."""
+    emptied = 0
+    for low, high in _ranges(database, col(ProviderEvent.id)):
+        with database.read() as connection:
+            full = list(
+                connection.execute(
+                    select(col(ProviderEvent.id))
+                    .where(
+                        col(ProviderEvent.id).between(low, high - 1), col(ProviderEvent.received_at) < before,
+                        col(ProviderEvent.applied_at).is_not(None), cast(ProviderEvent.payload, String) != "{}",
+                    )
+                    .order_by(col(ProviderEvent.id))
+                ).scalars()
+            )  # fmt: skip
+        emptied += len(full)
+        for start in range(0, 0 if dry_run else len(full), REMOVED):
+            with database.write() as connection:
+                connection.execute(
+                    update(ProviderEvent).where(among(ProviderEvent.id, "ids")).values(payload={}),
+                    {"ids": full[start : start + REMOVED]},
+                )
+    return emptied
+
+
+def _remove_ended_requests(database: Database, now: datetime, *, dry_run: bool) -> int:
+    """Remove stored requests, also of connectors that are not asked any more, whose keys have ended."""
+    ended = col(StoredRequest.ends_at) <= now
+    if dry_run:
+        with database.read() as connection:
+            return connection.execute(select(func.count()).select_from(StoredRequest).where(ended)).scalar_one()
+    removed = 0
+    some = select(col(StoredRequest.id)).where(ended).order_by(col(StoredRequest.id)).limit(REMOVED).scalar_subquery()
+    while True:
+        with database.write() as connection:
+            count = connection.execute(delete(StoredRequest).where(col(StoredRequest.id).in_(some))).rowcount
+        removed += count
+        if count < REMOVED:
+            return removed
+
+
+def _ranges(database: Database, key: ColumnElement[int]) -> Iterator[tuple[int, int]]:
+    """Yield ranges of ids, `low` ≤ id < `high`, over all rows of a table there are now."""
     with database.read() as connection:
-        first, last = connection.execute(select(func.min(col(Run.id)), func.max(col(Run.id)))).one()
+        first, last = connection.execute(select(func.min(key), func.max(key))).one()
     if first is not None:
         for low in range(first, last + 1, LOOKED_AT):
             yield low, min(low + LOOKED_AT, last + 1)

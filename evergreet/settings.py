@@ -132,6 +132,10 @@ class Settings(BaseSettings):
     keep_runs_days: int = Field(
         default=90, ge=1, description="`evergreet maintain` removes runs that handed nothing over after so many days."
     )
+    keep_payloads_days: int = Field(
+        default=90, ge=1,
+        description="`evergreet maintain` empties the payloads of providers' events after so many days.",
+    )  # fmt: skip
 
     @field_validator("default_timezone")
     @classmethod

@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, select, text
@@ -9,8 +10,10 @@ from sqlmodel import col
 
 from evergreet import maintenance
 from evergreet.audit import audit
-from evergreet.maintenance import maintain
-from models import Attempt, Message, Run, WorkerRow
+from evergreet.contracts import Kind
+from evergreet.maintenance import Maintained, maintain
+from models import Attempt, Contact, Event, Message, Run, StoredRequest, Suppression, WorkerRow
+from tests.feedback.telling import Provider
 from tests.story import Story
 
 
@@ -37,33 +40,72 @@ def count(story: Story, table: type[Run | WorkerRow | Attempt | Message]) -> int
         return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
 
+def tidy(story: Story, **options: Any) -> Maintained:
+    return maintain(story.database, story.clock, **{"keep_days": 90, "keep_payload_days": 90, **options})
+
+
 def test_a_maintenance_removes_old_idle_runs_and_nothing_else(old: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "LOOKED_AT", 2)
     monkeypatch.setattr(maintenance, "REMOVED", 1)
     before = audit(old.database, old.clock)
-    planned = maintain(old.database, old.clock, keep_days=90, dry_run=True)
+    planned = tidy(old, keep_days=90, dry_run=True)
     assert (count(old, Run), count(old, WorkerRow)) == (6, 6)
     assert "3 runs" in planned.sentences[0]
-    done = maintain(old.database, old.clock, keep_days=90)
+    done = tidy(old, keep_days=90)
     assert planned.runs == done.runs == 3
     assert (count(old, Run), count(old, WorkerRow)) == (3, 6), "those stay that sent, have not ended, or are of today"
     assert (count(old, Attempt), count(old, Message)) == (2, 2)
     assert audit(old.database, old.clock) == before
-    assert maintain(old.database, old.clock, keep_days=90).runs == 0
+    assert tidy(old, keep_days=90).runs == 0
 
 
 def test_what_is_young_stays(old: Story) -> None:
-    assert maintain(old.database, old.clock, keep_days=101).runs == 0
+    assert tidy(old, keep_days=101).runs == 0
 
 
 def test_nobody_gets_another_mail_for_a_maintenance(old: Story) -> None:
-    maintain(old.database, old.clock, keep_days=1)
+    tidy(old, keep_days=1)
     old.run()
     assert len(old.sender.sent) == 2
     old.happened("order_placed", *old.contacts(1))
     old.run()
     assert len(old.sender.sent) == 3
     assert [one.findings for one in audit(old.database, old.clock)] == [()]
+
+
+def test_what_providers_told_long_ago_is_emptied_and_nothing_else_changes(
+    old: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "LOOKED_AT", 2)
+    monkeypatch.setattr(maintenance, "REMOVED", 1)
+    provider = Provider(old)
+    told = [provider.event(Kind.HARD_BOUNCED), provider.event(Kind.OPENED), provider.event(Kind.UNKNOWN)]
+    provider.tells(*told)
+    provider.stores(provider.event(Kind.OPENED))
+    request = {"connector": "another", "body": b"x", "messages": [1], "at": old.now}
+    with old.database.write() as connection:
+        for hours in (1, 2, 24 * 365):
+            ends = old.now + timedelta(hours=hours)
+            connection.execute(insert(StoredRequest).values(**request, key=str(hours), ends_at=ends))
+        connection.execute(text("UPDATE provider_event SET result = 'failed: E' WHERE applied_at IS NULL"))
+    old.clock.advance(timedelta(days=50))
+    provider.tells(provider.event(Kind.CLICKED, url="https://x.example/"))
+    old.clock.advance(timedelta(days=45))
+    tables: tuple[type[Any], ...] = (Message, Attempt, Event, Contact, Suppression)
+    before, books = [old.rows(table) for table in tables], audit(old.database, old.clock)
+    rows = [{**row._asdict(), "payload": {}} for row in provider.stored]
+    planned = tidy(old, dry_run=True)
+    assert (planned.payloads, planned.requests) == (3, 2)
+    assert [row.payload != {} for row in provider.stored] == [True] * 5
+    done = tidy(old)
+    assert (done.payloads, done.requests) == (3, 2)
+    assert [row.payload != {} for row in provider.stored] == [False, False, False, True, True], "set aside, and young"
+    assert [{**row._asdict(), "payload": {}} for row in provider.stored] == rows
+    assert [row.key for row in old.rows(StoredRequest)] == [str(24 * 365)]
+    assert provider.tells(*told).results == {}, "an event that is told again is known"
+    assert [old.rows(table) for table in tables] == before
+    assert audit(old.database, old.clock) == books
+    assert (tidy(old).payloads, tidy(old).requests) == (0, 0)
 
 
 def test_statistics_that_are_far_behind_are_renewed(story: Story) -> None:
@@ -77,5 +119,5 @@ def test_statistics_that_are_far_behind_are_renewed(story: Story) -> None:
                 if connection.execute(changed).scalar_one() or time.monotonic() > deadline:
                     break
             time.sleep(0.02)
-    analyzed = maintain(story.database, story.clock, keep_days=1).analyzed
+    analyzed = tidy(story, keep_days=1).analyzed
     assert analyzed == (() if story.database.is_sqlite else ("contact",))

@@ -187,9 +187,10 @@ def maintain(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be removed.")] = False,
     json: Json = False,
 ) -> None:
-    """Remove old runs that handed nothing over, and renew the store's statistics.
+    """Remove old runs that handed nothing over and what providers told long ago, and renew the store's statistics.
 
-    Messages, attempts, events and stretches stay. EVERGREET_KEEP_RUNS_DAYS says how long such runs are kept.
+    Messages, attempts, events and stretches stay. EVERGREET_KEEP_RUNS_DAYS says how long such runs are kept,
+    EVERGREET_KEEP_PAYLOADS_DAYS how long the payloads of providers' events.
 
     Example: evergreet maintain --dry-run
     """
@@ -202,7 +203,10 @@ def maintain(
     from evergreet.settings import settings
 
     with open_database() as database:
-        found = tidy_up(database, DatabaseClock(), keep_days=settings().keep_runs_days, dry_run=dry_run)
+        found = tidy_up(
+            database, DatabaseClock(), keep_days=settings().keep_runs_days,
+            keep_payload_days=settings().keep_payloads_days, dry_run=dry_run,
+        )  # fmt: skip
     if json:
         print_json(asdict(found))
         return

@@ -23,4 +23,7 @@ async def maintain_store() -> Maintained:
 
 def _maintain() -> Maintained:
     with open_database() as database:
-        return tidy_up(database, DatabaseClock(), keep_days=settings().keep_runs_days)
+        return tidy_up(
+            database, DatabaseClock(), keep_days=settings().keep_runs_days,
+            keep_payload_days=settings().keep_payloads_days,
+        )  # fmt: skip
