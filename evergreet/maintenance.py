@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, String, cast, delete, func, select, text, update
+from sqlalchemy import Select, String, cast, delete, func, select, text, update
 from sqlmodel import col
 
 from evergreet.clock import Clock
@@ -74,7 +74,7 @@ def maintain(
         now = clock.now(connection)
     before, told_before = now - timedelta(days=keep_days), now - timedelta(days=keep_payload_days)
     removed = 0
-    for low, high in _ranges(database, col(Run.id)):
+    for low, high in _ranges(database, Run):
         with database.read() as connection:
             idle = list(connection.execute(_idle_runs(low, high, before)).scalars())
         removed += len(idle)
@@ -90,7 +90,7 @@ def maintain(
 def _empty_payloads(database: Database, before: datetime, *, dry_run: bool) -> int:
     """Empty the payloads of events that were told before that moment and applied; return how many."""
     emptied = 0
-    for low, high in _ranges(database, col(ProviderEvent.id)):
+    for low, high in _ranges(database, ProviderEvent):
         with database.read() as connection:
             full = list(
                 connection.execute(
@@ -128,10 +128,10 @@ def _remove_ended_requests(database: Database, now: datetime, *, dry_run: bool) 
             return removed
 
 
-def _ranges(database: Database, key: ColumnElement[int]) -> Iterator[tuple[int, int]]:
+def _ranges(database: Database, table: type[Run | ProviderEvent]) -> Iterator[tuple[int, int]]:
     """Yield ranges of ids, `low` ≤ id < `high`, over all rows of a table there are now."""
     with database.read() as connection:
-        first, last = connection.execute(select(func.min(key), func.max(key))).one()
+        first, last = connection.execute(select(func.min(table.id), func.max(table.id))).one()
     if first is not None:
         for low in range(first, last + 1, LOOKED_AT):
             yield low, min(low + LOOKED_AT, last + 1)

@@ -57,6 +57,8 @@ NOT_OF_A_RUN = {
     "engine._shards_at_work": "only reads, in a run that has shards",
     "engine.deliver": "a shard of a large run: its windows are those of any run",
     "maintenance.maintain": "an operator's command: nothing is sent",
+    "maintenance._empty_payloads": "an operator's command: nothing is sent",
+    "maintenance._remove_ended_requests": "an operator's command: nothing is sent",
     "maintenance._analyze": "an operator's command: nothing is sent",
 }
 
