@@ -20,7 +20,7 @@ from evergreet.audit_scans import ClockStretches, read_scans
 from evergreet.audit_streams import OfContact, by_contact
 from evergreet.campaign import Campaign, Step, Trigger
 from evergreet.campaigns import State, Version, required, states
-from evergreet.causes import OCCURRENCE_LENGTH
+from evergreet.causes import OCCURRENCE_LENGTH, key_in
 from evergreet.clock import Clock
 from evergreet.database import Database
 from evergreet.schedule import due_time, zone_of
@@ -299,10 +299,8 @@ def _occurrence(campaign: Campaign, event: Any) -> str:
     if campaign.re_entry == "once":
         return "once"
     for trigger in campaign.trigger.events:
-        if trigger.name == event.name and trigger.key is not None:
-            value = (event.properties or {}).get(trigger.key)
-            if value is not None:
-                return f"{event.name}:{value}"[:OCCURRENCE_LENGTH]
+        if trigger.name == event.name and (value := key_in(event.properties, trigger.key)) is not None:
+            return f"{event.name}:{value}"[:OCCURRENCE_LENGTH]
     return f"event:{event.source}:{event.source_id}"[:OCCURRENCE_LENGTH]
 
 

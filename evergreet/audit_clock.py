@@ -14,7 +14,7 @@ from evergreet.audit_scans import ClockStretches, Scans
 from evergreet.audit_streams import OfContact
 from evergreet.campaign import AnniversaryTrigger, Campaign, CountedFrom, SilenceTrigger, Step, Trigger
 from evergreet.campaigns import State
-from evergreet.causes import OCCURRENCE_LENGTH
+from evergreet.causes import OCCURRENCE_LENGTH, key_in
 from evergreet.clock_causes import add_months, anniversary_name, days_begun
 from models import Broadcast, Event
 
@@ -166,16 +166,12 @@ class Broadcasts:
                     col(Event.name) == trigger.name, col(Event.contact_id).is_(None), col(Event.revision) == 0
                 )
             ):
-                told = event.id in known or any(
-                    f"{trigger.name}:{value}"[:OCCURRENCE_LENGTH] in occurrences for value in _key(event, trigger)
+                value = key_in(event.properties, trigger.key)
+                told = event.id in known or (
+                    value is not None and f"{trigger.name}:{value}"[:OCCURRENCE_LENGTH] in occurrences
                 )
                 if not told and scans.ran_over(event.position, event.occurred_at) is not None:
                     yield f"{event.source}:{event.source_id} was never taken up"
-
-
-def _key(event: Any, trigger: Any) -> list[Any]:
-    value = (event.properties or {}).get(trigger.key) if trigger.key is not None else None
-    return [] if value is None else [value]
 
 
 class Anchors:

@@ -17,7 +17,7 @@ from sqlmodel import col
 from evergreet.audience import Scope, compile_condition, shift
 from evergreet.campaign import BroadcastTrigger
 from evergreet.campaigns import State, Version, hold_off, record, required, version_of
-from evergreet.causes import OCCURRENCE_LENGTH, Reach
+from evergreet.causes import OCCURRENCE_LENGTH, Reach, key_in
 from evergreet.clock import Clock
 from evergreet.database import Database
 from evergreet.errors import EvergreetError
@@ -89,7 +89,7 @@ def announce(connection: Connection, state: State, version: Version, reach: Reac
 
 def occurrence_of(trigger: BroadcastTrigger, event: Any) -> str:
     """Name the occurrence: the event, or the value of the trigger's key in it."""
-    value = (event.properties or {}).get(trigger.key) if trigger.key is not None else None
+    value = key_in(event.properties, trigger.key)
     name = f"{trigger.name}:{value}" if value is not None else f"event:{event.source}:{event.source_id}"
     return name[:OCCURRENCE_LENGTH]
 

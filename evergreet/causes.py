@@ -3,6 +3,7 @@
 Each query yields the same columns (`MET`), which `evergreet.enrollment` turns into rows.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,11 +13,13 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.campaign import Campaign, EventTrigger, StageTrigger
-from models import Event, Transition
+from evergreet.comparisons import DocumentKey, in_document
+from models import Event, Table, Transition
 from models.base import Id
 
 MET = ("contact_id", "occurrence", "cause_event_id", "cause_transition_id", "caused_at", "position", "row_id")
 OCCURRENCE_LENGTH = 380
+PROPERTIES = Table.metadata.tables["event"].c.properties
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,8 @@ def by_stage(campaign: Campaign, trigger: StageTrigger, reach: Reach) -> Select[
 def occurrence(campaign: Campaign) -> ColumnElement[str]:
     """What makes an enrollment unique: the causing event, by its key property where the trigger names one.
 
-    The same for an event and for the transition that it caused; corrections share the source id.
+    The same for an event and for the transition that it caused; corrections share the source id. What is no key
+    (`key_in`) counts as none: the event is an occurrence of its own, so nobody is missed and nobody doubled.
     """
     if campaign.re_entry == "once":
         return literal("once")
@@ -100,7 +104,20 @@ def occurrence(campaign: Campaign) -> ColumnElement[str]:
         )
         for trigger in campaign.trigger.events
         if trigger.key is not None
-        for key in [cast(col(Event.properties)[trigger.key].as_string(), String)]
+        for key in [in_document(DocumentKey, PROPERTIES, trigger.key)]
     ]
     whole = case(*keyed, else_=plain) if keyed else plain
     return func.substr(whole, 1, OCCURRENCE_LENGTH)
+
+
+def key_in(properties: Mapping[str, Any] | None, name: str | None) -> str | None:
+    """Return what a trigger's key reads under its name, as `occurrence` does in SQL: text, or a whole number as text.
+
+    A whole number is one of 64 bits whose value is whole (1.0 is 1). None for anything else, and for a trigger without.
+    """
+    value = (properties or {}).get(name) if name is not None else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return str(value)
+    return value if isinstance(value, str) else None

@@ -96,6 +96,26 @@ class DocumentPresence(_FromDocument):
     on_postgresql = "({kind} <> 'null')"
 
 
+class DocumentKey(_FromDocument):
+    """The text under a name, or the whole number as text: what tells things apart. `causes.key_in` says it in Python.
+
+    A number is whole by its value, not by how it is written: PostgreSQL keeps 1e16 as 10000000000000000.
+    """
+
+    name = "document_key"
+    inherit_cache = True
+    type = String()
+    on_sqlite = (
+        "CASE WHEN {kind} = 'text' THEN {value} WHEN {kind} IN ('integer', 'real') "
+        "AND {value} = CAST({value} AS INTEGER) THEN CAST(CAST({value} AS INTEGER) AS TEXT) END"
+    )
+    on_postgresql = (
+        "CASE {kind} WHEN 'string' THEN {item} #>> '{{}}' WHEN 'number' THEN "
+        "CASE WHEN CAST({item} AS NUMERIC) = trunc(CAST({item} AS NUMERIC)) AND CAST({item} AS NUMERIC) "
+        "BETWEEN -9223372036854775808 AND 9223372036854775807 THEN CAST(trunc(CAST({item} AS NUMERIC)) AS TEXT) END END"
+    )
+
+
 class _Awkward:
     """Marks the variants for names that a JSON path cannot say on SQLite: quotes, backslashes, controls."""
 
@@ -105,7 +125,7 @@ def _awkward(kind: type[_FromDocument]) -> type[_FromDocument]:
 
 
 _AWKWARD: dict[type[_FromDocument], type[_FromDocument]] = {
-    kind: _awkward(kind) for kind in (DocumentNumber, DocumentText, DocumentTruth, DocumentPresence)
+    kind: _awkward(kind) for kind in (DocumentNumber, DocumentText, DocumentTruth, DocumentPresence, DocumentKey)
 }
 
 

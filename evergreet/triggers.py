@@ -13,7 +13,11 @@ from evergreet.errors import DefinitionError
 
 @dataclass(frozen=True, slots=True)
 class EventTrigger:
-    """Starts an enrollment for each event of that name; with `key`, one per value of that property."""
+    """Starts an enrollment for each event of that name; with `key`, one per value of that property.
+
+    A value is text or a whole number (of 64 bits; 17, 17.0 and "17" are one). An event with anything else there, or
+    with nothing, starts an enrollment of its own, as without `key`.
+    """
 
     name: str
     key: str | None = None
@@ -78,7 +82,8 @@ class AnniversaryTrigger:
 class BroadcastTrigger:
     """Takes the whole audience once for each business event of that name (an event without a contact).
 
-    With `key`, once per value of that property. The audience is frozen in one transaction.
+    With `key`, once per value of that property, read as an `EventTrigger` reads it. The audience is frozen in one
+    transaction.
     """
 
     name: str
