@@ -254,8 +254,11 @@ class _Examination:
             add("messages and attempts that disagree on accepted", f"message {row.id}")
         if (row.state == "sending") != ("" in outcomes):
             add("messages and attempts that disagree on sending", f"message {row.id}")
-        if row.state in {"planned", "sending"} and row.chunk_id is not None and row.chunk_state is None:
+        to_go = row.state in {"planned", "sending"} and row.chunk_id is not None
+        if to_go and row.chunk_state is None:
             add("messages in a chunk that is not there", f"message {row.id}")
+        elif to_go and (row.chunk_version_id, row.chunk_step_key) != (row.version_id, row.step_key):
+            add("messages in a chunk of another step, by which they would be made", f"message {row.id}")
         elif row.state == "sending" and row.owner_id is None:
             add("messages in hand without an owner", f"message {row.id}")
         elif row.state == "planned" and row.chunk_id is None and row.not_before is None:

@@ -104,7 +104,8 @@ def _messages(campaign_id: int) -> Select[Any]:
             col(Message.version_id), col(Message.contact_id), col(Message.occurrence), col(Message.due_at),
             col(Message.counted_at), col(Message.zone), col(Message.state), col(Message.attempts),
             col(Message.chunk_id), col(Message.not_before), col(Message.resolution),
-            col(Chunk.state).label("chunk_state"), col(Chunk.owner_id),
+            col(Chunk.state).label("chunk_state"), col(Chunk.owner_id), col(Chunk.version_id).label("chunk_version_id"),
+            col(Chunk.step_key).label("chunk_step_key"),
             col(Attempt.number), col(Attempt.outcome),
         )
         .select_from(Message)

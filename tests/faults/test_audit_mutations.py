@@ -181,6 +181,13 @@ MUTATIONS = {
         other("chunk", "campaign_id = 3 - campaign_id", f"{HERE} AND state = 'open'"),
         "messages in a chunk that is not there",
     ),
+    "which step a chunk is of": (
+        other("chunk", "step_key = 'x'", f"{HERE} AND state = 'open'"), "messages in a chunk of another step",
+    ),
+    "which version a chunk is of": (
+        other("chunk", "version_id = 3 - version_id", f"{HERE} AND state = 'open'"),
+        "messages in a chunk of another step",
+    ),
     "which attempt it was": (
         other("attempt", "number = 7", "outcome = 'accepted'"), "messages whose attempts are not all there",
     ),
