@@ -11,7 +11,16 @@ from sqlmodel import col
 from evergreet.campaigns import STOPPED
 from evergreet.contracts import Accepted, Outcome
 from evergreet.errors import Misconfigured, Permanent, Retryable
-from evergreet.ledger import PROVIDER_ID_LENGTH, REASON_LENGTH, ClaimedChunk, campaign_state, expect, own, storable
+from evergreet.ledger import (
+    CONTACTS,
+    PROVIDER_ID_LENGTH,
+    REASON_LENGTH,
+    ClaimedChunk,
+    campaign_state,
+    expect,
+    own,
+    storable,
+)
 from evergreet.settings import Settings
 from evergreet.store import among, checked, given, insert_ignore, paired
 from evergreet.tally import add_to_tally
@@ -19,6 +28,8 @@ from evergreet.worker import Worker
 from models import Attempt, Contact, Instant, Message, Suppression
 from models.base import Id
 
+ERASED = "(erased)"
+"""Stands for what a provider said of somebody who was erased meanwhile."""
 LONGEST_PAUSE = timedelta(days=30)
 """Whatever a provider asks for; a step is too late by then anyway."""
 
@@ -98,28 +109,25 @@ def settle(
         accepted: list[tuple[int, int, str | None]] = []
         others: list[tuple[Any, ...]] = []
         changes: Counter[tuple[str, str]] = Counter()
-        invalid: list[int] = []
         counts: Counter[str] = Counter()
         misconfigured = None
         may_return = any(isinstance(outcome, Retryable | Misconfigured) for outcome in outcomes.values())
         stopped = may_return and campaign_state(connection, chunk) == "stopped"
+        erased = _prepare_others(connection, outcomes, now)
         for message, outcome in outcomes.items():
             if isinstance(outcome, Accepted):
                 accepted.append((message, attempts[message], storable(outcome.provider_id, PROVIDER_ID_LENGTH)))
                 continue
             state, result, reason, again = _judge(outcome, attempts[message], settings, now)
-            detail = reason
+            detail = reason = ERASED if message in erased else reason  # providers repeat the address
             if state == "planned" and stopped:  # nobody would come back for it
                 state, reason, again = "skipped", STOPPED, None
             counts[result if state == "planned" else state] += 1
             if isinstance(outcome, Misconfigured):
                 misconfigured = outcome.reason
-            if isinstance(outcome, Permanent) and outcome.address_invalid:
-                invalid.append(message)
             why, told = storable(reason, REASON_LENGTH), storable(detail, REASON_LENGTH)
             others.append((message, attempts[message], state, why, again, result, told))
             changes[state, why] += 1
-        _suppress_bounced(connection, invalid, now)
         if accepted:
             _write_accepted(connection, chunk, accepted, now)
             counts["accepted"] = changes["accepted", ""] = len(accepted)
@@ -163,21 +171,34 @@ def _judge(
     return "planned", "returned", outcome.reason, now + pause
 
 
-def _suppress_bounced(connection: Connection, messages: list[int], now: datetime) -> None:
-    """Suppress addresses that the provider says do not exist; contacts are locked before messages, as everywhere."""
+def _prepare_others(connection: Connection, outcomes: dict[int, Outcome], now: datetime) -> set[int]:
+    """Lock whom the messages went to that were not accepted, and suppress the addresses that do not exist.
+
+    Return the messages whose contact was erased while they were in hand; an erasure that comes later finds what is
+    written. Contacts are locked before messages, as everywhere.
+    """
+    messages = [message for message, outcome in outcomes.items() if not isinstance(outcome, Accepted)]
     if not messages:
-        return
-    bounced = connection.execute(
-        select(col(Message.address)).where(col(Message.id).in_(messages)).order_by(col(Message.address))
-    ).scalars()
-    addresses = sorted({address for address in bounced if address})
-    connection.execute(
-        select(col(Contact.id))
-        .where(col(Contact.address).in_(addresses))
-        .order_by(col(Contact.id))
-        .with_for_update(key_share=True)
+        return set()
+    theirs = connection.execute(
+        select(col(Message.contact_id)).where(among(Message.id, "messages")), {"messages": messages}
     )
+    contacts, addresses = set(theirs.scalars()), []
+    if invalid := [m for m in messages if isinstance(one := outcomes[m], Permanent) and one.address_invalid]:
+        bounced = connection.execute(select(col(Message.address)).where(col(Message.id).in_(invalid))).scalars()
+        addresses = sorted({address for address in bounced if address})
+        contacts |= set(
+            connection.execute(select(col(Contact.id)).where(col(Contact.address).in_(addresses))).scalars()
+        )
+    connection.execute(CONTACTS, {"contacts": sorted(contacts)})
     insert_ignore(
         connection, Suppression,
         [{"address": a, "scope": "all", "reason": "hard_bounce", "source": "send", "at": now} for a in addresses],
     )  # fmt: skip
+    erased = connection.execute(
+        select(col(Message.id))
+        .join(Contact, col(Contact.id) == col(Message.contact_id))
+        .where(among(Message.id, "messages"), checked(col(Contact.erased_at).is_not(None))),
+        {"messages": messages},
+    )
+    return set(erased.scalars())

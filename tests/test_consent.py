@@ -10,9 +10,11 @@ import pytest
 from sqlalchemy import Connection, insert, select, text, update
 from sqlmodel import col
 
-from evergreet import consent
+from evergreet import consent, delivery
+from evergreet.audit import audit
 from evergreet.database import Database
-from evergreet.errors import DataError
+from evergreet.errors import DataError, Permanent
+from evergreet.settling import settle
 from evergreet.tally import add_to_tally
 from evergreet.tokens import Tokens
 from models import (
@@ -224,6 +226,27 @@ def test_people_whose_addresses_changed_since_can_all_be_erased(story: Story) ->
         with story.database.write() as connection:
             consent.erase(connection, person, tokens=TOKENS, at=LATER, actor="noor")
     assert not [message for message in story.messages if "@" in (message.address or "")]
+
+
+def test_what_a_provider_says_of_somebody_who_was_erased_meanwhile_is_not_kept(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story.launch()
+    ana = story.contact("ana")
+    story.happened("order_placed", ana)
+    story.sender.answers = {"ana@example.org": Permanent("no such user: ana@example.org", address_invalid=True)}
+
+    def erase_first(*arguments: Any) -> Any:
+        with story.database.write() as connection:
+            consent.erase(connection, ana, tokens=Tokens(["test-key"]), at=story.now, actor="test")
+        return settle(*arguments)
+
+    monkeypatch.setattr(delivery, "settle", erase_first)
+    story.run()
+    assert story.states() == {"failed: (erased)": 1}
+    assert [attempt.detail for attempt in story.attempts] == ["(erased)"]
+    assert [row.reason for row in story.rows(Tally)] == ["(erased)"]
+    assert all(one.clean for one in audit(story.database, story.clock))
 
 
 def test_erasing_twice_changes_nothing(database: Database) -> None:
