@@ -219,7 +219,7 @@ class RepeatableSender(EmailSender, Protocol):
     def hand_over(self, body: bytes, key: str, count: int) -> list[Outcome]:
         """Hand over a request for so many messages, for the first time or again, with its key.
 
-        Returns one outcome per message; raises as `send` does.
+        Returns one outcome per message; raises as `send` does, and `Refused` where the answer names nobody of several.
         """
         ...
 

@@ -12,7 +12,7 @@ from evergreet.composing import Composer, Letter
 from evergreet.contracts import Accepted, EmailMessage, EmailSender, Outcome, RateLimiter, RepeatableSender
 from evergreet.errors import EvergreetError, Misconfigured, Permanent, Retryable
 from evergreet.gates import Rules
-from evergreet.ledger import ClaimedChunk, NotLive, take_in_hand, write_intent
+from evergreet.ledger import ClaimedChunk, NotLive, own, take_in_hand, write_intent
 from evergreet.repeats import Remembered, forget
 from evergreet.settings import Settings
 from evergreet.settling import Settled, settle
@@ -172,13 +172,12 @@ class Delivery:
 
     def _hand_over(self, window: Window) -> list[Outcome]:
         """Give a window to the connector, not later than the deadline after its intent (runs in a thread)."""
+        if window.requests is not None:  # some of them may have been accepted before, where others were refused
+            return window.requests.hand_over(lambda: self._late(window))
         if (late := self._late(window)) is not None:
             return [late] * len(window.batch)
         try:
-            if window.requests is None:
-                outcomes = self.sender.send(window.batch)
-            else:
-                outcomes = window.requests.hand_over(lambda: self._late(window))
+            outcomes = self.sender.send(window.batch)
         except (Retryable, Permanent, Misconfigured) as error:
             return [error] * len(window.batch)
         except Exception as error:  # a connector may fail in any way: then nobody knows what was accepted
@@ -225,6 +224,9 @@ class Delivery:
     def _settle(self, landed: Iterable[Future[list[Outcome]]]) -> None:
         for future in landed:
             window = self.flying.pop(future)
+            if self._divided(window):
+                self.flying[self.pool.submit(self._hand_over, window)] = window
+                continue
             outcomes = dict(zip(window.ids, future.result(), strict=True))
             settled: Settled = settle(self.worker, self.chunk, window.attempts, outcomes, self.settings)
             if window.requests is not None:
@@ -232,6 +234,15 @@ class Delivery:
                     forget(connection, window.requests.ids)
             self.counts.update(settled.counts)
             self.misconfigured = self.misconfigured or settled.misconfigured
+
+    def _divided(self, window: Window) -> bool:
+        """Store smaller requests in the place of those that were refused as a whole; say whether there were any."""
+        if window.requests is None or not window.requests.refused or self._late(window) is not None:
+            return False
+        with self.worker.transaction() as connection:
+            own(connection, self.worker, self.chunk)
+            window.requests.divide(connection, self.worker.clock.now(connection))
+        return True
 
 
 def _doubt(reason: str) -> Retryable:

@@ -67,6 +67,13 @@ class Misconfigured(ConnectorError):
     """The fault is ours (credentials, sender, settings): nothing was accepted and the channel must halt."""
 
 
+class Refused(ConnectorError):
+    """A request for several messages was refused as a whole and named nobody: nothing in it was accepted.
+
+    Raised by `RepeatableSender.hand_over` alone; the engine then asks in smaller requests, each with a key of its own.
+    """
+
+
 class NotGenuine(ConnectorError):
     """A webhook that its provider did not sign, or not exactly so; the reason is for the log, never for the sender."""
 

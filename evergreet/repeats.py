@@ -16,9 +16,9 @@ from sqlmodel import col
 from evergreet.clock import Clock
 from evergreet.contracts import Accepted, EmailMessage, Outcome, RepeatableSender
 from evergreet.database import Database
-from evergreet.errors import Misconfigured, Permanent, Retryable
+from evergreet.errors import Misconfigured, Permanent, Refused, Retryable
 from evergreet.feedback.doubts import Heard, accept, refuse
-from evergreet.ledger import PROVIDER_ID_LENGTH, storable
+from evergreet.ledger import PROVIDER_ID_LENGTH, expect, storable
 from evergreet.resolutions import ASSUMED
 from evergreet.settings import Settings
 from evergreet.store import among
@@ -36,28 +36,73 @@ _REFER = (
 _OPEN = exists().where(col(Attempt.request_id) == col(StoredRequest.id), col(Attempt.outcome).in_(("", "unknown")))
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A request that is stored: its row, its key, its body, and the places of its messages in the window.
+
+    `shares` are the places of messages that were asked for alone first: see `Remembered.divide`.
+    """
+
+    number: int
+    key: str
+    body: bytes
+    places: tuple[int, ...]
+    shares: tuple[int, ...] = ()
+
+
 @dataclass(slots=True)
 class Remembered:
     """The requests of one window: written and stored with its intent, handed over after it."""
 
     sender: RepeatableSender
     rendered: Mapping[int, EmailMessage]
-    count: int = 0
-    requests: list[tuple[str, bytes, tuple[int, ...]]] = field(default_factory=list)
-    """Key, body, and the places of the messages in the window."""
+    going: dict[int, int] = field(default_factory=dict)
+    """Messages and the numbers of their attempts; their places in the window are those here."""
+    requests: list[Written] = field(default_factory=list)
+    """What is to be handed over next."""
+    refused: list[Written] = field(default_factory=list)
+    """What was refused as a whole, so that it is to be divided."""
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     ids: list[int] = field(default_factory=list)
 
     def store(self, connection: Connection, going: Mapping[int, int], now: datetime) -> None:
         """Write the requests for the messages that go, in the transaction of their intent."""
-        messages = list(going)
-        prepared, refused = self.sender.prepare([self.rendered[message] for message in messages])
+        self.going, self.outcomes, self.refused, self.ids = dict(going), {}, [], []
+        self.requests = self._write(connection, range(len(going)), now)
+
+    def divide(self, connection: Connection, now: datetime) -> None:
+        """Write smaller requests for what was refused, in a transaction of their owner; the refused ones are deleted.
+
+        The first, the middle and the last message of a large one are asked for alone, before its halves. Where all
+        three are refused in the same words, it is about what everybody shares: our fault, and nobody else is asked for.
+        """
+        refused, self.refused, self.requests = self.refused, [], []
+        for request in refused:
+            places = request.places
+            alone: tuple[int, ...] = ()
+            if len(places) > 3 and not request.shares:
+                alone = (places[0], places[len(places) // 2], places[-1])
+                places = tuple(place for place in places if place not in alone)
+            for place in alone:
+                self.requests += self._write(connection, (place,), now)
+            half = len(places) // 2
+            for part in filter(None, (places[:half], places[half:])):
+                self.requests += self._write(connection, part, now, alone or request.shares)
+        numbers = [request.number for request in refused]
+        connection.execute(delete(StoredRequest).where(col(StoredRequest.id).in_(numbers)))
+
+    def _write(
+        self, connection: Connection, places: Sequence[int], now: datetime, shares: tuple[int, ...] = ()
+    ) -> list[Written]:
+        messages = list(self.going)
+        prepared, refused = self.sender.prepare([self.rendered[messages[place]] for place in places])
+        self.outcomes |= {places[place]: outcome for place, outcome in refused.items()}
         life = self.sender.capabilities.idempotency
         assert life is not None, f"{self.sender.name} hands over requests and does not say how long their keys live"
-        self.count, self.outcomes, self.requests, self.ids = len(messages), dict(refused), [], []
+        written = []
         for request in prepared:
-            inside = [messages[place] for place in request.places]
-            key = _key(request.body, [(message, going[message]) for message in inside])
+            inside = [messages[places[place]] for place in request.places]
+            key = _key(request.body, [(message, self.going[message]) for message in inside])
             number = connection.execute(
                 insert(StoredRequest)
                 .values(
@@ -65,23 +110,47 @@ class Remembered:
                 )
                 .returning(col(StoredRequest.id))
             ).scalar_one()
-            connection.execute(_REFER, {"messages": inside, "request": number})
-            self.requests.append((key, request.body, request.places))
+            referring = connection.execute(_REFER, {"messages": inside, "request": number}).rowcount
+            expect(referring, len(inside), "Attempts in a stored request")
+            there = tuple(places[place] for place in request.places)
+            written.append(Written(number, key, request.body, there, shares))
             self.ids.append(number)
+        return written
 
     def hand_over(self, late: Callable[[], Outcome | None]) -> list[Outcome]:
         """Hand the requests over, one after the other; an answer for everybody ends it, and nothing more is begun.
 
-        `late` is asked before each: what it answers stands for all that is not begun.
+        `late` is asked before each: what it answers stands for all that is not begun. What was refused as a whole
+        counts as not accepted unless it is divided and comes here again.
         """
         given_back: Outcome | None = None
-        for key, body, places in self.requests:
+        for request in self.requests:
             given_back = given_back or late()
-            outcomes = [given_back] * len(places) if given_back else _handed(self.sender, body, key, len(places))
-            self.outcomes |= dict(zip(places, outcomes, strict=True))
-            if all(isinstance(outcome, Retryable | Misconfigured) for outcome in outcomes):
-                given_back = Retryable("not begun: the request before it was not taken", accepted="no")
-        return [self.outcomes[place] for place in range(self.count)]
+            if given_back is None and (ours := self._is_ours(request.shares)) is not None:
+                self.outcomes |= dict.fromkeys(request.shares, ours)
+                given_back = ours
+            outcomes = [given_back] * len(request.places) if given_back else self._handed(request)
+            self.outcomes |= dict(zip(request.places, outcomes, strict=True))
+            if request not in self.refused and all(isinstance(each, Retryable | Misconfigured) for each in outcomes):
+                given_back = given_back or Retryable("not begun: the request before it was not taken", accepted="no")
+        if given_back is not None:  # nobody there: what was refused is not asked for again just now either
+            self.refused = []
+        return [self.outcomes[place] for place in range(len(self.going))]
+
+    def _handed(self, request: Written) -> list[Outcome]:
+        try:
+            return _handed(self.sender, request.body, request.key, len(request.places))
+        except Refused as refused:
+            self.refused.append(request)
+            return [Retryable(refused.reason, accepted="no")] * len(request.places)
+
+    def _is_ours(self, shares: Sequence[int]) -> Misconfigured | None:
+        """Return what stands for everybody where these were all refused in the same words."""
+        told = [self.outcomes[place] for place in shares]
+        reasons = {each.reason for each in told if isinstance(each, Permanent)}
+        if len(reasons) != 1 or not all(isinstance(each, Permanent) for each in told):
+            return None
+        return Misconfigured(f"{reasons.pop().rstrip('.')}. It says so of the first, the middle and the last message.")
 
 
 def _key(body: bytes, attempts: Sequence[tuple[int, int]]) -> str:
@@ -94,6 +163,10 @@ def _key(body: bytes, attempts: Sequence[tuple[int, int]]) -> str:
 def _handed(sender: RepeatableSender, body: bytes, key: str, count: int) -> list[Outcome]:
     try:
         outcomes = sender.hand_over(body, key, count)
+    except Refused:
+        if count == 1:
+            return [Permanent(f"{sender.name} refused it")]
+        raise
     except (Retryable, Permanent, Misconfigured) as error:
         return [error] * count
     except Exception as error:  # a connector may fail in any way: then nobody knows what was accepted
@@ -138,7 +211,10 @@ def repeat(database: Database, sender: RepeatableSender, settings: Settings, clo
             return resolved
         after = request.id
         if may:
-            outcomes = _handed(sender, request.body, request.key, len(request.messages))
+            try:
+                outcomes = _handed(sender, request.body, request.key, len(request.messages))
+            except Refused:  # it says nothing of the first time; so it stays in doubt
+                continue
             with database.write() as connection:
                 now = clock.now(connection)
                 resolved += _settle(connection, dict(zip(request.messages, outcomes, strict=True)), now)

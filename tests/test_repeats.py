@@ -13,7 +13,7 @@ from evergreet.campaign import MARKETING, Campaign, Email, event
 from evergreet.campaigns import pause
 from evergreet.consent import erase, suppress, unsubscribe
 from evergreet.contracts import Accepted, Capabilities, EmailMessage, Outcome, RepeatableSender, Request
-from evergreet.errors import Permanent, Retryable
+from evergreet.errors import Permanent, Refused, Retryable
 from evergreet.reconcile import Reconciled, assume_sent, hold, reconcile, retry
 from evergreet.tokens import Tokens
 from models import StoredRequest
@@ -34,24 +34,34 @@ class Keyed(Recorder):
         batch_limit=1000, window=50, find=False, idempotency=timedelta(hours=24)
     )
     loses: int = 0
+    loses_at: int = 0
+    stored: Callable[[], set[str]] | None = None
+    most: int = 2
+    refuses: frozenset[str] = frozenset()
+    """Whom it refuses: alone for good, among others all of them."""
     heard: list[tuple[str, bytes]] = field(default_factory=list)
     answered: dict[str, list[Outcome]] = field(default_factory=dict)
 
     def prepare(self, batch: Sequence[EmailMessage]) -> tuple[list[Request], dict[int, Outcome]]:
         requests = []
-        for start in range(0, len(batch), 2):
-            places = tuple(range(start, min(start + 2, len(batch))))
+        for start in range(0, len(batch), self.most):
+            places = tuple(range(start, min(start + self.most, len(batch))))
             requests.append(Request("\n".join(batch[place].to.address for place in places).encode(), places))
         return requests, {}
 
     def hand_over(self, body: bytes, key: str, count: int) -> list[Outcome]:
         self.heard.append((key, body))
+        assert self.stored is None or key in self.stored(), "written before it goes"
         if key not in self.answered:
             addresses = body.decode().splitlines()
             assert len(addresses) == count
+            if self.refuses.intersection(addresses):
+                if count > 1:
+                    raise Refused("422 somebody")
+                return [Permanent("422 invalid")]
             self.answered[key] = [self.answer(address) for address in addresses]
-        if self.loses:
-            self.loses -= 1
+        if self.loses or len(self.heard) == self.loses_at:
+            self.loses = max(self.loses - 1, 0)
             raise Retryable("cut off", accepted="maybe")
         return self.answered[key]
 
@@ -210,6 +220,49 @@ def test_a_request_that_comes_to_its_turn_too_late_is_given_back(story: Story, m
     assert len(keyed.heard) == 1
     assert sorted(story.states().values()) == [1, 2]
     assert {row.state for row in story.messages} == {"accepted", "planned"}
+    assert clean(story)
+
+
+def test_a_request_that_is_refused_as_a_whole_is_divided(story: Story) -> None:
+    """Each smaller one is stored, with a key of its own, before it goes; the other one is never repeated."""
+    story.sender = keyed = Keyed(most=50, refuses=frozenset({"c0@example.org", "c7@example.org"}))
+    keyed.stored = lambda: {row.key for row in story.rows(StoredRequest)}
+    story.launch(NEWS)
+    story.happened("order_placed", *story.contacts(11, consents=("news",)))
+    story.run(NEWS)
+    assert story.states() == {"accepted": 9, "failed: 422 invalid": 2}
+    taken = [address for key, body in keyed.heard if key in keyed.answered for address in body.decode().splitlines()]
+    assert sorted(taken) == sorted(f"c{number}@example.org" for number in range(11) if number not in {0, 7})
+    assert len({key for key, _ in keyed.heard}) == len(keyed.heard)
+    assert story.rows(StoredRequest) == []
+    assert clean(story)
+
+
+def test_what_is_refused_of_everybody_in_the_same_words_is_our_fault(story: Story) -> None:
+    story.sender = keyed = Keyed(most=50, refuses=frozenset(f"c{number}@example.org" for number in range(11)))
+    story.launch(NEWS)
+    story.happened("order_placed", *story.contacts(11, consents=("news",)))
+    assert "the first, the middle and the last" in str(story.run(NEWS))
+    assert len(keyed.heard) == 4
+    assert {row.state for row in story.messages} == {"planned"}
+    assert story.rows(StoredRequest) == []
+    assert clean(story)
+
+
+def test_a_doubt_among_smaller_requests_is_repeated_and_nobody_gets_two(story: Story) -> None:
+    story.sender = keyed = Keyed(most=50, refuses=frozenset({"c0@example.org"}))
+    story.launch(NEWS)
+    story.happened("order_placed", *story.contacts(9, consents=("news",)))
+    keyed.loses_at = 5
+    story.run(NEWS)
+    assert {row.state for row in story.messages} == {"accepted", "failed", "unknown", "planned"}
+    story.clock.advance(timedelta(minutes=10))
+    keyed.refuses = frozenset()  # also the first request would be taken by now
+    assert resolve(story).unknown == 0
+    story.run(NEWS)
+    taken = [body for key, body in {*keyed.heard} if key in keyed.answered]
+    assert sorted(b"\n".join(taken).decode().splitlines()) == [f"c{number}@example.org" for number in range(1, 9)]
+    assert story.states() == {"accepted": 8, "failed: 422 invalid": 1}
     assert clean(story)
 
 

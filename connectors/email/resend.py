@@ -20,7 +20,7 @@ from connectors.email.resend_settings import ResendSettings
 from connectors.environment import read_settings
 from connectors.standard_webhooks import verify
 from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, Request, WebhookRequest
-from evergreet.errors import Misconfigured, Permanent, Retryable
+from evergreet.errors import Misconfigured, Permanent, Refused, Retryable
 
 
 class Resend:
@@ -78,15 +78,26 @@ class Resend:
         The key of a request is its digest: the same messages again within a day are not sent twice.
         """
         requests, outcomes = self.prepare(batch)
-        for number, request in enumerate(requests):
+        todo = requests[::-1]
+        while todo:
+            request = todo.pop()
             key = f"evergreet-{blake2b(request.body, digest_size=20).hexdigest()}"
-            answers = self.hand_over(request.body, key, len(request.places))
+            try:
+                answers = self.hand_over(request.body, key, len(request.places))
+            except Refused:
+                half = len(request.places) // 2
+                todo += [self._request(batch, part) for part in (request.places[half:], request.places[:half])]
+                continue
             outcomes |= dict(zip(request.places, answers, strict=True))
             if all(isinstance(answer, Retryable | Misconfigured) for answer in answers):
-                rest = [place for later in requests[number + 1 :] for place in later.places]
+                rest = [place for later in todo for place in later.places]
                 outcomes |= dict.fromkeys(rest, Retryable("Not begun: the request before it was not taken."))
                 break
         return [outcomes[place] for place in range(len(batch))]
+
+    def _request(self, batch: Sequence[EmailMessage], places: tuple[int, ...]) -> Request:
+        ((request,), _) = self.prepare([batch[place] for place in places])
+        return Request(request.body, places)
 
     def check(self) -> str:
         """Ask for one email of the account: also what a key may not see says whether it is one."""

@@ -11,7 +11,7 @@ import orjson
 
 from connectors.calling import Answered, said
 from evergreet.contracts import Accepted, Outcome
-from evergreet.errors import Misconfigured, Permanent, Retryable
+from evergreet.errors import Misconfigured, Permanent, Refused, Retryable
 
 _LONGEST_PAUSE = 86_400
 """Seconds; a pause longer than a day is no time that a provider means."""
@@ -19,13 +19,16 @@ _ABOUT_SENDER = ("from", "domain", "api key", "reply_to", "reply-to")
 
 
 def understand(answered: Answered, count: int, secret: str) -> list[Outcome]:
-    """Return one outcome per message of a batch of so many.
+    """Return one outcome per message of a batch of so many; raises `Refused` where it must be asked in smaller ones.
 
     Asked with permissive validation, Resend accepts what is good and names the rest by place.
     """
     if answered.status in {200, 201}:
         return _taken(_json(answered.content), count, secret)
-    return [_refused(answered, count, secret)] * count
+    refused = _refused(answered, secret)
+    if isinstance(refused, Permanent) and count > 1:
+        raise Refused(refused.reason)
+    return [refused] * count
 
 
 def _taken(content: Mapping[str, Any], count: int, secret: str) -> list[Outcome]:
@@ -45,7 +48,7 @@ def _taken(content: Mapping[str, Any], count: int, secret: str) -> list[Outcome]
     return [(taken | refused)[place] for place in range(count)]
 
 
-def _refused(answered: Answered, count: int, secret: str) -> Retryable | Permanent | Misconfigured:
+def _refused(answered: Answered, secret: str) -> Retryable | Permanent | Misconfigured:
     status, content = answered.status, _json(answered.content)
     name, told = str(content.get("name") or ""), said(str(content.get("message") or "without a reason"), secret)
     words = f"Resend answers {status}: {told}"
@@ -58,7 +61,7 @@ def _refused(answered: Answered, count: int, secret: str) -> Retryable | Permane
     if status == 408:
         return Retryable(words, accepted="no")
     if status in {400, 413, 422}:
-        if count == 1 and not any(word in told.lower() for word in _ABOUT_SENDER):
+        if status == 413 or not any(word in told.lower() for word in _ABOUT_SENDER):
             return Permanent(words)
         return Misconfigured(f"{words}. It stands for every message of the request.")
     if 300 <= status < 500:
@@ -75,7 +78,7 @@ def understand_check(answered: Answered, secret: str) -> str:
         return "the key may send and nothing else"
     if answered.status == 200:
         raise Misconfigured("What answers there is not Resend. Is EVERGREET_RESEND_BASE_URL right?")
-    raise _refused(answered, 2, secret)
+    raise _refused(answered, secret)
 
 
 def _json(content: bytes) -> Mapping[str, Any]:

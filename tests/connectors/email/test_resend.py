@@ -130,7 +130,8 @@ ANSWERS: list[tuple[Told, int, type[Exception], str | None]] = [
     (Told(403, {"message": "The domain is not verified"}), 1, Misconfigured, None),
     (Told(422, {"name": "validation_error", "message": "Invalid `to` field"}), 1, Permanent, None),
     (Told(422, {"name": "validation_error", "message": "Invalid `from` field"}), 1, Misconfigured, None),
-    (Told(422, {"name": "validation_error", "message": "something"}), 2, Misconfigured, None),
+    (Told(422, {"name": "validation_error", "message": "something"}), 2, Permanent, None),
+    (Told(422, {"name": "validation_error", "message": "Invalid `from` field"}), 2, Misconfigured, None),
     (Told(302, b"", {"location": "http://127.0.0.1:1/"}), 1, Misconfigured, None),
 ]
 
