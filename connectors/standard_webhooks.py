@@ -36,8 +36,11 @@ def verify(request: WebhookRequest, secret: str, setting: str) -> str:
 
 
 def message_id(request: WebhookRequest) -> str:
-    """Return the id of a message: the same however often it is told; empty where it has none."""
-    return next((request.headers[f"{p}-id"] for p in PREFIXES if request.headers.get(f"{p}-id")), "")
+    """Return the signed id of a message: the same however often it is told; empty where it has none."""
+    try:
+        return _headers(request)[0]
+    except NotGenuine:
+        return ""
 
 
 def _headers(request: WebhookRequest) -> tuple[str, str, str]:

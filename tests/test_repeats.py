@@ -1,5 +1,6 @@
 """Requests that may be repeated: kept with the intent, repeated octet by octet while that is right, then deleted."""
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -209,6 +210,28 @@ def test_a_request_of_an_earlier_attempt_is_not_repeated(story: Story, keyed: Ke
     assert first not in keyed.answered, "which would have been a second mail"
     assert [key for key, _ in keyed.heard].count(first) == 1
     assert clean(story)
+
+
+def test_two_who_repeat_at_once_settle_it_once(story: Story, keyed: Keyed) -> None:
+    found: list[Reconciled] = []
+    threads = [threading.Thread(target=lambda: found.append(resolve(story))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sum(one.resolved.get("repeated", 0) for one in found) == 2
+    assert len({*keyed.heard}) == 1
+    assert story.states() == {"accepted": 2}
+    assert clean(story)
+
+
+def test_a_request_in_a_living_workers_hands_is_not_repeated(story: Story, keyed: Keyed) -> None:
+    with story.database.write() as connection:
+        connection.execute(text("UPDATE message SET state = 'sending', reason = '', unknown_since = NULL"))
+        connection.execute(text("UPDATE attempt SET outcome = '', settled_at = NULL"))
+    assert resolve(story) == Reconciled({}, 0)
+    assert len(keyed.heard) == 1
+    assert len(story.rows(StoredRequest)) == 1
 
 
 def test_a_request_that_comes_to_its_turn_too_late_is_given_back(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,9 @@ from email.utils import parseaddr
 from hashlib import blake2b
 from typing import Any
 
-import orjson
-
 from connectors.calling import said
 from connectors.email.resend_payload import KEY, ROW
+from connectors.json_bodies import read_json
 from connectors.standard_webhooks import message_id
 from evergreet.contracts import Kind, ProviderEvent, Verdict, WebhookRequest
 from evergreet.errors import Unreadable
@@ -43,10 +42,7 @@ REFUSED_CONTENT = frozenset({"contentrejected", "attachmentrejected", "messageto
 
 def read_events(request: WebhookRequest, secret: str) -> list[ProviderEvent]:
     """Read the one event of a request."""
-    try:
-        raw = orjson.loads(request.body)
-    except orjson.JSONDecodeError:
-        raise Unreadable("The body is not JSON in UTF-8.") from None
+    raw = read_json(request.body)
     if not isinstance(raw, dict):
         raise Unreadable("The body is not an event.")
     data = _object(raw, "data")

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from connectors.calling import said
 from connectors.email.sendgrid_payload import KEY, ROW
+from connectors.json_bodies import read_json
 from evergreet.contracts import Kind, ProviderEvent, Verdict, WebhookRequest
 from evergreet.errors import Misconfigured, NotGenuine, Unreadable
 
@@ -85,13 +86,15 @@ def verify(request: WebhookRequest, verification_key: str) -> None:
     key = _public_key(verification_key)
     try:
         signature = base64.b64decode(request.headers[SIGNATURE], validate=True)
-        signed = request.headers[TIMESTAMP].encode("ascii") + request.body
+        stamped = request.headers[TIMESTAMP].encode("ascii")
     except KeyError:
         raise NotGenuine("a header of the signature is missing") from None
     except (binascii.Error, ValueError):
         raise NotGenuine("a header of the signature cannot be read") from None
+    if not stamped.isdigit():  # nothing parts it from the body
+        raise NotGenuine("the time of the signature is none")
     try:
-        key.verify(signature, signed, ECDSA(SHA256()))
+        key.verify(signature, stamped + request.body, ECDSA(SHA256()))
     except InvalidSignature:
         raise NotGenuine("the signature is not that of the body") from None
 
@@ -117,10 +120,7 @@ def _public_key(written: str) -> EllipticCurvePublicKey:
 
 def read_events(request: WebhookRequest, secret: str) -> list[ProviderEvent]:
     """Read the list of events; an entry that is not one is kept as `UNKNOWN`."""
-    try:
-        listed = orjson.loads(request.body)
-    except orjson.JSONDecodeError:
-        raise Unreadable("The body is not JSON in UTF-8.") from None
+    listed = read_json(request.body)
     if not isinstance(listed, list):
         raise Unreadable("The body is not a list of events.")
     return [_event(entry, request.received_at, secret) for entry in listed]
@@ -150,16 +150,19 @@ def _meaning(raw: Mapping[str, Any]) -> tuple[Kind, Verdict]:
 
 
 def _bounce(raw: Mapping[str, Any]) -> Kind:
-    """Tell a mailbox that is not there from everything else; `type` is `blocked` for what SendGrid takes as passing."""
-    said_type = _text(raw, "type")
+    """Tell a mailbox that is not there from everything else; `type` is `blocked` for what SendGrid takes as passing.
+
+    Whatever else it says, what the receiver answered with 4… may pass.
+    """
+    said_type, status = _text(raw, "type"), _text(raw, "status")
     if said_type == "blocked":
         return Kind.BLOCKED
-    if (known := CLASSES.get(_text(raw, "bounce_classification").lower())) is not None:
-        return known
-    if said_type not in {"", "bounce"}:
-        return Kind.SOFT_BOUNCED
-    status = _text(raw, "status")
-    return STATUSES.get(status) or STATUSES.get(".".join(status.split(".")[:2])) or Kind.SOFT_BOUNCED
+    kind = CLASSES.get(_text(raw, "bounce_classification").lower())
+    if kind is None and said_type not in {"", "bounce"}:
+        kind = Kind.SOFT_BOUNCED
+    kind = kind or STATUSES.get(status) or STATUSES.get(".".join(status.split(".")[:2])) or Kind.SOFT_BOUNCED
+    may_pass = (status or _text(raw, "reason").lstrip()).startswith("4")
+    return Kind.SOFT_BOUNCED if kind is Kind.HARD_BOUNCED and may_pass else kind
 
 
 def _provider_id(raw: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What holds for every request: headers, the size of a body, and logs without tokens."""
 
+import asyncio
 import logging
 import re
 from typing import Any
@@ -13,6 +14,8 @@ BODY_LIMIT = 16_384
 WEBHOOKS = "/webhooks/"
 WEBHOOK_LIMIT = 2 * 1024 * 1024
 """Bytes of a webhook; SendGrid's batches end at 768 KiB."""
+BODY_SECONDS = 30.0
+"""How long somebody may take to send a body: who sends an octet now and then would hold a connection for good."""
 
 _TOKEN = re.compile(r"/u/[^/?#\s]+")
 
@@ -47,19 +50,30 @@ class Headers:
 
 
 class BodyLimit:
-    """Refuses a body above the limit of its path, whatever its Content-Length says."""
+    """Refuses a body above the limit of its path, whatever its Content-Length says, and one that takes too long."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and count what is read of its body."""
-        read = 0
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        read, whole = 0, False
+        ends = asyncio.get_running_loop().time() + BODY_SECONDS
         limit = WEBHOOK_LIMIT if scope.get("path", "").startswith(WEBHOOKS) else BODY_LIMIT
 
         async def counted() -> Message:
-            nonlocal read
-            message = await receive()
+            nonlocal read, whole
+            if whole:  # what is waited for now is that somebody hangs up
+                return await receive()
+            try:
+                async with asyncio.timeout_at(ends):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, "What was sent did not arrive in time") from None
+            whole = not message.get("more_body", False)
             read += len(message.get("body", b""))
             if read > limit:
                 raise HTTPException(413, "What was sent is too large")

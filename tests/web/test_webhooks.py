@@ -1,9 +1,10 @@
 """What providers post: verified, stored once, answered without a detail, applied after the answer."""
 
+import asyncio
 import base64
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from evergreet.database import Database
+from evergreet.web import guard
 from models import ProviderEvent, Suppression
 from tests.web.conftest import Call
 
@@ -97,6 +99,18 @@ def test_a_body_is_larger_than_that_of_a_page_and_not_without_limit(post: Post, 
     assert post(large).status_code == 204
     assert len(stored(database)) == 1000
     assert post(b"[" + b" " * 3_000_000 + b"]").status_code == 413
+
+
+def test_a_body_that_never_ends_is_given_up(post: Post, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "BODY_SECONDS", 0.05)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield BODY[:5]
+        await asyncio.sleep(30)
+        yield BODY[5:]
+
+    assert post(slow(), headers(BODY)).status_code == 408
+    assert stored(database) == []
 
 
 @pytest.mark.parametrize("name", ["nobody", "outbox", "smtp", "sendgrid/x", "..", "%00", "é"])

@@ -76,6 +76,16 @@ def read(source: Resend, body: Any) -> ProviderEvent:
     return event
 
 
+def test_the_id_of_an_event_is_the_one_that_was_signed(source: Resend) -> None:
+    """Otherwise who has seen one request could tell it again and again under other names."""
+    body = told("email.opened")
+    good = {name.replace("svix", "webhook"): value for name, value in signature(body).items()}
+    posted = request(body, good | {"svix-id": "msg_another"})
+    source.verify(posted)
+    (event,) = source.parse(posted)
+    assert event.id == good["webhook-id"]
+
+
 def test_published_signatures_are_judged_as_published(fixtures: Path) -> None:
     judged = []
     for one in json.loads((fixtures / "vectors" / "webhook_signatures.json").read_text("utf-8")):

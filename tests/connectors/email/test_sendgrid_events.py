@@ -166,6 +166,8 @@ def test_published_events_have_their_kinds(fixtures: Path, source: SendGrid) -> 
         ({"type": "bounce", "status": "5.2.2"}, Kind.SOFT_BOUNCED),
         ({"type": "bounce", "status": "5.1.2"}, Kind.SOFT_BOUNCED),
         ({"type": "bounce", "status": "4.2.2"}, Kind.SOFT_BOUNCED),
+        ({"type": "bounce", "bounce_classification": "Invalid Address", "status": "4.1.1"}, Kind.SOFT_BOUNCED),
+        ({"type": "bounce", "reason": "452 4.2.2 over quota"}, Kind.SOFT_BOUNCED),
         ({"type": "bounce", "status": "5.7.26"}, Kind.BLOCKED),
         ({"type": "blocked", "status": "5.1.1"}, Kind.BLOCKED),
         ({"type": "expired", "status": "5.1.1"}, Kind.SOFT_BOUNCED),
@@ -220,6 +222,22 @@ def test_entries_of_any_shape_are_kept_and_the_others_read(source: SendGrid) -> 
     assert {event.row for event in events} == {0}
     assert len({event.id for event in events}) == len(odd)
     assert all(len(event.id) < 255 for event in events)
+
+
+def test_half_a_character_in_one_entry_keeps_no_other_from_being_read(source: SendGrid) -> None:
+    """As JavaScript writes a text that was cut; a request that is refused is lost with all that is in it."""
+    cut, not_cut = rb'{"event": "click", "url": "https://x.example/\ud83d"}', rb'"\\ud83d \ud83d\ude00"'
+    body = b"[" + cut + rb', {"event": "open", "sg_event_id": ' + not_cut + b"}]"
+    first, second = source.parse(request(body, {}))
+    assert (first.kind, first.url) == (Kind.CLICKED, "https://x.example/\ufffd")
+    assert (second.kind, second.id) == (Kind.OPENED, "\\ud83d \U0001f600")
+
+
+def test_a_time_is_digits_and_nothing_of_the_body(private_key: EllipticCurvePrivateKey, source: SendGrid) -> None:
+    body = told("delivered")
+    good = signature(private_key, body)
+    assert genuine(source, body, good)
+    assert not genuine(source, body[1:], good | {TIMESTAMP: good[TIMESTAMP] + body[:1].decode()})
 
 
 def test_what_was_sent_along_comes_back(source: SendGrid) -> None:
