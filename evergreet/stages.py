@@ -37,6 +37,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    text,
     true,
     union_all,
     update,
@@ -50,6 +51,7 @@ from evergreet.database import Database, exclusive, settled_position
 from evergreet.lifecycle import Lifecycle, Rule
 from evergreet.moves import CONTACT, MOVE, Moves
 from evergreet.stage_news import EVENT, TOUCHED, WORK, Stretch, gather_contacts, gather_work
+from evergreet.store import by_index
 from models import Cursor, Instant
 from models import Table as Models
 
@@ -91,6 +93,7 @@ def evaluate_stages(
     while not done:
         with database.write() as connection:
             exclusive(connection, READ)
+            connection.execute(select(by_index()))
             done = _read_on(connection, lifecycle, clock, batch, report)
         if reporter:
             reporter.progress("stages", report.evaluated, None)
@@ -115,6 +118,9 @@ def _read_on(connection: Connection, lifecycle: Lifecycle, clock: Clock, batch: 
     if until is None and _is_short(connection, stretch, batch * ROWS_PER_CONTACT):
         _evaluate(connection, lifecycle, stretch, report)
         return _close(connection, stretch, report)
+    if until is None and connection.dialect.name == "postgresql":
+        # Most events are new: by what it knew before, it would read all of a name for each contact's few.
+        connection.execute(text("ANALYZE contact, event"))
     after = cursors[CONTACTS].position if CONTACTS in cursors else 0
     following = select(CONTACT.c.id).where(CONTACT.c.id > after).order_by(CONTACT.c.id).limit(batch).subquery()
     last = connection.execute(select(func.max(following.c.id))).scalar_one()
@@ -296,6 +302,7 @@ def _sweep(
         while len(ids) == batch:
             due = select(CONTACT.c.id).where(CONTACT.c.id > after, only, holds).order_by(CONTACT.c.id).limit(batch)
             with database.read() as connection:  # mostly nobody is due: looking takes no lock
+                connection.execute(select(by_index()))
                 ids = list(connection.execute(due).scalars())
             if ids:
                 _move_in_time(database, ids, leaving, now, report)
@@ -312,6 +319,7 @@ def _move_in_time(
 ) -> None:
     with database.write() as connection:
         exclusive(connection, READ)
+        connection.execute(select(by_index()))
         moves = Moves(connection, now)
         moves.clear(TOUCHED)
         connection.execute(insert(TOUCHED), [{"contact_id": one} for one in ids])
