@@ -88,11 +88,12 @@ class Database:
             self.engine.dispose()
 
     def _engine(self, session: dict[str, str] | None = None, **arguments: Any) -> Engine:
+        # Parameters are hidden in errors: they are addresses, and mails with links that unsubscribe; errors get logged.
         if self.is_sqlite:
             path = Path(str(self.url.database))
             path.parent.mkdir(parents=True, exist_ok=True)
             engine = create_engine(
-                self.url, json_serializer=_dumps, json_deserializer=orjson.loads,
+                self.url, json_serializer=_dumps, json_deserializer=orjson.loads, hide_parameters=True,
                 connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, **arguments,
             )  # fmt: skip
             event.listen(engine, "connect", _prepare_sqlite)
@@ -105,7 +106,7 @@ class Database:
             **(session or {}),
         }  # fmt: skip
         return create_engine(
-            self.url, json_serializer=_dumps, json_deserializer=orjson.loads,
+            self.url, json_serializer=_dumps, json_deserializer=orjson.loads, hide_parameters=True,
             connect_args={
                 "options": " ".join(f"-c {name}={value}" for name, value in wanted.items()),
                 "application_name": "evergreet", "connect_timeout": 10,

@@ -8,6 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, insert, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import col
 
 import models.migrations
@@ -201,3 +202,9 @@ def _contact(connection: Connection, position: int) -> None:
     connection.execute(
         insert(Contact).values(source="t", source_id=str(position), created_at=NOW, changed_at=NOW, position=position)
     )
+
+
+def test_an_error_does_not_repeat_what_was_to_be_stored(database: Database) -> None:
+    with pytest.raises(DBAPIError) as refused, database.write() as connection:
+        connection.execute(text("INSERT INTO nowhere VALUES (:address)"), {"address": "ana@example.org"})
+    assert "ana@" not in str(refused.value)
