@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -13,11 +14,24 @@ DECISIONS = {"Skip", "Defer", "Wait", "Limit", "_wait"}
 """What gates and caps answer with; each takes its reason as a text."""
 
 
+CONSTANTS = {
+    target.id: str(value)
+    for path in ENGINE.glob("*.py")
+    for node in ast.parse(path.read_text("utf-8")).body
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+    for target, value in [(node.targets[0], node.value.value)]
+    if isinstance(target, ast.Name) and isinstance(value, str)
+}
+"""Texts that have a name."""
+
+
 def texts(node: ast.AST) -> Iterator[str]:
     """The texts of an expression that may be a reason: a constant, either side of an if, the start of an f-string."""
     match node:
         case ast.Constant(value=str(text)) if text:
             yield text
+        case ast.Name(id=name) if name in CONSTANTS:
+            yield CONSTANTS[name]
         case ast.IfExp(body=body, orelse=other):
             yield from texts(body)
             yield from texts(other)
@@ -26,6 +40,10 @@ def texts(node: ast.AST) -> Iterator[str]:
         case ast.Call(func=ast.Name(id="case"), args=args, keywords=keywords):
             for part in (*args, *(keyword.value for keyword in keywords)):
                 yield from (text for each in ast.walk(part) if isinstance(each, ast.Constant) for text in texts(each))
+
+
+def _is_text(key: ast.expr | None) -> TypeGuard[ast.Constant]:
+    return isinstance(key, ast.Constant)
 
 
 def stored() -> set[str]:
@@ -40,6 +58,10 @@ def stored() -> set[str]:
                     found.update(texts(value))
                 case ast.keyword(arg="reason", value=value) if name not in {"gates", "caps"}:
                     found.update(texts(value))
+                case ast.Dict(keys=keys, values=values) if name not in {"gates", "caps"}:
+                    given = {key.value: value for key, value in zip(keys, values, strict=True) if _is_text(key)}
+                    if {"state", "reason"} <= set(given):
+                        found.update(texts(given["reason"]))
                 case ast.Return(value=ast.Constant(value=str(text))) if name == "holdout":
                     found.add(text)
     return found

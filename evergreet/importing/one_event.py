@@ -20,6 +20,7 @@ from evergreet.importing.memory import RowMemory
 from evergreet.importing.records import Record
 from evergreet.importing.rejects import Rejected
 from evergreet.importing.storing import Setting
+from evergreet.importing.values import check_text
 from models import Event
 
 PLACE = Path("the event")
@@ -56,6 +57,11 @@ def record_event(
     The same `source_id` again with the same content changes nothing, with other content it is a correction. Without
     `at` it happens now, or when it did where it is known. Raises DataError for what an import would reject.
     """
+    try:
+        for text in (name, source, source_id or ""):
+            check_text(text)
+    except Rejected as problem:
+        raise DataError(f"The event was not stored: {problem}.") from None
     with database.write() as connection:
         contact_source, contact_id = _one(connection, contact) if contact is not None else (None, None)
         for each in sorted({source, contact_source or source}):  # as the import locks: nobody tells it meanwhile

@@ -22,6 +22,7 @@ from evergreet.importing.records import Record, Records, in_batches, read_record
 from evergreet.importing.rejects import Rejected, RejectsFile
 from evergreet.importing.storing import Outcome, Raced, Setting
 from evergreet.importing.times import NaiveTime, as_time, open_zone
+from evergreet.importing.values import check_text
 from models.base import EPOCH
 
 BATCH_ROWS = 5000
@@ -129,6 +130,10 @@ def run_import(
     advice. Raises `DataError` for a file or mapping that cannot be used; single rows are rejected instead.
     After an interruption the same call goes on: rows that are stored are duplicates.
     """
+    try:
+        check_text(job.source)
+    except Rejected as problem:
+        raise DataError(f"--source: {problem}.") from None
     file = open_source(job.path, job.encoding)
     zone = open_zone(job.timezone) if job.timezone else None
     with database.read() as connection:

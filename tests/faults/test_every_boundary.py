@@ -52,6 +52,7 @@ NOT_OF_A_RUN = {
     "reconcile.retry": "an operator's command: one transaction, nothing is sent",
     "reconcile.hold": "an operator's command: one transaction, nothing is sent",
     "delivery._settle": "forgets requests that were stored for a provider with idempotency keys; SMTP has none",
+    "delivery._divided": "smaller requests to a provider with idempotency keys; SMTP has none",
     "repeats.repeat": "asks a provider with idempotency keys; SMTP has none",
     "engine._prove": "a note in the audit log, before a new version is registered",
     "engine._shards_at_work": "only reads, in a run that has shards",
