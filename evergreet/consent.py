@@ -32,7 +32,17 @@ from evergreet.errors import DataError
 from evergreet.store import among, insert_ignore, insert_into
 from evergreet.tally import add_to_tally, tidy
 from evergreet.tokens import Tokens
-from models import Attempt, AuditLog, Consent, Contact, Message, ProviderEvent, StoredRequest, Suppression
+from models import (
+    Attempt,
+    AuditLog,
+    Consent,
+    Contact,
+    Enrollment,
+    Message,
+    ProviderEvent,
+    StoredRequest,
+    Suppression,
+)
 
 Scope = Literal["all", "marketing"]
 
@@ -193,7 +203,7 @@ def erase(connection: Connection, contact_id: int, *, tokens: Tokens, at: dateti
     _forget_what_was_told(connection, contact_id, spellings)
     messages = connection.execute(
         update(Message)
-        .where(col(Message.contact_id) == contact_id, col(Message.address).is_not(None))
+        .where(_of(contact_id), col(Message.address).is_not(None))
         # An older address of theirs leaves no hash, and a mark that no other row can have: rows stay unique.
         .values(
             address=case(
@@ -321,7 +331,7 @@ def _store_suppression(
 
 def _forget_what_was_told(connection: Connection, contact_id: int, addresses: Sequence[str]) -> None:
     """Empty the providers' events about a person, and drop stored requests: there stands more than the address."""
-    own = select(col(Message.id)).where(col(Message.contact_id) == contact_id)
+    own = select(col(Message.id)).where(_of(contact_id))
     theirs = select(col(Attempt.request_id)).where(
         col(Attempt.message_id).in_(own), col(Attempt.request_id).is_not(None)
     )
@@ -333,11 +343,16 @@ def _forget_what_was_told(connection: Connection, contact_id: int, addresses: Se
     )
 
 
+def _of(contact_id: int) -> ColumnElement[bool]:
+    """Return which messages are a contact's, by their enrollments, for which there is an index."""
+    return col(Message.enrollment_id).in_(select(col(Enrollment.id)).where(col(Enrollment.contact_id) == contact_id))
+
+
 def _forget_in_reasons(connection: Connection, contact_id: int, address: str) -> None:
     """Providers repeat the address in what they say; take it out of the ledger's reasons, and of their tally."""
     rows = connection.execute(
         select(col(Message.id), col(Message.campaign_id), col(Message.state), col(Message.reason))
-        .where(col(Message.contact_id) == contact_id, col(Message.reason).contains(address, autoescape=True))
+        .where(_of(contact_id), col(Message.reason).contains(address, autoescape=True))
         .with_for_update(key_share=True)
     ).all()
     for row in rows:
@@ -346,7 +361,7 @@ def _forget_in_reasons(connection: Connection, contact_id: int, address: str) ->
         add_to_tally(connection, row.campaign_id, {(row.state, row.reason): -1, (row.state, told): 1})
     for campaign in sorted({row.campaign_id for row in rows}):
         tidy(connection, campaign, spare=0)  # what nobody has any more is not kept there either
-    own = select(col(Message.id)).where(col(Message.contact_id) == contact_id)
+    own = select(col(Message.id)).where(_of(contact_id))
     connection.execute(
         update(Attempt)
         .where(col(Attempt.message_id).in_(own), col(Attempt.detail).contains(address, autoescape=True))
