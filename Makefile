@@ -59,9 +59,8 @@ chaos: $(STAMP) ## Faults on real processes, all books compared (SEED=… MINUTE
 		else echo "Left out: replicas of the Prefect server (there is no redis-server here)."; fi
 
 .PHONY: test
-# Three on two cores: much of it waits for servers and processes.
 test: $(STAMP) ## All tests
-	@$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q
+	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -q
 
 .PHONY: check
 check: $(STAMP) ## What CI runs: format, lint, types, imports, tests, wheel
