@@ -40,7 +40,7 @@ def shop(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "EVERGREET_SMTP_HOST": "127.0.0.1",
         "EVERGREET_SMTP_PORT": str(mailbox.port),
         "EVERGREET_SMTP_SECURITY": "none",
-        "EVERGREET_SMTP_TIMEOUT": "240",  # a mail that a test holds is not in doubt before all that it waits for has begun
+        "EVERGREET_SMTP_TIMEOUT": "240",  # what a test holds is in doubt only long after
         "EVERGREET_SMTP_USERNAME": "sender",
         "EVERGREET_SMTP_PASSWORD": CANARIES["smtp"],
     }
