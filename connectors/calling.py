@@ -39,14 +39,28 @@ def said(text: str, secret: str) -> str:
     return _ADDRESS.sub("(address)", words)[:300].rstrip(".")
 
 
+def bearer(key: str) -> Mapping[str, str]:
+    """Return the header of a key that is a bearer token (RFC 6750)."""
+    return {"Authorization": f"Bearer {key}"}
+
+
+def make_client(connections: int) -> httpx.Client:
+    """Return a client that keeps up to so many connections."""
+    return httpx.Client(limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections))
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Calls one provider with one key; `connect` and `timeout` are seconds, `clock` counts them."""
+    """Calls one provider with one key; `connect` and `timeout` are seconds, `clock` counts them.
+
+    `headers` go with every call; `key` is taken out of what is said about one.
+    """
 
     provider: str
     client: httpx.Client
     base_url: str
     key: str
+    headers: Mapping[str, str]
     connect: float
     timeout: float
     clock: Clock
@@ -62,9 +76,10 @@ class Caller:
         try:
             with self.client.stream(
                 method, f"{self.base_url}{path}", content=body,
-                headers={"Authorization": f"Bearer {self.key}", "Accept-Encoding": "identity", **(headers or {})} | (
-                    {} if body is None else {"Content-Type": "application/json"}
-                ),
+                headers={
+                    "Accept-Encoding": "identity", **({} if body is None else {"Content-Type": "application/json"}),
+                    **self.headers, **(headers or {}),
+                },
                 timeout=httpx.Timeout(self.timeout, connect=self.connect), follow_redirects=False,
                 extensions={"trace": progress},
             ) as response:  # fmt: skip

@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 
 import httpx
 
-from connectors.calling import Answered, Caller
+from connectors.calling import Answered, Caller, bearer, make_client
 from connectors.elapsed import Clock, elapsed
 from connectors.email.resend_answers import understand, understand_check
 from connectors.email.resend_events import read_events
@@ -35,7 +35,14 @@ class Resend:
         self._settings = settings
         self._client = client
         self._caller = Caller(
-            "Resend", client, settings.base_url, self._key, settings.connect_timeout, settings.timeout, clock
+            "Resend",
+            client,
+            settings.base_url,
+            self._key,
+            bearer(self._key),
+            settings.connect_timeout,
+            settings.timeout,
+            clock,
         )
         # What the class declares are the defaults of the settings.
         self.capabilities = replace(  # type: ignore[misc]
@@ -46,7 +53,7 @@ class Resend:
     def from_environment(cls) -> Self:
         """Read `EVERGREET_RESEND_…`."""
         settings = read_settings(ResendSettings)
-        return cls(settings, make_client(settings))
+        return cls(settings, make_client(settings.connections))
 
     def prepare(self, batch: Sequence[EmailMessage]) -> tuple[list[Request], dict[int, Outcome]]:
         """Return requests of up to 100 messages each, and what cannot be sent as it is."""
@@ -124,9 +131,3 @@ class Resend:
     @property
     def _key(self) -> str:
         return self._settings.api_key.get_secret_value()
-
-
-def make_client(settings: ResendSettings) -> httpx.Client:
-    """Return a client with as many connections as the settings allow."""
-    most = settings.connections
-    return httpx.Client(limits=httpx.Limits(max_connections=most, max_keepalive_connections=most))

@@ -4,14 +4,13 @@ https://resend.com/docs/dashboard/webhooks/event-types; bounces in `…/emails/e
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from email.utils import parseaddr
-from hashlib import blake2b
 from typing import Any
 
 from connectors.calling import said
 from connectors.email.resend_payload import KEY, ROW
-from connectors.json_bodies import read_json
+from connectors.json_bodies import name_or_digest, object_in, read_json, text_in, whole_number
+from connectors.moments import from_text
 from connectors.standard_webhooks import message_id
 from evergreet.contracts import Kind, ProviderEvent, Verdict, WebhookRequest
 from evergreet.errors import Unreadable
@@ -45,35 +44,31 @@ def read_events(request: WebhookRequest, secret: str) -> list[ProviderEvent]:
     raw = read_json(request.body)
     if not isinstance(raw, dict):
         raise Unreadable("The body is not an event.")
-    data = _object(raw, "data")
-    kind, verdict = _meaning(_text(raw, "type"), data)
-    tags, click = _tags(data.get("tags")), _object(data, "click")
-    told = _text(_object(data, "bounce"), "message") or _text(_object(data, "failed"), "reason")
+    data = object_in(raw, "data")
+    kind, verdict = _meaning(text_in(raw, "type"), data)
+    tags, click = _tags(data.get("tags")), object_in(data, "click")
+    told = text_in(object_in(data, "bounce"), "message") or text_in(object_in(data, "failed"), "reason")
     return [
         ProviderEvent(
-            id=_name(request), kind=kind, verdict=verdict, raw=raw, address=_recipient(data.get("to")),
-            at=_moment(_text(click, "timestamp") or _text(raw, "created_at"), request.received_at),
-            row=_number(tags.get(ROW, "")), key=tags.get(KEY, ""), provider_id=_text(data, "email_id"),
-            reason=said(told, secret), url=_text(click, "link"),
+            id=name_or_digest(message_id(request), request.body), kind=kind, verdict=verdict, raw=raw,
+            address=_recipient(data.get("to")),
+            at=from_text(text_in(click, "timestamp") or text_in(raw, "created_at"), request.received_at),
+            row=whole_number(tags.get(ROW, "")), key=tags.get(KEY, ""), provider_id=text_in(data, "email_id"),
+            reason=said(told, secret), url=text_in(click, "link"),
         )
     ]  # fmt: skip
 
 
 def _meaning(word: str, data: Mapping[str, Any]) -> tuple[Kind, Verdict]:
     if word == "email.bounced":
-        bounce = _object(data, "bounce")
-        kind = BOUNCES.get(_text(bounce, "type").lower(), Kind.SOFT_BOUNCED)
-        if _text(bounce, "subType").lower() in REFUSED_CONTENT:
+        bounce = object_in(data, "bounce")
+        kind = BOUNCES.get(text_in(bounce, "type").lower(), Kind.SOFT_BOUNCED)
+        if text_in(bounce, "subType").lower() in REFUSED_CONTENT:
             kind = Kind.BLOCKED
         return kind, Verdict.INVALID if kind is Kind.HARD_BOUNCED else Verdict.NONE
     if word == "email.suppressed":
         return Kind.DROPPED, Verdict.NONE
     return WORDS.get(word, (Kind.UNKNOWN, Verdict.NONE))
-
-
-def _name(request: WebhookRequest) -> str:
-    name = message_id(request)
-    return name if 0 < len(name) <= 200 else f"digest:{blake2b(request.body, digest_size=16).hexdigest()}"
 
 
 def _tags(written: Any) -> dict[str, str]:
@@ -88,26 +83,3 @@ def _tags(written: Any) -> dict[str, str]:
 def _recipient(written: Any) -> str:
     first = written[0] if isinstance(written, list) and written else written
     return parseaddr(first)[1] if isinstance(first, str) else ""
-
-
-def _object(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = raw.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _text(raw: Mapping[str, Any], name: str) -> str:
-    value = raw.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else 0
-
-
-def _moment(written: str, otherwise: datetime) -> datetime:
-    try:
-        moment = datetime.fromisoformat(written)
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return otherwise
-    return moment if 2000 < moment.year < 2200 else otherwise

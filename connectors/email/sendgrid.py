@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 
 import httpx
 
-from connectors.calling import Answered, Caller
+from connectors.calling import Answered, Caller, bearer, make_client
 from connectors.elapsed import Clock, elapsed
 from connectors.email.sendgrid_answers import Answer, understand, understand_scopes
 from connectors.email.sendgrid_delivery import Delivery
@@ -38,7 +38,14 @@ class SendGrid:
         self._client = client
         self._clock = clock
         self._caller = Caller(
-            "SendGrid", client, settings.base_url, self._key, settings.connect_timeout, settings.timeout, clock
+            "SendGrid",
+            client,
+            settings.base_url,
+            self._key,
+            bearer(self._key),
+            settings.connect_timeout,
+            settings.timeout,
+            clock,
         )
         # What the class declares are the defaults of the settings.
         self.capabilities = replace(  # type: ignore[misc]
@@ -49,7 +56,7 @@ class SendGrid:
     def from_environment(cls) -> Self:
         """Read `EVERGREET_SENDGRID_…`."""
         settings = read_settings(SendGridSettings)
-        return cls(settings, make_client(settings))
+        return cls(settings, make_client(settings.connections))
 
     def send(self, batch: Sequence[EmailMessage]) -> list[Outcome]:
         """Hand the messages over in as few requests as may be.
@@ -101,9 +108,3 @@ class SendGrid:
         return understand(
             answered, recipients=len(request.recipients), sandbox=self._settings.sandbox, secret=self._key
         )
-
-
-def make_client(settings: SendGridSettings) -> httpx.Client:
-    """Return a client with as many connections as the settings allow."""
-    most = settings.connections
-    return httpx.Client(limits=httpx.Limits(max_connections=most, max_keepalive_connections=most))

@@ -8,8 +8,7 @@ came, trailing line break and all.
 import base64
 import binascii
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from hashlib import blake2b
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -20,14 +19,13 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from connectors.calling import said
 from connectors.email.sendgrid_payload import KEY, ROW
-from connectors.json_bodies import read_json
+from connectors.json_bodies import name_or_digest, read_json, text_in, whole_number
+from connectors.moments import from_seconds
 from evergreet.contracts import Kind, ProviderEvent, Verdict, WebhookRequest
 from evergreet.errors import Misconfigured, NotGenuine, Unreadable
 
 SIGNATURE = "x-twilio-email-event-webhook-signature"
 TIMESTAMP = "x-twilio-email-event-webhook-timestamp"
-_LONGEST_ID = 200
-_YEAR_2000, _YEAR_2200 = 946_684_800, 7_258_118_400
 
 WORDS: Mapping[str, tuple[Kind, Verdict]] = {
     "processed": (Kind.ACCEPTED, Verdict.NONE),
@@ -129,20 +127,20 @@ def read_events(request: WebhookRequest, secret: str) -> list[ProviderEvent]:
 def _event(entry: Any, received_at: datetime, secret: str) -> ProviderEvent:
     raw = entry if isinstance(entry, dict) else {"": entry}
     kind, verdict = _meaning(raw)
-    name = _text(raw, "sg_event_id")
     return ProviderEvent(
-        id=name if 0 < len(name) <= _LONGEST_ID else f"digest:{_digest(raw)}",
-        kind=kind, verdict=verdict, at=_moment(raw.get("timestamp"), received_at), raw=raw,
-        address=_text(raw, "email"), row=_number(_text(raw, ROW)), key=_text(raw, KEY), provider_id=_provider_id(raw),
-        reason=said(_text(raw, "reason") or _text(raw, "response"), secret), url=_text(raw, "url"),
+        id=name_or_digest(text_in(raw, "sg_event_id"), orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)),
+        kind=kind, verdict=verdict, at=from_seconds(raw.get("timestamp"), received_at), raw=raw,
+        address=text_in(raw, "email"), row=whole_number(text_in(raw, ROW)), key=text_in(raw, KEY),
+        provider_id=_provider_id(raw),
+        reason=said(text_in(raw, "reason") or text_in(raw, "response"), secret), url=text_in(raw, "url"),
         machine=kind is Kind.OPENED and raw.get("sg_machine_open") is True,
     )  # fmt: skip
 
 
 def _meaning(raw: Mapping[str, Any]) -> tuple[Kind, Verdict]:
-    word = _text(raw, "event")
+    word = text_in(raw, "event")
     if word == "dropped":
-        return Kind.DROPPED, DROPS.get(_text(raw, "reason").lower(), Verdict.NONE)
+        return Kind.DROPPED, DROPS.get(text_in(raw, "reason").lower(), Verdict.NONE)
     if word == "bounce":
         kind = _bounce(raw)
         return kind, Verdict.INVALID if kind is Kind.HARD_BOUNCED else Verdict.NONE
@@ -154,39 +152,18 @@ def _bounce(raw: Mapping[str, Any]) -> Kind:
 
     Whatever else it says, what the receiver answered with 4… may pass.
     """
-    said_type, status = _text(raw, "type"), _text(raw, "status")
+    said_type, status = text_in(raw, "type"), text_in(raw, "status")
     if said_type == "blocked":
         return Kind.BLOCKED
-    kind = CLASSES.get(_text(raw, "bounce_classification").lower())
+    kind = CLASSES.get(text_in(raw, "bounce_classification").lower())
     if kind is None and said_type not in {"", "bounce"}:
         kind = Kind.SOFT_BOUNCED
     kind = kind or STATUSES.get(status) or STATUSES.get(".".join(status.split(".")[:2])) or Kind.SOFT_BOUNCED
-    may_pass = (status or _text(raw, "reason").lstrip()).startswith("4")
+    may_pass = (status or text_in(raw, "reason").lstrip()).startswith("4")
     return Kind.SOFT_BOUNCED if kind is Kind.HARD_BOUNCED and may_pass else kind
 
 
 def _provider_id(raw: Mapping[str, Any]) -> str:
     """Return what the answer to the request had as `X-Message-Id`: `sg_message_id` begins with it."""
-    name = _text(raw, "sg_message_id").partition(".")[0]
+    name = text_in(raw, "sg_message_id").partition(".")[0]
     return "" if name.startswith("filter") else name
-
-
-def _text(raw: Mapping[str, Any], name: str) -> str:
-    value = raw.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else 0
-
-
-def _moment(written: Any, otherwise: datetime) -> datetime:
-    try:
-        seconds = float(written)
-    except (TypeError, ValueError):
-        return otherwise
-    return datetime.fromtimestamp(seconds, UTC) if _YEAR_2000 < seconds < _YEAR_2200 else otherwise
-
-
-def _digest(raw: Mapping[str, Any]) -> str:
-    return blake2b(orjson.dumps(raw, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()

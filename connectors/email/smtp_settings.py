@@ -1,11 +1,12 @@
 """Settings of the SMTP connector: `EVERGREET_SMTP_…`."""
 
-import ipaddress
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from connectors.addressing import is_this_machine
 
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
@@ -51,7 +52,7 @@ class SmtpSettings(BaseSettings):
     def _fits_together(self) -> Self:
         if (self.username is None) != (self.password is None):
             raise ValueError("EVERGREET_SMTP_USERNAME and EVERGREET_SMTP_PASSWORD are set together or not at all")
-        if self.password is not None and self.security == "none" and not _is_this_machine(self.host):
+        if self.password is not None and self.security == "none" and not is_this_machine(self.host):
             raise ValueError(
                 "the password would travel in plain text: set EVERGREET_SMTP_SECURITY to starttls or tls, "
                 "or remove EVERGREET_SMTP_USERNAME and EVERGREET_SMTP_PASSWORD"
@@ -69,12 +70,3 @@ class SmtpSettings(BaseSettings):
         if self.username is None or self.password is None:
             return None
         return self.username.get_secret_value(), self.password.get_secret_value()
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

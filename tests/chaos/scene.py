@@ -10,7 +10,8 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, insert
 from sqlmodel import col
 
-from connectors.email.sendgrid import SendGrid, make_client
+from connectors.calling import make_client
+from connectors.email.sendgrid import SendGrid
 from connectors.email.sendgrid_settings import SendGridSettings
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email, Purpose, event
 from evergreet.clock import DatabaseClock
@@ -93,7 +94,7 @@ class Scene(Place):
             api_key=SecretStr("SG.chaos"), base_url=f"http://127.0.0.1:{self.port}", timeout=self.timeout,
             window=self.window, connections=self.threads,
         )  # fmt: skip
-        return SendGrid(settings, make_client(settings))
+        return SendGrid(settings, make_client(settings.connections))
 
     def load(self, _name: str, _purpose: Purpose) -> TemplateSource:
         """The template of every step."""

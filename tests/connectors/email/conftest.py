@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import trustme
 
-from connectors.email.sendgrid import SendGrid, make_client
+from connectors.calling import make_client
+from connectors.email.sendgrid import SendGrid
 from connectors.email.sendgrid_settings import SendGridSettings
 from connectors.email.smtp import Smtp
 from connectors.email.smtp_settings import SmtpSettings
@@ -100,7 +101,7 @@ def sendgrid_at() -> Iterator[Callable[..., SendGrid]]:
         outside = {name: options.pop(name) for name in ("client", "clock") if name in options}
         values = {"api_key": SENDGRID_KEY, "timeout": 20, **options}
         settings = SendGridSettings.model_validate({"base_url": url, **values})
-        made.append(SendGrid(settings, outside.pop("client", None) or make_client(settings), **outside))
+        made.append(SendGrid(settings, outside.pop("client", None) or make_client(settings.connections), **outside))
         return made[-1]
 
     yield make

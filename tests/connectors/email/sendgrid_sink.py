@@ -6,32 +6,17 @@ would, and is remembered as a fault.
 """
 
 import json
-import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from openapi_core import Config, OpenAPI
-from openapi_core.exceptions import OpenAPIError
-from openapi_core.testing import MockRequest
+from tests.connectors.provider_sink import ProviderSink, Told
 
 RESERVED = {
     "x-sg-id", "x-sg-eid", "received", "dkim-signature", "content-type", "content-transfer-encoding", "to", "from",
     "subject", "reply-to", "cc", "bcc",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Told:
-    """An answer."""
-
-    status: int
-    content: Mapping[str, Any] | bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,44 +118,20 @@ def personal_faults(body: Mapping[str, Any], personal: Mapping[str, Any]) -> lis
     return found
 
 
-@cache
-def description(spec: Path) -> OpenAPI:
-    """SendGrid's own description of its API."""
-    return OpenAPI.from_dict(json.loads(spec.read_text("utf-8")), config=Config(spec_validator_cls=None))
-
-
-class Sink(ThreadingHTTPServer):
+class Sink(ProviderSink):
     """Takes requests at `url` with the key; `judge` may say what is answered to one that breaks no rule."""
 
-    daemon_threads = True
-    request_queue_size = 64
+    origin = "https://api.sendgrid.com"
 
     def __init__(self, key: str, spec: Path | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(spec)
         self.key = key
         self.judge: Judge = lambda body: None
         self.scopes: Told = Told(200, {"scopes": ["mail.send", "alerts.read"]})
         self.bodies: list[dict[str, Any]] = []
         self.mails: list[Mail] = []
         self.looked_at: list[Mail] = []
-        self.faults: list[str] = []
         self.headers: list[dict[str, str]] = []
-        self.lock = threading.Lock()
-        self._description = description(spec) if spec else None
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None = None, error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:  # fmt: skip
-        self.shutdown()
-        self.server_close()
-        self._thread.join(10)
 
     @property
     def groups(self) -> list[int]:
@@ -179,27 +140,18 @@ class Sink(ThreadingHTTPServer):
 
     def take(self, method: str, path: str, headers: dict[str, str], content: bytes) -> Told:
         """Answer one request."""
-        with self.lock:
-            self.headers.append(headers)
-            if headers.get("authorization") != f"Bearer {self.key}":
-                return errors((None, "The provided authorization grant is invalid, expired, or revoked"), status=401)
-            if (method, path) == ("GET", "/v3/scopes"):
-                return self.scopes
-            if (method, path) != ("POST", "/v3/mail/send"):
-                return errors((None, "not found"), status=404)
-            return self._mail(headers, content)
+        self.headers.append(headers)
+        if headers.get("authorization") != f"Bearer {self.key}":
+            return errors((None, "The provided authorization grant is invalid, expired, or revoked"), status=401)
+        if (method, path) == ("GET", "/v3/scopes"):
+            return self.scopes
+        if (method, path) != ("POST", "/v3/mail/send"):
+            return errors((None, "not found"), status=404)
+        return self._mail(headers, content)
 
     def _mail(self, headers: dict[str, str], content: bytes) -> Told:
-        if self._description is not None:
-            request = MockRequest(
-                "https://api.sendgrid.com", "post", "/v3/mail/send", headers=headers, data=content,
-                content_type=headers.get("content-type", ""),
-            )  # fmt: skip
-            try:
-                self._description.validate_request(request)
-            except OpenAPIError as error:
-                self.faults.append(f"{error} {getattr(error.__cause__, 'schema_errors', '')}"[:1000])
-                return errors((None, "Bad Request"))
+        if not self.is_described("POST", "/v3/mail/send", headers, content):
+            return errors((None, "Bad Request"))
         body = json.loads(content)
         self.bodies.append(body)
         if found := prose_faults(body, len(content)):
@@ -213,25 +165,3 @@ class Sink(ThreadingHTTPServer):
             return Told(200)
         self.mails += mails_of(body, message_id)
         return Told(202, b"", {"X-Message-Id": message_id})
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Sink
-
-    def _serve(self) -> None:
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        told = self.server.take(self.command, self.path, headers, content)
-        answer = told.content if isinstance(told.content, bytes) else json.dumps(told.content).encode()
-        self.send_response(told.status)
-        for name, value in told.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    do_GET = do_POST = _serve
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Say nothing."""

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from connectors.email.resend import Resend, make_client
+from connectors.calling import make_client
+from connectors.email.resend import Resend
 from connectors.email.resend_settings import ResendSettings
 from evergreet.contracts import Accepted, EmailSender, RepeatableSender
 from evergreet.errors import Misconfigured, Permanent, Retryable
@@ -22,8 +23,8 @@ from evergreet.testing import Arrived, EmailConnectorContract
 from models import StoredRequest
 from tests.connectors.email.letters import letter
 from tests.connectors.email.resend_sink import ResendSink
-from tests.connectors.email.sendgrid_sink import Told
 from tests.connectors.email.sendgrid_wire import SILENT, Conduct, WireServer
+from tests.connectors.provider_sink import Told
 from tests.story import Story
 
 KEY = "re_canary_d0nt_tell"
@@ -44,7 +45,7 @@ def at() -> Iterator[Callable[..., Resend]]:
 
         def make(url: str, **options: Any) -> Resend:
             settings = ResendSettings.model_validate({"api_key": KEY, "base_url": url, "timeout": 20, **options})
-            connector = Resend(settings, make_client(settings))
+            connector = Resend(settings, make_client(settings.connections))
             made.callback(connector.close)
             return connector
 

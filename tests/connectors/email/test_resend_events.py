@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from resend import Webhooks
 
-from connectors.email.resend import Resend, make_client
+from connectors.calling import make_client
+from connectors.email.resend import Resend
 from connectors.email.resend_events import WORDS
 from connectors.email.resend_settings import ResendSettings
 from evergreet.contracts import Kind, ProviderEvent, Verdict, WebhookSource
@@ -42,7 +43,7 @@ def make(secret: str = SECRET) -> Resend:
     settings = ResendSettings.model_validate(
         {"api_key": "re_canary", "base_url": "http://127.0.0.1:1", "webhook_secret": secret}
     )
-    return Resend(settings, make_client(settings))
+    return Resend(settings, make_client(settings.connections))
 
 
 @pytest.fixture

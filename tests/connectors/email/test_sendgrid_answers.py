@@ -20,9 +20,10 @@ from evergreet.contracts import Accepted, EmailMessage, Outcome
 from evergreet.errors import Misconfigured, Permanent, Retryable
 from tests.connectors.email.conftest import SENDGRID_KEY
 from tests.connectors.email.letters import letter
-from tests.connectors.email.sendgrid_sink import Judge, Sink, Told, errors
+from tests.connectors.email.sendgrid_sink import Judge, Sink, errors
 from tests.connectors.email.sendgrid_wire import Conduct, WireServer
 from tests.connectors.email.splits import HELLO, crowd, split_letter
+from tests.connectors.provider_sink import Told
 
 Connect = Callable[..., SendGrid]
 DATE = "Tue, 10 Mar 2026 12:00:00 GMT"

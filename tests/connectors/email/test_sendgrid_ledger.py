@@ -10,8 +10,9 @@ from connectors.email.sendgrid import SendGrid
 from evergreet.audit import audit
 from evergreet.campaign import Campaign, Email, event
 from models import Suppression
-from tests.connectors.email.sendgrid_sink import Judge, Sink, Told, errors
+from tests.connectors.email.sendgrid_sink import Judge, Sink, errors
 from tests.connectors.email.sendgrid_wire import Conduct, WireServer
+from tests.connectors.provider_sink import Told
 from tests.story import Story
 
 Connect = Callable[..., SendGrid]
