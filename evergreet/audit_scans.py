@@ -20,6 +20,26 @@ from evergreet.campaigns import State
 from models import ClockStretch, Enrollment, Stretch
 
 
+class _Chain:
+    """Follows stretches that must touch, each beginning where the one before it ends; `gaps` says where they do not."""
+
+    def __init__(self, at: Any) -> None:
+        self.at = at
+        self.gaps: list[str] = []
+
+    def follow(self, row: Any) -> None:
+        """Go on to where a stretch ends; what was taken in later, from the history, lies beside the chain."""
+        if row.kind == "backfill":
+            return
+        if self.at is None or row.low != self.at:
+            self.gaps.append(f"between {self.at} and {row.low}")
+        self.at = row.high
+
+    def end(self, at: Any) -> list[str]:
+        """Return the gaps of a chain that must end there."""
+        return self.gaps if self.at == at else [*self.gaps, f"between {self.at} and {at}"]
+
+
 @dataclass(frozen=True, slots=True)
 class Scan:
     """Positions, `low` ≤ position < `high`, that one of `versions` scanned for what happened since `since`."""
@@ -63,7 +83,7 @@ def read_scans(connection: Connection, state: State, versions: Collection[Any], 
     `versions` are its version rows; where they are `alike` in what they scan for, nobody asks which one it was.
     """
     found = Scans()
-    at = state.scanned_from
+    chain = _Chain(state.scanned_from)
     all_of_them = frozenset(version.id for version in versions)
     for _, same in groupby(stream(connection, _stretches(state, by=not alike)), key=attrgetter("id")):
         rows = list(same)
@@ -74,12 +94,8 @@ def read_scans(connection: Connection, state: State, versions: Collection[Any], 
             there = all_of_them if alike else {one.id for one in versions if one.created_at <= row.at}
             scan = Scan(row.low, row.high, row.since, frozenset(pinned or there))
             _append(found.history if row.kind == "backfill" else found.running, scan)
-        if row.kind != "backfill":
-            if at is None or row.low != at:
-                found.gaps.append(f"between {at} and {row.low}")
-            at = row.high
-    if at != state.scanned_to:
-        found.gaps.append(f"between {at} and {state.scanned_to}")
+        chain.follow(row)
+    found.gaps = chain.end(state.scanned_to)
     return found
 
 
@@ -112,9 +128,8 @@ class ClockStretches:
     def __init__(self, connection: Connection, state: State) -> None:
         self.state = state
         self.enrolled = 0
-        self.gaps: list[str] = []
         self.looked: list[tuple[datetime, datetime]] = []
-        at = state.clock_from
+        chain = _Chain(state.clock_from)
         for row in stream(
             connection,
             select(ClockStretch)
@@ -124,12 +139,8 @@ class ClockStretches:
             self.enrolled += row.enrolled
             if row.kind != "gap":
                 self._look(row.low, row.high)
-            if row.kind != "backfill":
-                if at is None or row.low != at:
-                    self.gaps.append(f"between {at} and {row.low}")
-                at = row.high
-        if at != state.clock_to:
-            self.gaps.append(f"between {at} and {state.clock_to}")
+            chain.follow(row)
+        self.gaps = chain.end(state.clock_to)
 
     def _look(self, low: datetime, high: datetime) -> None:
         if self.looked and low <= self.looked[-1][1]:

@@ -30,6 +30,9 @@ PEOPLE = 20
 LOOKED_AT = 200
 """Of so many who met the trigger last those are taken who are in the audience."""
 
+_Person: TypeAlias = tuple[Any, Any]
+"""A contact's row, and that of the event that met the trigger, where there was one."""
+
 FindSource: TypeAlias = Callable[[Email], TemplateSource]
 """Finds the sources of a step's template, in the store or in its folder."""
 
@@ -83,7 +86,7 @@ def prove(
 
 def _prove(
     campaign: Campaign, step: Email, options: Mapping[str, Any], source: TemplateSource, settings: Settings,
-    people: Sequence[Any],
+    people: Sequence[_Person],
 ) -> Proof:  # fmt: skip
     renderer = Renderer(source, surroundings_of(settings))
     failures: list[str] = []
@@ -91,7 +94,7 @@ def _prove(
     # Twice: what messages have in common is learned from the first ones, and used for those after them.
     contexts = list(_contexts(campaign, step, options, settings, people))
     for again in (False, True):
-        for row, context in zip(people, contexts, strict=True):
+        for (row, _), context in zip(people, contexts, strict=True):
             try:
                 whole, quick = renderer.render_in_full(context), renderer.render(context)
             except EvergreetError as problem:
@@ -103,12 +106,13 @@ def _prove(
 
 
 def _contexts(
-    campaign: Campaign, step: Email, options: Mapping[str, Any], settings: Settings, people: Sequence[Any]
+    campaign: Campaign, step: Email, options: Mapping[str, Any], settings: Settings, people: Sequence[_Person]
 ) -> Iterator[MessageContext]:
-    for number, row in enumerate(people):
+    for number, (row, event) in enumerate(people):
         contact = contact_of(row)
         yield MessageContext(
-            contact=contact, event=row.properties or {}, occurred_at=row.occurred_at or row.changed_at,
+            contact=contact, event=event.properties if event else {},
+            occurred_at=event.occurred_at if event else row.changed_at,
             options=options, locale=row.locale or settings.default_locale,
             timezone=zone_of(row.timezone, settings.default_timezone, country_of(contact)).key,
             purpose=step.purpose, campaign=campaign.name, step=step.key, topic=campaign.topic,
@@ -118,7 +122,7 @@ def _contexts(
         )  # fmt: skip
 
 
-def _people(connection: Connection, campaign: Campaign, now: datetime) -> list[Any]:
+def _people(connection: Connection, campaign: Campaign, now: datetime) -> list[_Person]:
     """Find who met the trigger last, with the event that did it; the newest contacts for a broadcast."""
     found: dict[int, int | None] = {}
     for query in _met_last(campaign):
@@ -143,19 +147,7 @@ def _people(connection: Connection, campaign: Campaign, now: datetime) -> list[A
             {"causes": causes},
         )
     }
-    return [_Person(row, events.get(found[row.id] or 0)) for row in rows]
-
-
-class _Person:
-    """A contact's row, with the properties and the time of the event that met the trigger."""
-
-    def __init__(self, row: Any, event: Any) -> None:
-        self._row = row
-        self.properties = event.properties if event is not None else None
-        self.occurred_at = event.occurred_at if event is not None else None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._row, name)
+    return [(row, events.get(found[row.id] or 0)) for row in rows]
 
 
 def _met_last(campaign: Campaign) -> Iterator[Select[Any]]:

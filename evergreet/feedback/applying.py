@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, String, bindparam, case, func, or_, select, update
+from sqlalchemy import Connection, Integer, String, bindparam, case, func, or_, select, update
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlmodel import col
 
@@ -251,17 +251,10 @@ def _heard(events: Sequence[Any], places: Mapping[int, Place]) -> list[Heard]:
     return [Heard(message, name) for message, name in names.items()]
 
 
-def count_waiting(connection: Connection) -> int:
-    """Return how many events are stored and not applied yet, but those that were set aside."""
-    return _count(connection, col(ProviderEvent.result) == "")
-
-
 def count_set_aside(connection: Connection) -> int:
     """Return how many events could not be applied."""
-    return _count(connection, col(ProviderEvent.result) != "")
-
-
-def _count(connection: Connection, which: ColumnElement[bool]) -> int:
     return connection.execute(
-        select(func.count()).select_from(ProviderEvent).where(col(ProviderEvent.applied_at).is_(None), which)
+        select(func.count())
+        .select_from(ProviderEvent)
+        .where(col(ProviderEvent.applied_at).is_(None), col(ProviderEvent.result) != "")
     ).scalar_one()
