@@ -58,6 +58,7 @@ from evergreet.conditions import (
     StageIs,
     Where,
 )
+from evergreet.consent import agreed
 from evergreet.durations import Duration
 from models import Instant, Table
 
@@ -300,15 +301,7 @@ def _got(condition: Got, scope: Scope) -> ColumnElement[bool]:
 
 @_compile.register
 def _consented(condition: Consented, scope: Scope) -> ColumnElement[bool]:
-    consent = _table("consent")
-    newest = (
-        select(consent.c.granted)
-        .where(consent.c.contact_id == scope.contact.c.id, consent.c.topic == condition.topic)
-        .order_by(consent.c.at.desc(), consent.c.id.desc())
-        .limit(1)
-        .correlate_except(consent)
-    )
-    return _sure(newest.scalar_subquery())
+    return agreed(scope.contact.c.id, condition.topic)
 
 
 @_compile.register

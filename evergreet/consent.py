@@ -13,11 +13,13 @@ from typing import Any, Literal
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    SQLColumnExpression,
     String,
     and_,
     case,
     cast,
     delete,
+    false,
     func,
     insert,
     literal,
@@ -232,6 +234,21 @@ def erase(connection: Connection, contact_id: int, *, tokens: Tokens, at: dateti
         )
     )
     return Erased(contact_id, already=False, had_address=hashed is not None, messages=messages)
+
+
+def agreed(
+    contact_id: SQLColumnExpression[int], topic: SQLColumnExpression[str | None] | str | None
+) -> ColumnElement[bool]:
+    """Say, in a query, whether somebody's newest word on a topic is a yes."""
+    newest = (
+        select(col(Consent.granted))
+        .where(col(Consent.contact_id) == contact_id, col(Consent.topic) == topic)
+        .order_by(col(Consent.at).desc(), col(Consent.id).desc())
+        .limit(1)
+        .correlate_except(Consent)
+        .scalar_subquery()
+    )
+    return func.coalesce(newest, false())
 
 
 def contacts_of(connection: Connection, address: str) -> list[int]:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Select, String, bindparam, false, func, literal, null, select, true
+from sqlalchemy import ColumnElement, Connection, Select, String, bindparam, false, literal, null, select, true
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
@@ -20,13 +20,14 @@ from evergreet.audience import Scope, compile_condition
 from evergreet.campaign import MARKETING, Campaign, Email
 from evergreet.caps import Limit, limits_of, place_columns, wait_for_place
 from evergreet.comparisons import DocumentText, in_document
+from evergreet.consent import agreed
 from evergreet.dormancy import Ending, is_dormant
 from evergreet.holdout import holdout_reason
 from evergreet.schedule import OpenHours, opening, zone_of
 from evergreet.settings import Settings
 from evergreet.store import among, given
 from evergreet.tokens import Tokens
-from models import Consent, Contact, Enrollment, Instant, Message, Suppression
+from models import Contact, Enrollment, Instant, Message, Suppression
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +254,7 @@ def _facts(rules: Rules) -> Select[Any]:
         select(
             col(Message.id), col(Message.contact_id), col(Message.occurrence), col(Message.due_at),
             contact.c.address, contact.c.erased_at, contact.c.paused_until, contact.c.timezone, contact.c.changed_at,
-            (_consented(rules.campaign.topic, contact) if rules.marketing else true()).label("consented"),
+            (agreed(contact.c.id, rules.campaign.topic) if rules.marketing else true()).label("consented"),
             country.label("country"), dormant.label("dormant"), *origin,
             suppressed.label("suppressed"), ANY_ERASED.label("any_erased"),
             goal.label("goal"), unless.label("unless"), duplicate.label("duplicate"),
@@ -265,14 +266,3 @@ def _facts(rules: Rules) -> Select[Any]:
         .where(among(Message.id, "messages"))
         .order_by(col(Message.id))
     )  # fmt: skip
-
-
-def _consented(topic: str | None, contact: Any) -> ColumnElement[bool]:
-    newest = (
-        select(col(Consent.granted))
-        .where(col(Consent.contact_id) == contact.c.id, col(Consent.topic) == topic)
-        .order_by(col(Consent.at).desc(), col(Consent.id).desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    return func.coalesce(newest, false())

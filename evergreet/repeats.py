@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exist
 from sqlmodel import col
 
 from evergreet.clock import Clock
+from evergreet.consent import agreed
 from evergreet.contracts import Accepted, EmailMessage, Outcome, RepeatableSender
 from evergreet.database import Database
 from evergreet.errors import Misconfigured, Permanent, Refused, Retryable
@@ -22,7 +23,7 @@ from evergreet.ledger import PROVIDER_ID_LENGTH, expect, storable
 from evergreet.resolutions import ASSUMED
 from evergreet.settings import Settings
 from evergreet.store import among
-from models import Attempt, CampaignRow, Consent, Contact, Message, StoredRequest, Suppression
+from models import Attempt, CampaignRow, Contact, Message, StoredRequest, Suppression
 
 _REFER = (
     update(Attempt)
@@ -252,7 +253,8 @@ def _may_be_repeated(connection: Connection, request: Any, now: datetime) -> boo
             col(Message.resolution).is_distinct_from(ASSUMED),
             col(CampaignRow.state) == "live", col(Contact.erased_at).is_(None),
             or_(col(CampaignRow.held_until).is_(None), col(CampaignRow.held_until) < request.at),
-            or_(col(Contact.paused_until).is_(None), col(Contact.paused_until) <= now), ~_suppressed(), _agreed(),
+            or_(col(Contact.paused_until).is_(None), col(Contact.paused_until) <= now), ~_suppressed(),
+            or_(col(Message.purpose) != "marketing", agreed(col(Message.contact_id), col(Message.topic))),
         ),
         {"messages": messages},
     ).scalar_one()  # fmt: skip
@@ -264,17 +266,6 @@ def _suppressed() -> ColumnElement[bool]:
         col(Suppression.address).in_((col(Message.address), col(Contact.address))),
         or_(col(Suppression.scope) == "all", col(Message.purpose) == "marketing"),
     )
-
-
-def _agreed() -> ColumnElement[bool]:
-    newest = (
-        select(col(Consent.granted))
-        .where(col(Consent.contact_id) == col(Message.contact_id), col(Consent.topic) == col(Message.topic))
-        .order_by(col(Consent.at).desc(), col(Consent.id).desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    return or_(col(Message.purpose) != "marketing", and_(newest.is_not(None), newest))
 
 
 def _settle(connection: Connection, outcomes: Mapping[int, Outcome], now: datetime) -> int:
