@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from evergreet.campaigns import State
 from evergreet.tally import count_by_state
 
 STATES = ("accepted", "skipped", "deferred", "planned", "sending", "failed", "unknown")
@@ -76,3 +77,16 @@ def balance_of(connection: Connection, campaign_id: int) -> tuple[Balance, dict[
         if reason:
             reasons[f"{state}: {reason}"] = reasons.get(f"{state}: {reason}", 0) + count
     return Balance(**states), dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
+
+
+def report_of(
+    connection: Connection, state: State, *, run_id: int | None = None, halted: str | None = None, enrolled: int = 0,
+    excluded: int = 0, planned: int = 0, attempted: dict[str, int] | None = None, more: bool = False,
+    dry_run: bool = False, shards: dict[int, str] | None = None,
+) -> Report:  # fmt: skip
+    """Report how a campaign stands now, with what a run did."""
+    balance, reasons = balance_of(connection, state.id)
+    return Report(
+        state.name, run_id, state.state, balance, reasons, enrolled, excluded, planned, attempted or {}, halted, more,
+        dry_run, shards=shards or {},
+    )  # fmt: skip

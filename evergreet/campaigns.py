@@ -1,7 +1,7 @@
 """Campaigns as the store knows them: versions, states, and what has something due."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -91,6 +91,11 @@ class State:
     clock_from: datetime | None
     clock_to: datetime | None
 
+    @property
+    def not_live(self) -> str:
+        """Say why nothing is done for it."""
+        return f"the campaign is {self.state}" + (f" ({self.reason})" if self.reason else "")
+
 
 def template_loader(root: str) -> LoadTemplate:
     """Load templates from a package or folder."""
@@ -121,6 +126,18 @@ def required(connection: Connection, name: str) -> State:
     if state is None:
         raise EvergreetError(f"Campaign {name!r} is not in the ledger yet: run `evergreet launch {name}`.")
     return state
+
+
+def versions_of(connection: Connection, campaign_id: int, known: Collection[int] = ()) -> dict[int, Version]:
+    """Read a campaign's versions by id, but those that are known."""
+    return {
+        row.id: Version.read(row)
+        for row in connection.execute(
+            select(CampaignVersion).where(
+                col(CampaignVersion.campaign_id) == campaign_id, col(CampaignVersion.id).not_in(list(known))
+            )
+        )
+    }
 
 
 def version_of(connection: Connection, version_id: int) -> Version:

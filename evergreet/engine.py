@@ -7,7 +7,7 @@ reporter come in as arguments.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, insert, select, update
 from sqlmodel import col
 
-from evergreet.balance import Balance, Report, balance_of
+from evergreet.balance import Report, report_of
 from evergreet.campaign import Campaign, Options
 from evergreet.campaigns import (
     LoadTemplate,
@@ -29,6 +29,7 @@ from evergreet.campaigns import (
     required,
     template_source,
     version_of,
+    versions_of,
 )
 from evergreet.clock import Clock, DatabaseClock
 from evergreet.composing import Composer, read_letters
@@ -37,17 +38,18 @@ from evergreet.database import Database, check_schema, exclusive
 from evergreet.delivery import Delivery, Unlimited
 from evergreet.dormancy import Ending, ending_campaigns
 from evergreet.enrollment import enroll, schedule
-from evergreet.gates import Rules, Skip, decide_window
+from evergreet.gates import Rules
 from evergreet.ledger import ClaimedChunk, claim, release
 from evergreet.planning import chunk_waiting, count_anew, plan_chunk
 from evergreet.proving import prove
+from evergreet.rehearsal import rehearse
 from evergreet.settings import Settings
 from evergreet.shards import Shard, check_run, shards_of, summary_of, together
 from evergreet.store import by_index
 from evergreet.tally import count_planned
 from evergreet.tokens import Tokens
 from evergreet.worker import Worker
-from models import CampaignVersion, Message, Run
+from models import Run
 
 Share: TypeAlias = Callable[[int, int], None]
 """Told the number of a run and how many of its messages are open, before the first is sent: it may start shards."""
@@ -104,7 +106,7 @@ class Engine:
         """
         check_schema(self.database)
         if options.dry_run:
-            return self._rehearse(campaign, options)
+            return rehearse(self, campaign, options)
         ends = None if budget is None else time.monotonic() + budget.total_seconds()
 
         def over() -> bool:
@@ -116,7 +118,7 @@ class Engine:
                 version = register(connection, campaign, options, self.load, now)
                 state = required(connection, campaign.name)
                 if state.state != "live":
-                    return _report(connection, state, halted=_not_live(state))
+                    return report_of(connection, state, halted=state.not_live)
                 run_id = _begin_run(connection, own, state, now, {})
             warnings = self._prove(own, version) if version.new else ()
             running = _CampaignRun(self, own, version, state, run_id, options.batch_size, over, share=share)
@@ -145,7 +147,7 @@ class Engine:
                 state = required(connection, name)
                 check_run(connection, state.id, run)
                 if state.state != "live" or state.version_id is None:
-                    return _report(connection, state, halted=_not_live(state))
+                    return report_of(connection, state, halted=state.not_live)
                 version = version_of(connection, state.version_id)
                 run_id = _begin_run(connection, own, state, now, summary_of(run, {}))
             return _CampaignRun(self, own, version, state, run_id, 0, self._stopping.is_set, shard_of=run).perform()
@@ -158,78 +160,10 @@ class Engine:
         """Open a worker: what dead ones left behind is taken over first."""
         return Worker.open(self.database, self.clock, silence_seconds=self.settings.owner_silence_seconds)
 
-    def _rehearse(self, campaign: Campaign, options: Options) -> Report:
-        """Enroll, plan and ask the gates as a run would, and roll everything back."""
-        with self.database.engine.connect() as connection:
-            connection.execution_options(evergreet_write=True)
-            transaction = connection.begin()
-            try:
-                hold_off(connection, campaign.name)  # before the campaign's row is written: a run has these locks first
-                now = self.clock.now(connection)
-                version = register(connection, campaign, options, self.load, now)
-                state = required(connection, campaign.name)
-                versions = _versions(connection, state.id)
-                if state.state == "live":
-                    enrolled = enroll(connection, state, version, now, self.settings.default_timezone)
-                    planned = 0
-                    while self.prepare(connection, versions, state, now):
-                        pass
-                    while size := plan_chunk(connection, state, versions, now, options.batch_size):
-                        planned += size
-                    while chunk_waiting(connection, state, versions, now, options.batch_size):
-                        pass
-                    balance, reasons = self._forecast(connection, state, versions)
-                    return Report(
-                        campaign.name, None, state.state, balance, reasons, enrolled.active, enrolled.excluded, planned,
-                        dry_run=True,
-                    )  # fmt: skip
-                return _report(connection, state, halted=_not_live(state), dry_run=True)
-            finally:
-                transaction.rollback()
-
     def prepare(self, connection: Connection, versions: dict[int, Version], state: State, now: datetime) -> int:
         """Compute due times that are missing, and count anew what a later event moves; return how many."""
         moved = count_anew(connection, versions, state.id, now)
         return moved + schedule(connection, versions, state.id, self.settings.default_timezone)
-
-    def _forecast(
-        self, connection: Connection, state: State, versions: dict[int, Version]
-    ) -> tuple[Balance, dict[str, int]]:
-        """Ask the gates about every planned message; what would go stays `planned` in the forecast."""
-        now = self.clock.now(connection)
-        outcomes: Counter[str] = Counter()
-        endings = ending_campaigns(connection)
-        planned = connection.execute(
-            select(col(Message.version_id), col(Message.step_key), col(Message.chunk_id))
-            .where(
-                col(Message.campaign_id) == state.id,
-                col(Message.state) == "planned",
-                col(Message.chunk_id).is_not(None),
-            )
-            .distinct()
-        ).all()
-        for row in planned:
-            version = versions[row.version_id]
-            step = version.campaign.step(row.step_key)
-            assert step is not None
-            rules = Rules(version.campaign, step, self.settings, self.tokens, endings)
-            letters = read_letters(connection, row.chunk_id)
-            decisions = decide_window(
-                connection, rules, [letter.id for letter in letters],
-                {letter.id: letter.changed_at for letter in letters}, now,
-            )  # fmt: skip
-            for decision in decisions.values():
-                if reason := getattr(decision, "reason", None):
-                    outcomes[f"{'skipped' if isinstance(decision, Skip) else 'deferred'}: {reason}"] += 1
-        balance, reasons = balance_of(connection, state.id)
-        skipped = sum(count for name, count in outcomes.items() if name.startswith("skipped"))
-        deferred = sum(outcomes.values()) - skipped
-        figures = {name: getattr(balance, name) for name in ("accepted", "sending", "failed", "unknown")}
-        forecast = Balance(
-            **figures, skipped=balance.skipped + skipped, deferred=balance.deferred + deferred,
-            planned=balance.planned - skipped - deferred,
-        )  # fmt: skip
-        return forecast, dict(Counter(reasons) + outcomes)
 
 
 class _CampaignRun:
@@ -273,11 +207,11 @@ class _CampaignRun:
         with self.worker.transaction() as connection:
             state = required(connection, self.state.name)
             self._look_beside(connection)
-            return _report(
+            return report_of(
                 connection, state, run_id=self.run_id, enrolled=self.enrolled, excluded=self.excluded,
                 planned=self.planned, attempted=dict(self.attempted + together(self.shards)), more=more,
                 shards={shard.id: shard.state for shard in self.shards},
-                halted=self.misconfigured or (None if state.state == "live" else _not_live(state)),
+                halted=self.misconfigured or (None if state.state == "live" else state.not_live),
             )  # fmt: skip
 
     def _enroll(self) -> None:
@@ -310,7 +244,7 @@ class _CampaignRun:
 
     def _learn_versions(self, connection: Connection) -> None:
         """Read the versions that are not known yet: another process may enroll on a newer one at any time."""
-        self.versions |= _versions(connection, self.state.id, known=self.versions)
+        self.versions |= versions_of(connection, self.state.id, known=self.versions)
 
     def _deliver(self) -> bool:
         """Claim chunks and work through them; return whether work is left."""
@@ -402,30 +336,3 @@ class _CampaignRun:
 def _begin_run(connection: Connection, worker: Worker, state: State, now: datetime, summary: dict[str, Any]) -> int:
     row = {"campaign_id": state.id, "worker_id": worker.id, "started_at": now, "summary": summary}
     return connection.execute(insert(Run).values(row).returning(col(Run.id))).scalar_one()
-
-
-def _versions(connection: Connection, campaign_id: int, known: Collection[int] = ()) -> dict[int, Version]:
-    return {
-        row.id: Version.read(row)
-        for row in connection.execute(
-            select(CampaignVersion).where(
-                col(CampaignVersion.campaign_id) == campaign_id, col(CampaignVersion.id).not_in(list(known))
-            )
-        )
-    }
-
-
-def _not_live(state: State) -> str:
-    return f"the campaign is {state.state}" + (f" ({state.reason})" if state.reason else "")
-
-
-def _report(
-    connection: Connection, state: State, *, run_id: int | None = None, halted: str | None = None, enrolled: int = 0,
-    excluded: int = 0, planned: int = 0, attempted: dict[str, int] | None = None, more: bool = False,
-    dry_run: bool = False, shards: dict[int, str] | None = None,
-) -> Report:  # fmt: skip
-    balance, reasons = balance_of(connection, state.id)
-    return Report(
-        state.name, run_id, state.state, balance, reasons, enrolled, excluded, planned, attempted or {}, halted, more,
-        dry_run, shards=shards or {},
-    )  # fmt: skip

@@ -1,0 +1,90 @@
+"""A rehearsal: what a run would do now, asked of the store and rolled back."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, select
+from sqlmodel import col
+
+from evergreet.balance import Balance, Report, balance_of, report_of
+from evergreet.campaign import Campaign, Options
+from evergreet.campaigns import State, Version, hold_off, register, required, versions_of
+from evergreet.composing import read_letters
+from evergreet.dormancy import ending_campaigns
+from evergreet.enrollment import enroll
+from evergreet.gates import Rules, Skip, decide_window
+from evergreet.planning import chunk_waiting, plan_chunk
+from models import Message
+
+if TYPE_CHECKING:
+    from evergreet.engine import Engine
+
+
+def rehearse(engine: "Engine", campaign: Campaign, options: Options) -> Report:
+    """Enroll, plan and ask the gates as a run would, and roll everything back."""
+    with engine.database.engine.connect() as connection:
+        connection.execution_options(evergreet_write=True)
+        transaction = connection.begin()
+        try:
+            hold_off(connection, campaign.name)  # before the campaign's row is written: a run has these locks first
+            now = engine.clock.now(connection)
+            version = register(connection, campaign, options, engine.load, now)
+            state = required(connection, campaign.name)
+            versions = versions_of(connection, state.id)
+            if state.state == "live":
+                enrolled = enroll(connection, state, version, now, engine.settings.default_timezone)
+                planned = 0
+                while engine.prepare(connection, versions, state, now):
+                    pass
+                while size := plan_chunk(connection, state, versions, now, options.batch_size):
+                    planned += size
+                while chunk_waiting(connection, state, versions, now, options.batch_size):
+                    pass
+                balance, reasons = _forecast(engine, connection, state, versions)
+                return Report(
+                    campaign.name, None, state.state, balance, reasons, enrolled.active, enrolled.excluded, planned,
+                    dry_run=True,
+                )  # fmt: skip
+            return report_of(connection, state, halted=state.not_live, dry_run=True)
+        finally:
+            transaction.rollback()
+
+
+def _forecast(
+    engine: "Engine", connection: Connection, state: State, versions: dict[int, Version]
+) -> tuple[Balance, dict[str, int]]:
+    """Ask the gates about every planned message; what would go stays `planned` in the forecast."""
+    now = engine.clock.now(connection)
+    outcomes: Counter[str] = Counter()
+    endings = ending_campaigns(connection)
+    planned = connection.execute(
+        select(col(Message.version_id), col(Message.step_key), col(Message.chunk_id))
+        .where(
+            col(Message.campaign_id) == state.id,
+            col(Message.state) == "planned",
+            col(Message.chunk_id).is_not(None),
+        )
+        .distinct()
+    ).all()
+    for row in planned:
+        version = versions[row.version_id]
+        step = version.campaign.step(row.step_key)
+        assert step is not None
+        rules = Rules(version.campaign, step, engine.settings, engine.tokens, endings)
+        letters = read_letters(connection, row.chunk_id)
+        decisions = decide_window(
+            connection, rules, [letter.id for letter in letters],
+            {letter.id: letter.changed_at for letter in letters}, now,
+        )  # fmt: skip
+        for decision in decisions.values():
+            if reason := getattr(decision, "reason", None):
+                outcomes[f"{'skipped' if isinstance(decision, Skip) else 'deferred'}: {reason}"] += 1
+    balance, reasons = balance_of(connection, state.id)
+    skipped = sum(count for name, count in outcomes.items() if name.startswith("skipped"))
+    deferred = sum(outcomes.values()) - skipped
+    figures = {name: getattr(balance, name) for name in ("accepted", "sending", "failed", "unknown")}
+    forecast = Balance(
+        **figures, skipped=balance.skipped + skipped, deferred=balance.deferred + deferred,
+        planned=balance.planned - skipped - deferred,
+    )  # fmt: skip
+    return forecast, dict(Counter(reasons) + outcomes)
