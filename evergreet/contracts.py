@@ -20,7 +20,7 @@ class Capabilities:
     `batch_limit` is the most messages in one `send`; `window` the default number of messages whose intent
     is written together (DESIGN §5.5); `idempotency` the lifetime of the provider's idempotency key.
     `splits`: messages of one skeleton travel in one request (`EmailMessage.split`), so the engine gives it
-    windows of one skeleton.
+    windows of one skeleton. `proven_by` names what the connector was tried against that its authors did not write.
     """
 
     channel: str = "email"
@@ -32,6 +32,7 @@ class Capabilities:
     sandbox: bool = False
     find: bool = False
     webhooks: bool = False
+    proven_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

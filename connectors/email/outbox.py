@@ -57,7 +57,9 @@ class Outbox:
     """Writes each message as one file."""
 
     name: ClassVar[str] = "outbox"
-    capabilities: ClassVar[Capabilities] = Capabilities(batch_limit=1000, window=50, connections=2, find=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        batch_limit=1000, window=50, connections=2, find=True, proven_by=("Python's mailbox and email packages",)
+    )
 
     def __init__(self, settings: OutboxSettings) -> None:
         self.folder = settings.dir.absolute()

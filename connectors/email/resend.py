@@ -28,7 +28,12 @@ class Resend:
 
     name: ClassVar[str] = "resend"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        batch_limit=1000, window=100, connections=2, idempotency=timedelta(hours=24), webhooks=True
+        batch_limit=1000,
+        window=100,
+        connections=2,
+        idempotency=timedelta(hours=24),
+        webhooks=True,
+        proven_by=("its OpenAPI description", "the resend package", "published events and signatures"),
     )
 
     def __init__(self, settings: ResendSettings, client: httpx.Client, *, clock: Clock = elapsed) -> None:

@@ -30,7 +30,13 @@ class SendGrid:
 
     name: ClassVar[str] = "sendgrid"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        batch_limit=1000, window=1000, connections=4, splits=True, sandbox=True, webhooks=True
+        batch_limit=1000,
+        window=1000,
+        connections=4,
+        splits=True,
+        sandbox=True,
+        webhooks=True,
+        proven_by=("its OpenAPI description", "the sendgrid package", "published events and signatures"),
     )
 
     def __init__(self, settings: SendGridSettings, client: httpx.Client, *, clock: Clock = elapsed) -> None:

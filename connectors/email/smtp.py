@@ -24,7 +24,9 @@ class Smtp:
     """Hands messages to one SMTP server; `send` may be called from several threads."""
 
     name: ClassVar[str] = "smtp"
-    capabilities: ClassVar[Capabilities] = Capabilities(batch_limit=1000, window=50, connections=4)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        batch_limit=1000, window=50, connections=4, proven_by=("aiosmtpd", "Postfix smtp-sink")
+    )
 
     def __init__(
         self,

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from evergreet.contracts import Capabilities
 
 app = typer.Typer()
@@ -15,7 +17,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 @connectors.callback()
-def list_connectors(context: typer.Context, json: Json = False) -> None:
+def list_connectors(
+    context: typer.Context,
+    json: Json = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the table of the docs, from the classes.")
+    ] = False,
+) -> None:
     """List the connectors that are installed, or check one.
 
     Example: evergreet connectors
@@ -32,6 +40,9 @@ def list_connectors(context: typer.Context, json: Json = False) -> None:
     rows = _installed()
     if json:
         print_json(rows)
+        return
+    if markdown:
+        typer.echo(_in_markdown())
         return
     table = Table("connector", "what it can do", "from")
     for row in rows:
@@ -93,6 +104,37 @@ def _installed() -> list[dict[str, Any]]:
             row["error"] = str(error)
         rows.append(row)
     return rows
+
+
+def _in_markdown() -> str:
+    """Write the table of what our connectors can do, as it stands in docs/connectors.md."""
+    from evergreet.registry import connector_class, connector_entries
+
+    def yes(able: object) -> str:
+        return "yes" if able else "no"
+
+    lines = [
+        "| connector | sends | batch | window | connections | can be asked (`find`) | idempotency key | webhooks "
+        "| proven by |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, entry in sorted(connector_entries().items()):
+        if entry.dist is None or entry.dist.name != "evergreet":
+            continue
+        can = connector_class(name).capabilities
+        lines.append(
+            f"| [`{name}`](connectors/{name}.md) | {can.channel} | {can.batch_limit} | {can.window} "
+            f"| {can.connections} | {yes(can.find)} | {_life(can.idempotency)} | {yes(can.webhooks)} "
+            f"| {', '.join(can.proven_by)} |"
+        )
+    return "\n".join(lines)
+
+
+def _life(span: "timedelta | None") -> str:
+    if span is None:
+        return "no"
+    minutes = int(span.total_seconds() // 60)
+    return f"{minutes // 60} hours" if minutes % 60 == 0 else f"{minutes} minutes"
 
 
 def _in_words(capabilities: "Capabilities") -> str:

@@ -320,6 +320,7 @@ class EmailConnectorContract:
             assert capabilities.window >= 1
             assert capabilities.batch_limit >= 1
             assert capabilities.connections >= 1
+            assert all(capabilities.proven_by)
             assert capabilities.idempotency is None or capabilities.idempotency > timedelta(0)
             assert capabilities.find == isinstance(connector, Finder), "`find` is declared where it is implemented"
             assert capabilities.webhooks == isinstance(connector, WebhookSource), "and so is `webhooks`"
