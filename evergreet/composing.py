@@ -169,8 +169,9 @@ class Composer:
     def compose(self, letter: Letter, now: datetime) -> EmailMessage:
         """Render one message; raises `RenderError` where the template and this contact do not go together."""
         contact, purpose, topic = letter.contact, self.step.purpose, self._topic
-        headers, unsubscribe = dict(self._headers), None
+        headers, unsubscribe, left = dict(self._headers), None, ""
         if purpose is MARKETING and topic is not None:
+            left = topic
             unsubscribe = self._links + self.tokens.sign_unsubscribe(letter.contact_id, topic)
             headers["List-Unsubscribe"] = f"<{unsubscribe}>"  # RFC 8058: one HTTPS address, one click
             headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
@@ -186,7 +187,7 @@ class Composer:
             subject, split = known
             return EmailMessage.of_split(
                 split, key=key, to=to, sender=self.sender, subject=subject, date=now, template=self.template,
-                reply_to=self.reply_to, headers=headers, row=letter.id,
+                reply_to=self.reply_to, headers=headers, row=letter.id, topic=left,
             )  # fmt: skip
         rendered = self.renderer.render(
             MessageContext(
@@ -199,7 +200,7 @@ class Composer:
         return EmailMessage(
             key=key, to=to, sender=self.sender, reply_to=self.reply_to, subject=rendered.subject, html=rendered.html,
             text=rendered.text, date=now, template=self.template, headers=headers, split=rendered.split,
-            row=letter.id,
+            row=letter.id, topic=left,
         )  # fmt: skip
 
 

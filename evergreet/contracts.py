@@ -80,7 +80,8 @@ class EmailMessage:
     content hash of the template version, so that a connector may keep what is equal for all its messages. `headers`
     are extra headers such as `List-Unsubscribe`; their names and values hold no CR or LF (checked by the connector as
     well). `split` says the same content as `subject`, `html` and `text` in another form, where it provably can be
-    split. A message of `EmailMessage.of_split` puts `html` and `text` together when somebody asks for them.
+    split. A message of `EmailMessage.of_split` puts `html` and `text` together when somebody asks for them. `topic` is
+    what the reader of a marketing message may unsubscribe from; a message without one is transactional.
     """
 
     key: str
@@ -95,6 +96,7 @@ class EmailMessage:
     headers: Mapping[str, str] = field(default_factory=dict)
     split: Split | None = None
     row: int = 0
+    topic: str = ""
 
     @classmethod
     def of_split(
@@ -110,6 +112,7 @@ class EmailMessage:
         reply_to: Mailbox | None = None,
         headers: Mapping[str, str],
         row: int = 0,
+        topic: str = "",
     ) -> Self:
         """Make a message whose parts are those of its split; in all else it is a message like any other."""
         made = cls.__new__(cls)
@@ -124,6 +127,7 @@ class EmailMessage:
         put(made, "headers", headers)
         put(made, "split", split)
         put(made, "row", row)
+        put(made, "topic", topic)
         return made
 
     if not TYPE_CHECKING:  # else any name would be taken for an attribute

@@ -35,6 +35,8 @@ ROW = "evergreet_row"
 MOST_RECIPIENTS = 1000
 MOST_BYTES = 30_000_000
 MOST_SLOTS = 10_000
+MOST_SHOWN = 25
+"""Unsubscribe groups that SendGrid shows on its page of preferences."""
 _RESERVED = frozenset(
     ["x-sg-id", "x-sg-eid", "received", "dkim-signature", "content-type", "content-transfer-encoding", "to", "from",
      "subject", "reply-to", "cc", "bcc"]
@@ -91,7 +93,7 @@ class Request:
 
 @dataclass(slots=True)
 class _Group:
-    """Messages of one skeleton, sender and reply address, in the order of the batch."""
+    """Messages of one skeleton, sender, reply address and topic, in the order of the batch."""
 
     skeleton: Skeleton
     members: list[tuple[int, EmailMessage, str]] = field(default_factory=list)
@@ -104,7 +106,7 @@ def pack(batch: Sequence[EmailMessage], settings: SendGridSettings) -> Packed:
     """Return the requests that carry the batch, and by position the outcomes of messages that cannot be sent."""
     refused: dict[int, Outcome] = {}
     alone: list[tuple[int, EmailMessage, str]] = []
-    groups: dict[tuple[str, Mailbox, Mailbox | None], _Group] = {}
+    groups: dict[tuple[str, Mailbox, Mailbox | None, str], _Group] = {}
     senders: set[tuple[Mailbox, Mailbox | None]] = set()
     for position, message in enumerate(batch):
         try:
@@ -117,7 +119,7 @@ def pack(batch: Sequence[EmailMessage], settings: SendGridSettings) -> Packed:
         if split is None or len(split.values) != split.skeleton.slots:
             alone.append((position, message, address))
             continue
-        key = (split.skeleton.key, message.sender, message.reply_to)
+        key = (split.skeleton.key, message.sender, message.reply_to, message.topic)
         groups.setdefault(key, _Group(split.skeleton)).members.append((position, message, address))
     requests: list[Request] = []
     for group in groups.values():
@@ -182,9 +184,8 @@ def _together(group: _Group, settings: SendGridSettings) -> tuple[list[Request],
     alone: list[tuple[int, EmailMessage, str]] = []
     rounds: list[list[Recipient]] = [[]]  # the nth message to one address is in the nth
     seen: dict[str, int] = {}
-    limit = settings.substitution_bytes
     for position, message, address in group.members:
-        content = _personalization(message, address, tokens.substitutions(message), limit)
+        content = _personalization(message, address, tokens.substitutions(message), settings)
         if content is None or tokens.arise_in(message):
             alone.append((position, message, address))
             continue
@@ -276,7 +277,7 @@ def _is_inert(part: tuple[str | int, ...], tag: str) -> bool:
 def _alone(position: int, message: EmailMessage, address: str, settings: SendGridSettings) -> Request | None:
     """Return the request for one message with its whole content; None where it cannot be encoded."""
     common = _common(message, message.subject, message.text, message.html, settings)
-    personal = _personalization(message, address, {}, 0)
+    personal = _personalization(message, address, {}, settings)
     return None if common is None or personal is None else Request(common, (Recipient(position, personal),))
 
 
@@ -298,27 +299,41 @@ def _common(message: EmailMessage, subject: str, text: str, html: str, settings:
     }
     if message.reply_to is not None:
         common["reply_to"] = _mailbox(message.reply_to, envelope_address(message.reply_to.address))
+    if (group := settings.groups.get(message.topic)) is not None:
+        shown = [group, *(other for other in settings.groups.values() if other != group)]
+        common["asm"] = {"group_id": group, "groups_to_display": shown[:MOST_SHOWN]}
     if settings.categories:
         common["categories"] = list(settings.categories)
+    if settings.ip_pool:
+        common["ip_pool_name"] = settings.ip_pool
     if settings.sandbox:
         common["mail_settings"] = {"sandbox_mode": {"enable": True}}
     return _encoded(common)
 
 
-def _personalization(message: EmailMessage, address: str, substitutions: dict[str, str], limit: int) -> bytes | None:
+def _personalization(
+    message: EmailMessage, address: str, substitutions: dict[str, str], settings: SendGridSettings
+) -> bytes | None:
     """Return one personalization as JSON; None where it cannot be encoded or its substitutions are above the limit."""
     arguments = {KEY: message.key, ROW: str(message.row)} if message.row else {KEY: message.key}
     personal: dict[str, Any] = {"to": [_mailbox(message.to, address)], "custom_args": arguments}
     if message.headers:
         personal["headers"] = dict(message.headers)
+    if settings.spread_seconds and message.topic:
+        personal["send_at"] = int(message.date.timestamp()) + _within(message.key, settings.spread_seconds)
     if substitutions:
         personal["substitutions"] = substitutions
-    content = _encoded(personal)
+    content, limit = _encoded(personal), settings.substitution_bytes
     if content is not None and substitutions and len(content) > limit:  # otherwise a part of it is shorter still
         written = _encoded(substitutions)
         if written is None or len(written) > limit:
             return None
     return content
+
+
+def _within(key: str, seconds: int) -> int:
+    """Return how far into so many seconds a message goes: the same whenever it is asked."""
+    return int.from_bytes(sha256(key.encode()).digest()[:4]) % (seconds + 1)
 
 
 def _mailbox(mailbox: Mailbox, address: str) -> dict[str, str]:

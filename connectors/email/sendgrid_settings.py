@@ -2,10 +2,16 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, Field, PositiveInt, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.addressing import can_be_sent, keeps_the_key
+
+
+def _one_topic_each(groups: dict[str, int]) -> dict[str, int]:
+    if len(set(groups.values())) < len(groups):
+        raise ValueError("two topics have one group; who unsubscribes from it would be off which")
+    return groups
 
 
 class SendGridSettings(BaseSettings):
@@ -48,3 +54,13 @@ class SendGridSettings(BaseSettings):
     categories: tuple[Annotated[str, StringConstraints(min_length=1, max_length=255)], ...] = Field(
         default=(), max_length=10, description="JSON list of categories for SendGrid's statistics."
     )
+    ip_pool: Annotated[str, StringConstraints(pattern=r"^(.{2,64})?$")] = Field(
+        default="", description="Name of the pool of dedicated IP addresses that everything leaves from."
+    )
+    spread_seconds: int = Field(
+        default=0, ge=0, le=3600, description="SendGrid holds each marketing message back for up to this long."
+    )
+    groups: Annotated[
+        dict[Annotated[str, StringConstraints(min_length=1, max_length=100)], PositiveInt],
+        AfterValidator(_one_topic_each),
+    ] = Field(default={}, description='JSON object of topics and their unsubscribe groups, as {"news": 123}.')

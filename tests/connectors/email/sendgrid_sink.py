@@ -33,6 +33,8 @@ class Mail:
     headers: Mapping[str, str]
     custom_args: Mapping[str, str]
     message_id: str
+    group: int | None
+    send_at: int | None
 
 
 Judge = Callable[[dict[str, Any]], Told | None]
@@ -70,6 +72,8 @@ def mails_of(body: Mapping[str, Any], message_id: str) -> list[Mail]:
                 headers={**body.get("headers", {}), **personal.get("headers", {})},
                 custom_args={**body.get("custom_args", {}), **personal.get("custom_args", {})},
                 message_id=message_id,
+                group=body.get("asm", {}).get("group_id"),
+                send_at=personal.get("send_at", body.get("send_at")),
             )
         )
     return mails
@@ -91,6 +95,8 @@ def prose_faults(body: Mapping[str, Any], size: int) -> list[tuple[str, str]]:
         found.append(("content", "If present, text/plain must be first, followed by text/html."))
     if not body.get("subject") and not all(p.get("subject") for p in personalizations):
         found.append(("subject", "The subject is required."))
+    if "asm" in body and not (1 <= len(body["asm"].get("groups_to_display", [0])) <= 25):
+        found.append(("asm.groups_to_display", "You can specify up to 25 groups to display."))
     seen = set()
     for place, personal in enumerate(personalizations):
         for address in [box["email"].lower() for box in personal["to"]]:

@@ -201,6 +201,42 @@ def test_the_text_comes_first_and_an_empty_part_is_left_out(sink: Sink, sendgrid
     assert (sink.bodies[2]["subject"], sink.bodies[2]["content"][0]["value"]) == (" ", " ")
 
 
+def test_a_marketing_message_carries_the_group_of_its_topic_and_no_request_mixes_two(
+    sink: Sink, sendgrid_at: Connect
+) -> None:
+    many = {f"topic-{n}": 100 + n for n in range(30)}
+    topics = ["topic-1", "topic-28", "without-group", ""] * 3
+    batch = [replace(message, topic=topic) for message, topic in zip(crowd(12), topics, strict=True)]
+    alone = replace(letter("2.a"), topic="topic-1")
+    sendgrid_at(sink.url, groups=many).send([*batch, alone])
+    assert sorted(sink.groups) == [1, 3, 3, 3, 3]
+    by_key = {mail.custom_args["evergreet_key"]: mail.group for mail in sink.mails}
+    assert by_key == {message.key: many.get(message.topic) for message in [*batch, alone]}
+    shown = [body["asm"]["groups_to_display"] for body in sink.bodies if "asm" in body]
+    assert [(groups[0], len(set(groups)), len(groups)) for groups in shown] == [
+        (101, 25, 25),
+        (128, 25, 25),
+        (101, 25, 25),
+    ]
+
+
+def test_a_burst_is_spread_for_marketing_alone_and_the_same_each_time(sink: Sink, sendgrid_at: Connect) -> None:
+    batch = [replace(message, topic="news" if n % 2 else "") for n, message in enumerate(crowd(200))]
+    connector = sendgrid_at(sink.url, spread_seconds=600)
+    connector.send(batch)
+    connector.send([*batch[:2], replace(letter("2.a"), topic="news")])
+    held = {mail.custom_args["evergreet_key"]: mail.send_at for mail in sink.mails[:200]}
+    assert {held[message.key] for message in batch if not message.topic} == {None}
+    begins = int(letter().date.timestamp())
+    offsets = sorted(at - begins for at in held.values() if at is not None)
+    assert len(offsets) == 100
+    assert 0 <= offsets[0] < 100
+    assert 500 < offsets[-1] <= 600
+    again = {mail.custom_args["evergreet_key"]: mail.send_at for mail in sink.mails[200:]}
+    assert again.pop("2.a") is not None
+    assert again == {key: held[key] for key in again}
+
+
 # The vendor's own SDK
 
 
@@ -222,11 +258,18 @@ def as_the_sdk_writes_it(messages: list[EmailMessage], substitutions: list[dict[
         for tag, value in values.items():
             personal.add_substitution(sdk.Substitution(tag, value))
         personal.add_custom_arg(sdk.CustomArg("evergreet_key", message.key))
+        if message.topic:
+            (personal.send_at,) = [
+                p["send_at"] for p in body["personalizations"] if p["to"][0]["email"] == message.to.address
+            ]
         mail.add_personalization(personal)
     mail.tracking_settings = sdk.TrackingSettings(
         sdk.ClickTracking(False, False), sdk.OpenTracking(False), sdk.SubscriptionTracking(False), sdk.Ganalytics(False)
     )
     mail.add_category(sdk.Category("lifecycle"))
+    mail.ip_pool_name = sdk.IpPoolName("news pool")
+    if first.topic:
+        mail.asm = sdk.Asm(sdk.GroupId(15), sdk.GroupsToDisplay([15, 7]))
     mail.mail_settings = sdk.MailSettings(sandbox_mode=sdk.SandBoxMode(True))
     return mail.get()
 
@@ -234,9 +277,12 @@ def as_the_sdk_writes_it(messages: list[EmailMessage], substitutions: list[dict[
 def test_a_request_is_what_the_sdk_would_write(sink: Sink, sendgrid_at: Connect) -> None:
     extra: dict[str, Any] = {"headers": {"X-Data": "1", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"},
              "reply_to": Mailbox("answers@fernway.example", "Answers")}  # fmt: skip
-    together = [replace(message, **extra) for message in crowd(5)]
+    together = [replace(message, topic="news", **extra) for message in crowd(5)]
     alone = letter("2.a")
-    sendgrid_at(sink.url, sandbox=True, categories=("lifecycle",)).send([*together, alone])
+    sendgrid_at(
+        sink.url, sandbox=True, categories=("lifecycle",), ip_pool="news pool", groups={"offers": 7, "news": 15},
+        spread_seconds=60,
+    ).send([*together, alone])  # fmt: skip
     first, second = sink.bodies
     substitutions = [personal["substitutions"] for personal in first["personalizations"]]
     assert [list(values.values()) for values in substitutions] == [[f"Person {n}", f"{n} %"] for n in range(5)]
@@ -327,6 +373,9 @@ def test_the_key_travels_in_its_header_only(sink: Sink, sendgrid_at: Connect) ->
         ("API_KEY", f"{SENDGRID_KEY}\n", "ASCII"),
         ("WINDOW", "1001", "1000"),
         ("CATEGORIES", '["' + "x" * 256 + '"]', "255"),
+        ("GROUPS", '{"news": 7, "offers": 7}', "one group"),
+        ("IP_POOL", "x", "pattern"),
+        ("SPREAD_SECONDS", "3601", "3600"),
     ],
 )
 def test_a_wrong_setting_is_named_and_not_told(

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.email.sendgrid import SendGrid
 from evergreet.audit import audit
-from evergreet.campaign import Campaign, Email, event
+from evergreet.campaign import TRANSACTIONAL, Campaign, Email, event
 from models import Suppression
 from tests.connectors.email.sendgrid_sink import Judge, Sink, errors
 from tests.connectors.email.sendgrid_wire import Conduct, WireServer
@@ -62,6 +62,25 @@ def test_what_is_taken_is_accepted_and_the_row_comes_back_with_every_event(
     assert mail.html.startswith("<p>Hello C3</p>")
     assert mail.headers["List-Unsubscribe"].strip("<>") in mail.html.replace("&amp;", "&")
     assert mail.headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+
+
+def test_marketing_goes_in_the_group_of_its_topic_and_within_the_span_and_a_receipt_goes_at_once(
+    story: Story, sink: Sink, sendgrid_at: Connect
+) -> None:
+    both = Campaign(
+        name="news", topic="orders", trigger=event("order_placed", key="order_id"),
+        steps=(Email("receipt", template="note", purpose=TRANSACTIONAL), Email("hello", template="note")),
+    )  # fmt: skip
+    story.sender = sendgrid_at(sink.url, groups={"orders": 15}, spread_seconds=600)  # type: ignore[assignment]
+    story.launch(both)
+    story.happened("order_placed", *story.contacts(2, consents=["orders"]))
+    story.run(both)
+    receipts = [mail for mail in sink.mails if mail.headers["Feedback-ID"].startswith("receipt:")]
+    letters = [mail for mail in sink.mails if mail not in receipts]
+    assert [(mail.group, mail.send_at) for mail in receipts] == [(None, None)] * 2
+    assert [mail.group for mail in letters] == [15, 15]
+    begins = int(story.now.timestamp())
+    assert all(mail.send_at is not None and begins <= mail.send_at <= begins + 600 for mail in letters)
 
 
 def test_a_bad_address_fails_and_is_suppressed_and_the_others_go(
