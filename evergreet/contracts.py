@@ -293,7 +293,8 @@ class ProviderEvent:
 
     `id` is the provider's own for this event, or a digest of it: told twice, it is the same. `row` and `key` are what
     came along with the message, 0 and empty where nothing did. `machine`: a proxy or a scanner did it, not a reader.
-    `reason` names no address. `raw` is what the provider sent, whole.
+    `topic` is that of the provider's own list, where it names one that stands for a topic: it is more certain than the
+    row's. `reason` names no address. `raw` is what the provider sent, whole.
     """
 
     id: str
@@ -308,6 +309,7 @@ class ProviderEvent:
     reason: str = ""
     url: str = ""
     machine: bool = False
+    topic: str = ""
 
 
 @runtime_checkable

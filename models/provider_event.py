@@ -12,7 +12,8 @@ from models.base import Id, Instant, Json, Table
 class ProviderEvent(Table, table=True):
     """One event as a provider's webhook told it, stored once whatever is made of it.
 
-    `row` and `key` are what came with it; `message_id` is the ledger row it is about, once that is certain.
+    `row` and `key` are what came with it; `message_id` is the ledger row it is about, once that is certain. `topic` is
+    that of the provider's own list, where it names one.
     `applied_at` is empty until it had its effect, which `result` names; with a `result` that begins with `failed` it
     could not be applied and is set aside. An erasure empties what could name a person.
     """
@@ -44,6 +45,7 @@ class ProviderEvent(Table, table=True):
     reason: str = Field(default="", max_length=500)
     url: str = Field(default="", max_length=2000)
     machine: bool = Field(default=False)
+    topic: str = Field(default="", max_length=100, sa_column_kwargs={"server_default": ""})
     payload: dict[str, Any] = Field(default_factory=dict, sa_type=Json, nullable=False)
     message_id: int | None = Field(default=None, sa_type=Id)
     applied_at: datetime | None = Field(default=None, sa_type=Instant)

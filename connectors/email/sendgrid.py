@@ -43,6 +43,7 @@ class SendGrid:
         self._settings = settings
         self._client = client
         self._clock = clock
+        self._topics = {group: topic for topic, group in settings.groups.items()}
         self._caller = Caller(
             "SendGrid",
             client,
@@ -94,7 +95,7 @@ class SendGrid:
 
     def parse(self, request: WebhookRequest) -> list[ProviderEvent]:
         """Read the events of one request."""
-        return read_events(request, self._key)
+        return read_events(request, self._key, self._topics)
 
     def close(self) -> None:
         """Give back the connections."""

@@ -116,38 +116,46 @@ def _public_key(written: str) -> EllipticCurvePublicKey:
     return key
 
 
-def read_events(request: WebhookRequest, secret: str) -> list[ProviderEvent]:
-    """Read the list of events; an entry that is not one is kept as `UNKNOWN`."""
+def read_events(request: WebhookRequest, secret: str, topics: Mapping[int, str]) -> list[ProviderEvent]:
+    """Read the list of events; an entry that is not one is kept as `UNKNOWN`. `topics` are those of groups."""
     listed = read_json(request.body)
     if not isinstance(listed, list):
         raise Unreadable("The body is not a list of events.")
-    return [_event(entry, request.received_at, secret) for entry in listed]
+    return [_event(entry, request.received_at, secret, topics) for entry in listed]
 
 
-def _event(entry: Any, received_at: datetime, secret: str) -> ProviderEvent:
+def _event(entry: Any, received_at: datetime, secret: str, topics: Mapping[int, str]) -> ProviderEvent:
     raw = entry if isinstance(entry, dict) else {"": entry}
-    kind, verdict = _meaning(raw)
+    topic = topic_of(raw.get("asm_group_id"), topics)
+    kind, verdict = _meaning(raw, grouped=topic != "")
     return ProviderEvent(
         id=name_or_digest(text_in(raw, "sg_event_id"), orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)),
         kind=kind, verdict=verdict, at=from_seconds(raw.get("timestamp"), received_at), raw=raw,
         address=text_in(raw, "email"), row=whole_number(text_in(raw, ROW)), key=text_in(raw, KEY),
         provider_id=_provider_id(raw),
         reason=said(text_in(raw, "reason") or text_in(raw, "response"), secret), url=text_in(raw, "url"),
-        machine=kind is Kind.OPENED and raw.get("sg_machine_open") is True,
+        machine=kind is Kind.OPENED and raw.get("sg_machine_open") is True, topic=topic,
     )  # fmt: skip
 
 
-def _meaning(raw: Mapping[str, Any]) -> tuple[Kind, Verdict]:
+def topic_of(group: Any, topics: Mapping[int, str]) -> str:
+    """Return the topic that an unsubscribe group stands for; empty where it is none of ours."""
+    return topics.get(group, "") if isinstance(group, int) else ""
+
+
+def _meaning(raw: Mapping[str, Any], *, grouped: bool) -> tuple[Kind, Verdict]:
+    """Say what an event means; a message that went in a group of ours may be dropped because of that group alone."""
     word = text_in(raw, "event")
     if word == "dropped":
-        return Kind.DROPPED, DROPS.get(text_in(raw, "reason").lower(), Verdict.NONE)
+        verdict = DROPS.get(text_in(raw, "reason").lower(), Verdict.NONE)
+        return Kind.DROPPED, Verdict.UNSUBSCRIBED_TOPIC if grouped and verdict is Verdict.UNSUBSCRIBED else verdict
     if word == "bounce":
-        kind = _bounce(raw)
+        kind = bounce_kind(raw)
         return kind, Verdict.INVALID if kind is Kind.HARD_BOUNCED else Verdict.NONE
     return WORDS.get(word, (Kind.UNKNOWN, Verdict.NONE))
 
 
-def _bounce(raw: Mapping[str, Any]) -> Kind:
+def bounce_kind(raw: Mapping[str, Any]) -> Kind:
     """Tell a mailbox that is not there from everything else; `type` is `blocked` for what SendGrid takes as passing.
 
     Whatever else it says, what the receiver answered with 4… may pass.

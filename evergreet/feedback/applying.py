@@ -110,7 +110,7 @@ def _waiting(connection: Connection, after: int, most: int, set_aside_since: dat
     columns = (
         ProviderEvent.id, ProviderEvent.connector, ProviderEvent.event_id, ProviderEvent.kind, ProviderEvent.verdict,
         ProviderEvent.at, ProviderEvent.address, ProviderEvent.row, ProviderEvent.key, ProviderEvent.provider_id,
-        ProviderEvent.url, ProviderEvent.machine,
+        ProviderEvent.url, ProviderEvent.machine, ProviderEvent.topic,
     )  # fmt: skip
     fresh = col(ProviderEvent.result) == ""
     return connection.execute(

@@ -31,7 +31,8 @@ def _row(connector: str, event: ProviderEvent, now: datetime) -> dict[str, Any]:
         "at": min(event.at, now),  # a clock that is ahead decides nothing that somebody does later
         "received_at": now, "address": storable(event.address, 320), "row": event.row, "key": storable(event.key, 100),
         "provider_id": storable(event.provider_id, 998), "reason": storable(event.reason, 500),
-        "url": storable(event.url, 2000), "machine": event.machine, "payload": _payload(event.raw),
+        "url": storable(event.url, 2000), "machine": event.machine, "topic": storable(event.topic, 100),
+        "payload": _payload(event.raw),
     }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ _MARKS = ("hmac:", "erased:")
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One verdict on a normalised address: when it was made, who told, and the message's topic where that is known."""
+    """One verdict on a normalised address: when it was made, who told, and the topic it is about where that is known."""
 
     event_id: int
     verdict: Verdict
@@ -39,7 +39,7 @@ def judgements(events: Sequence[Any], places: Mapping[int, Place]) -> list[Judge
     for event in events:
         place = places.get(event.id)
         if event.verdict and (address := _address(event.address, place)) is not None:
-            topic = place.topic if place is not None else None
+            topic = event.topic or (place.topic if place is not None else None)
             source = f"webhook:{event.connector}"
             found.append(Judgement(event.id, Verdict(event.verdict), event.at, source, address, topic))
     return found

@@ -148,6 +148,20 @@ def test_leaving_a_group_takes_back_the_topic_of_the_message_only(story: Story, 
     assert suppressions(story) == {}
 
 
+def test_a_list_that_stands_for_a_topic_is_that_topic_whatever_the_message_was_about_and_without_it(
+    story: Story, provider: Provider
+) -> None:
+    ana, ben = sent(story, "ana", "ben")
+    elsewhere = {"row": 0, "key": "", "topic": "news"}
+    provider.tells(
+        provider.event(Kind.GROUP_UNSUBSCRIBED, topic="offers"),
+        provider.event(Kind.GROUP_UNSUBSCRIBED, story.messages[1].id, **elsewhere),
+    )
+    assert agreed(story, ana) == {"news": True, "offers": False}
+    assert agreed(story, ben) == {"news": False, "offers": True}
+    assert suppressions(story) == {}
+
+
 def test_who_agreed_again_before_a_late_unsubscription_is_told_stays_on(story: Story, provider: Provider) -> None:
     (ana,) = sent(story, "ana")
     story.clock.advance(timedelta(hours=1))

@@ -200,6 +200,25 @@ def test_a_drop_says_something_of_the_address_only_where_that_is_the_reason(
     assert (event.kind, event.verdict) == (Kind.DROPPED, verdict)
 
 
+def test_a_group_that_stands_for_a_topic_says_which_was_left(sendgrid_at: Connect) -> None:
+    source = sendgrid_at("http://127.0.0.1:1", groups={"news": 15, "offers": 7})
+    events = read(
+        source,
+        {"event": "group_unsubscribe", "asm_group_id": 7},
+        {"event": "group_unsubscribe", "asm_group_id": 99},
+        {"event": "group_unsubscribe", "asm_group_id": [7]},
+        {"event": "dropped", "reason": "Unsubscribed Address", "asm_group_id": 15},
+        {"event": "dropped", "reason": "Unsubscribed Address", "asm_group_id": 99},
+        {"event": "dropped", "reason": "Bounced Address", "asm_group_id": 15},
+        {"event": "unsubscribe", "asm_group_id": 15},
+    )
+    assert [(event.verdict, event.topic) for event in events] == [
+        (Verdict.UNSUBSCRIBED_TOPIC, "offers"), (Verdict.UNSUBSCRIBED_TOPIC, ""), (Verdict.UNSUBSCRIBED_TOPIC, ""),
+        (Verdict.UNSUBSCRIBED_TOPIC, "news"), (Verdict.UNSUBSCRIBED, ""), (Verdict.INVALID, "news"),
+        (Verdict.UNSUBSCRIBED, "news"),
+    ]  # fmt: skip
+
+
 def test_an_opening_by_a_machine_is_marked(source: SendGrid) -> None:
     events = read(source, {"event": "open", "sg_machine_open": True}, {"event": "open", "sg_machine_open": False})
     assert [event.machine for event in events] == [True, False]
