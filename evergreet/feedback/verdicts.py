@@ -23,7 +23,7 @@ _MARKS = ("hmac:", "erased:")
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One verdict on a normalised address: when it was made, who told, and the topic it is about where that is known."""
+    """One verdict on a normalised address: when it was made, who told, and its topic where that is known."""
 
     event_id: int
     verdict: Verdict
