@@ -16,7 +16,7 @@ from connectors.elapsed import Clock
 from evergreet.errors import Misconfigured, Retryable
 
 LONGEST_ANSWER = 64 * 1024
-"""Octets of an answer that are read."""
+"""Octets of an answer that are read, unless a provider's are longer."""
 
 _ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
 
@@ -64,6 +64,7 @@ class Caller:
     connect: float
     timeout: float
     clock: Clock
+    longest_answer: int = LONGEST_ANSWER
 
     def __repr__(self) -> str:
         return f"Caller({self.provider!r}, {self.base_url!r})"
@@ -95,9 +96,9 @@ class Caller:
         with suppress(httpx.TransportError):
             for piece in response.iter_raw():
                 content += piece
-                if len(content) > LONGEST_ANSWER or self.clock() > ends:
+                if len(content) > self.longest_answer or self.clock() > ends:
                     break
-        return bytes(content[:LONGEST_ANSWER])
+        return bytes(content[: self.longest_answer])
 
     def _unanswered(self, error: httpx.TransportError, progress: "_Progress") -> Retryable | Misconfigured:
         """Say what a call without an answer means; only what is certain not to have been taken may be tried again."""

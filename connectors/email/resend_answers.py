@@ -4,17 +4,13 @@ https://resend.com/docs/api-reference/errors and `…/emails/send-batch-emails`.
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
-import orjson
-
+from connectors.answers import object_answered, pause
 from connectors.calling import Answered, said
 from evergreet.contracts import Accepted, Outcome
 from evergreet.errors import Misconfigured, Permanent, Refused, Retryable
 
-_LONGEST_PAUSE = 86_400
-"""Seconds; a pause longer than a day is no time that a provider means."""
 _ABOUT_SENDER = ("from", "domain", "api key", "reply_to", "reply-to")
 
 
@@ -24,7 +20,7 @@ def understand(answered: Answered, count: int, secret: str) -> list[Outcome]:
     Asked with permissive validation, Resend accepts what is good and names the rest by place.
     """
     if answered.status in {200, 201}:
-        return _taken(_json(answered.content), count, secret)
+        return _taken(object_answered(answered.content), count, secret)
     refused = _refused(answered, secret)
     if isinstance(refused, Permanent) and count > 1:
         raise Refused(refused.reason)
@@ -49,11 +45,11 @@ def _taken(content: Mapping[str, Any], count: int, secret: str) -> list[Outcome]
 
 
 def _refused(answered: Answered, secret: str) -> Retryable | Permanent | Misconfigured:
-    status, content = answered.status, _json(answered.content)
+    status, content = answered.status, object_answered(answered.content)
     name, told = str(content.get("name") or ""), said(str(content.get("message") or "without a reason"), secret)
     words = f"Resend answers {status}: {told}"
     if status == 429:
-        return Retryable(words, accepted="no", retry_after=_pause(answered.headers))
+        return Retryable(words, accepted="no", retry_after=pause(answered.headers, "retry-after", "ratelimit-reset"))
     if status == 409:  # the key is in use: the request is under way, or was there in other words
         return Retryable(f"{words}; a request with this key may have been taken.", accepted="maybe")
     if status in {401, 403} or name in {"missing_api_key", "invalid_api_key"}:
@@ -71,7 +67,7 @@ def _refused(answered: Answered, secret: str) -> Retryable | Permanent | Misconf
 
 def understand_check(answered: Answered, secret: str) -> str:
     """Say what a key may do, from the answer to a list of emails; raises the typed error of any other answer."""
-    content = _json(answered.content)
+    content = object_answered(answered.content)
     if answered.status == 200 and isinstance(content.get("data"), list):
         return "the key has full access"
     if content.get("name") == "restricted_api_key":
@@ -79,22 +75,3 @@ def understand_check(answered: Answered, secret: str) -> str:
     if answered.status == 200:
         raise Misconfigured("What answers there is not Resend. Is EVERGREET_RESEND_BASE_URL right?")
     raise _refused(answered, secret)
-
-
-def _json(content: bytes) -> Mapping[str, Any]:
-    try:
-        found = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _pause(headers: Mapping[str, str]) -> timedelta | None:
-    for name in ("retry-after", "ratelimit-reset"):
-        try:
-            seconds = float(headers[name])
-        except (KeyError, ValueError):
-            continue
-        if 0 <= seconds <= _LONGEST_PAUSE:
-            return timedelta(seconds=max(seconds, 1))
-    return None
