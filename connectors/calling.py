@@ -31,11 +31,12 @@ class Answered:
 
 
 def said(text: str, secret: str) -> str:
-    """Put words of the provider on one short line, without the key and without addresses.
+    """Put words of the provider on one short line, without the key (if there is one) and without addresses.
 
     A reason is kept longer than a person's data may be.
     """
-    words = " ".join("".join(c if c.isprintable() else " " for c in text.replace(secret, "(the key)")).split())
+    known = text.replace(secret, "(the key)") if secret else text
+    words = " ".join("".join(c if c.isprintable() else " " for c in known).split())
     return _ADDRESS.sub("(address)", words)[:300].rstrip(".")
 
 

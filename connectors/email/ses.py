@@ -1,0 +1,105 @@
+"""Amazon SES, API v2: one MIME message in a request or, where it is the same either way, up to 50 of one template.
+
+SES has no idempotency key and cannot be asked for a message. So nothing is repeated of which it is not certain that
+nothing was accepted; doubts are resolved by its events, which bring our key and row back as tags.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Self
+
+import httpx
+
+from connectors.calling import Answered, Caller, make_client
+from connectors.elapsed import Clock, elapsed
+from connectors.email.ses_answers import understand, understand_account
+from connectors.email.ses_payload import Request, single
+from connectors.email.ses_settings import SesSettings
+from connectors.email.ses_signing import Signer, credentials_of
+from connectors.environment import read_settings
+from evergreet.contracts import Capabilities, EmailMessage, Outcome
+from evergreet.errors import Misconfigured, Permanent, Retryable
+
+
+class Ses:
+    """Hands messages to Amazon SES; `send` may be called from several threads."""
+
+    name: ClassVar[str] = "ses"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        batch_limit=1000, window=50, connections=4, proven_by=("botocore's service model", "botocore's client", "moto"),
+    )  # fmt: skip
+
+    def __init__(self, settings: SesSettings, client: httpx.Client, signer: Signer, *, clock: Clock = elapsed) -> None:
+        self._settings = settings
+        self._client = client
+        self._signer = signer
+        self._clock = clock
+        self._caller = Caller(
+            "Amazon SES", client, settings.url, "", {}, settings.connect_timeout, settings.timeout, clock
+        )  # fmt: skip
+        # What the class declares are the defaults of the settings.
+        self.capabilities = replace(  # type: ignore[misc]
+            type(self).capabilities, window=settings.window, connections=settings.connections
+        )
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read `EVERGREET_SES_…`."""
+        settings = read_settings(SesSettings)
+        return cls(settings, make_client(settings.connections), Signer(settings.region, credentials_of(settings)))
+
+    def send(self, batch: Sequence[EmailMessage]) -> list[Outcome]:
+        """Hand the messages over, one request after another.
+
+        After `batch_seconds` no further request is begun. An answer that stands for everybody (our fault, a limit, a
+        doubt, nobody there) ends the batch: of what was not begun nothing was accepted.
+        """
+        ends = self._clock() + self._settings.batch_seconds
+        down: Retryable | Misconfigured | None = None
+        outcomes: list[Outcome] = []
+        for place, message in enumerate(batch):
+            try:
+                request = single(place, message, self._settings)
+            except (Permanent, Misconfigured) as fault:
+                fault.__context__ = None
+                outcomes.append(fault.with_traceback(None))
+                continue
+            if down is None and self._clock() > ends:
+                down = Retryable("Not begun: the requests before it took too long.", accepted="no")
+            outcome = down or self._ask(request)
+            if isinstance(outcome, Retryable) and outcome.accepted == "maybe":
+                down = Retryable("Not begun: the request before it ended in doubt.", accepted="no")
+            elif isinstance(outcome, Retryable | Misconfigured):
+                down = outcome
+            outcomes.append(outcome)
+        return outcomes
+
+    def check(self) -> str:
+        """Ask what the account may do."""
+        answered, secrets = self._call("GET", "/v2/email/account", None)
+        if not isinstance(answered, Answered):
+            raise answered
+        return f"{httpx.URL(self._settings.url).host} answers and {understand_account(answered, secrets)}."
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._client.close()
+
+    def __repr__(self) -> str:
+        return f"Ses({self._settings.url!r})"
+
+    def _ask(self, request: Request) -> Outcome:
+        answered, secrets = self._call("POST", request.path, request.body)
+        return understand(answered, secrets) if isinstance(answered, Answered) else answered
+
+    def _call(
+        self, method: str, path: str, body: bytes | None
+    ) -> tuple[Answered | Retryable | Misconfigured, tuple[str, ...]]:
+        """Make one signed call; return also what is not to be repeated of the answer."""
+        try:
+            headers, credentials = self._signer.sign(method, f"{self._settings.url}{path}", body)
+        except (Retryable, Misconfigured) as fault:
+            fault.__context__ = None
+            return fault.with_traceback(None), ()
+        secrets = tuple(secret for secret in credentials if secret)
+        return self._caller.call(method, path, body, headers), secrets
