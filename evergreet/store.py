@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.dml import Insert as CoreInsert
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine, UserDefinedType
 from sqlmodel import SQLModel
@@ -199,10 +200,21 @@ def insert_into(connection: Connection, table: type[SQLModel]) -> Insert:
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
+class _InsertIgnore(CoreInsert):
+    """An INSERT that passes over rows which a unique rule knows; the dialects' own are compiled at each use."""
+
+    inherit_cache = True
+
+
+@compiles(_InsertIgnore)
+def _insert_ignore(element: _InsertIgnore, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"{compiler.visit_insert(element, **kw)} ON CONFLICT DO NOTHING"  # type: ignore[no-untyped-call]
+
+
 def insert_ignore(connection: Connection, table: type[SQLModel], rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows; those that a unique rule knows already are passed over."""
     if rows:
-        connection.execute(insert_into(connection, table).on_conflict_do_nothing(), rows)
+        connection.execute(_InsertIgnore(table).inline(), rows)  # one row of several asks for no id back
 
 
 def insert_select_ignore(
@@ -213,5 +225,5 @@ def insert_select_ignore(
     parameters: Mapping[str, Any] | None = None,
 ) -> int:
     """Insert what a query yields, passing over what a unique rule knows already; return how many rows are new."""
-    statement = insert_into(connection, table).from_select(list(columns), query).on_conflict_do_nothing()
+    statement = _InsertIgnore(table).from_select(list(columns), query)
     return connection.execute(statement, parameters, execution_options={"preserve_rowcount": True}).rowcount
