@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
-import orjson
-
+from connectors.answers import object_answered
 from connectors.calling import Answered, said
 from connectors.json_bodies import object_in, text_in
 from evergreet.contracts import Accepted, Outcome
@@ -108,7 +107,7 @@ class Refusal(NamedTuple):
 def understand(answered: Answered, secrets: tuple[str, ...]) -> Outcome:
     """Return what became of the one message of a request."""
     if answered.status == 200:
-        name = text_in(_json(answered.content), "MessageId")
+        name = text_in(object_answered(answered.content), "MessageId")
         return Accepted(name) if name else _unread()
     return refused(answered, secrets)
 
@@ -117,7 +116,7 @@ def understand_bulk(answered: Answered, count: int, secrets: tuple[str, ...]) ->
     """Return one outcome per entry; a refusal of the whole request is that of each."""
     if answered.status != 200:
         return [refused(answered, secrets)] * count
-    results = _json(answered.content).get("BulkEmailEntryResults")
+    results = object_answered(answered.content).get("BulkEmailEntryResults")
     if not isinstance(results, list) or len(results) != count:
         return [_unread()] * count
     return [_entry(one, secrets) if isinstance(one, dict) else _unread() for one in results]
@@ -170,7 +169,7 @@ def refusal(answered: Answered, secrets: tuple[str, ...]) -> Refusal:
     (https://smithy.io/2.0/aws/protocols/aws-restjson1-protocol.html). A signature that does not fit is answered with
     all that was signed, a session token as well: none of it is repeated.
     """
-    content = _json(answered.content)
+    content = object_answered(answered.content)
     code = answered.headers.get("x-amzn-errortype") or text_in(content, "__type") or text_in(content, "code")
     code = code or text_in(object_in(content, "Error"), "Code")
     words = (
@@ -183,7 +182,7 @@ def refusal(answered: Answered, secrets: tuple[str, ...]) -> Refusal:
 
 def understand_account(answered: Answered, secrets: tuple[str, ...]) -> str:
     """Say what the account may do, from the answer to `GetAccount`; raises the typed error of any other answer."""
-    content = _json(answered.content)
+    content = object_answered(answered.content)
     if answered.status != 200:
         told = refusal(answered, secrets)
         if told.code == "AccessDeniedException" and "GetAccount" in told.words:
@@ -213,11 +212,3 @@ def _clean(text: str, secrets: tuple[str, ...]) -> str:
     for secret in secrets:
         text = text.replace(secret, "(a secret)")
     return said(text, "")
-
-
-def _json(content: bytes) -> Mapping[str, Any]:
-    try:
-        found = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}
