@@ -4,14 +4,16 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import URL, Engine, create_engine
 
+import evergreet.database
 from evergreet.clock import FrozenClock
 from evergreet.database import Database, parse_url, upgrade
 from tests.story import Story
@@ -22,6 +24,24 @@ NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 
 LONGEST = ("test_prefect.py", "test_readme.py", "test_story.py", "test_up.py")
 """Modules that take longest: begun first, so that two processes end at about the same time."""
+
+
+def _alike(create: Callable[..., Engine]) -> Callable[..., Engine]:
+    """Let all engines of a process use what the first of their kind has compiled: each test has engines of its own."""
+    first: dict[str, Engine] = {}
+
+    def made(url: URL, **arguments: Any) -> Engine:
+        engine = create(url, query_cache_size=5000, **arguments)
+        known = first.setdefault(engine.dialect.name, engine)
+        if known.dialect.server_version_info is not None:  # it has met its server, and knows what that can do
+            engine.dialect = engine.pool._dialect = known.dialect
+            engine._compiled_cache = known._compiled_cache
+        return engine
+
+    return made
+
+
+vars(evergreet.database)["create_engine"] = _alike(create_engine)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
