@@ -5,15 +5,15 @@ What is certain not to have been taken may be tried again; of anything else nobo
 
 import re
 import ssl
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from connectors.elapsed import Clock
-from evergreet.errors import Misconfigured, Retryable
+from evergreet.errors import ConnectorError, Misconfigured, Retryable
 
 LONGEST_ANSWER = 64 * 1024
 """Octets of an answer that are read, unless a provider's are longer."""
@@ -76,19 +76,52 @@ class Caller:
         """Make one call. What the status says holds also if the rest gets lost."""
         progress = _Progress()
         try:
-            with self.client.stream(
-                method, f"{self.base_url}{path}", content=body,
-                headers={
-                    "Accept-Encoding": "identity", **({} if body is None else {"Content-Type": "application/json"}),
-                    **self.headers, **(headers or {}),
-                },
-                timeout=httpx.Timeout(self.timeout, connect=self.connect), follow_redirects=False,
-                extensions={"trace": progress},
-            ) as response:  # fmt: skip
-                names = {name.lower(): value for name, value in response.headers.items()}
-                return Answered(response.status_code, names, self._read(response))
+            with self._stream(method, path, body, headers, progress) as response:
+                return self._answered(response)
         except httpx.TransportError as error:
             return self._unanswered(error, progress)
+
+    def pieces(self, path: str, refused: Callable[[Answered], ConnectorError], seconds: float) -> Iterator[bytes]:
+        """Get what may be long, and yield it as it comes; in all it may be waited for so many seconds.
+
+        Raises what `refused` makes of any answer but 200, and a typed error where the end does not come: of a question
+        nothing can be in doubt.
+        """
+        waited = 0.0
+        try:
+            with self._stream("GET", path, None, None, _Progress()) as response:
+                if response.status_code != 200:
+                    raise refused(self._answered(response))
+                began = self.clock()
+                for piece in response.iter_raw():
+                    waited += self.clock() - began
+                    if waited > seconds:
+                        raise Retryable(f"{self.provider} takes longer than {seconds:.0f} seconds over a list.")
+                    yield piece
+                    began = self.clock()
+        except httpx.TransportError as error:
+            fault = self._unanswered(error, _Progress())
+            if isinstance(fault, Retryable) and fault.accepted == "maybe":
+                what = said(str(error) or type(error).__name__, self.key)
+                raise Retryable(f"{httpx.URL(self.base_url).host} did not answer to the end: {what}.") from None
+            raise fault from None
+
+    def _stream(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None, progress: "_Progress"
+    ) -> AbstractContextManager[httpx.Response]:
+        return self.client.stream(
+            method, f"{self.base_url}{path}", content=body,
+            headers={
+                "Accept-Encoding": "identity", **({} if body is None else {"Content-Type": "application/json"}),
+                **self.headers, **(headers or {}),
+            },
+            timeout=httpx.Timeout(self.timeout, connect=self.connect), follow_redirects=False,
+            extensions={"trace": progress},
+        )  # fmt: skip
+
+    def _answered(self, response: httpx.Response) -> Answered:
+        names = {name.lower(): value for name, value in response.headers.items()}
+        return Answered(response.status_code, names, self._read(response))
 
     def _read(self, response: httpx.Response) -> bytes:
         """Return what follows the headers: so much, for so long, and as far as it arrives."""

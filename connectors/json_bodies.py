@@ -1,7 +1,9 @@
 """Bodies that providers post, read as JSON."""
 
+import codecs
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -10,6 +12,10 @@ import orjson
 from evergreet.errors import Unreadable
 
 _LONGEST_NAME = 200
+_LONGEST_OBJECT = 64 * 1024
+"""Characters of one object of a list."""
+_MARKS = {"": "[", "[": "]", "}": ",]"}
+"""What may stand after what, beside objects."""
 _ESCAPES = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|u[dD][89a-fA-F]..|.)", re.DOTALL)
 
 
@@ -27,6 +33,33 @@ def read_json(body: bytes) -> Any:
         return orjson.loads(_ESCAPES.sub(_whole, body))
     except orjson.JSONDecodeError:
         raise Unreadable("The body is not JSON in UTF-8.") from None
+
+
+def read_objects(pieces: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a list, one after another as its text comes in; raises `Unreadable`, also after some."""
+    decoded, parse = codecs.getincrementaldecoder("utf-8")("replace"), json.JSONDecoder().raw_decode
+    text, at, before = "", 0, ""
+    for piece in pieces:
+        text, at = text[at:] + decoded.decode(piece), 0
+        while at < len(text):
+            mark = text[at]
+            if mark in " \t\r\n":
+                at += 1
+            elif mark in _MARKS.get(before, ""):
+                at, before = at + 1, mark
+            elif mark != "{" or before not in {"[", ","}:
+                raise Unreadable("The body is not a list of objects.")
+            else:
+                try:
+                    found, at = parse(text, at)
+                except (json.JSONDecodeError, RecursionError):
+                    if len(text) - at > _LONGEST_OBJECT:
+                        raise Unreadable("The body is not a list of objects.") from None
+                    break  # the rest of it is in the next piece
+                before = "}"
+                yield found
+    if before != "]":
+        raise Unreadable("The body is not a whole list of objects.")
 
 
 def text_in(raw: Mapping[str, Any], name: str) -> str:

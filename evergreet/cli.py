@@ -16,6 +16,7 @@ from evergreet.commands import (
     operations,
     prefect_yaml,
     report,
+    suppressions,
     web,
 )
 
@@ -28,7 +29,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # help as plain text: laying it out with Rich takes three times as long as all the rest
 )
 for module in (
-    data, lifecycle, campaigns, broadcasts, messages, report, prefect_yaml, operations, connectors, database, web,
+    data, suppressions, lifecycle, campaigns, broadcasts, messages, report, prefect_yaml, operations, connectors,
+    database, web,
 ):  # fmt: skip
     app.add_typer(module.app)
 

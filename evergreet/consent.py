@@ -109,10 +109,11 @@ def unsubscribe_everything(
     return changed
 
 
-def withdraw(connection: Connection, withdrawals: Sequence[Withdrawal], *, at: datetime) -> None:
-    """Record consent that was taken back elsewhere, each from its own time on; the contacts are locked.
+def withdraw(connection: Connection, withdrawals: Sequence[Withdrawal], *, at: datetime) -> int:
+    """Record consent that was taken back elsewhere, each from its own time on; return how many are new.
 
-    It may be told late: what somebody agreed to after it stays. Told twice, it is recorded once.
+    The contacts are locked. It may be told late: what somebody agreed to after it stays. Told twice, it is recorded
+    once.
     """
     history: dict[int, dict[str, list[Any]]] = {each.contact_id: {} for each in withdrawals}
     for row in connection.execute(
@@ -137,6 +138,7 @@ def withdraw(connection: Connection, withdrawals: Sequence[Withdrawal], *, at: d
         ],
     )  # fmt: skip
     _mark(connection, sorted({contact for contact, _ in new}), at)
+    return len(new)
 
 
 def resubscribe(

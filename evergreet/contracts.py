@@ -4,7 +4,7 @@ A connector implements the protocols it has and declares its `Capabilities` as d
 its own, never caps, never reads a database or Prefect: the engine decides (DESIGN §6).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -20,7 +20,8 @@ class Capabilities:
     `batch_limit` is the most messages in one `send`; `window` the default number of messages whose intent
     is written together (DESIGN §5.5); `idempotency` the lifetime of the provider's idempotency key.
     `splits`: messages of one skeleton travel in one request (`EmailMessage.split`), so the engine gives it
-    windows of one skeleton. `proven_by` names what the connector was tried against that its authors did not write.
+    windows of one skeleton. `suppressions`: it can be asked whom its provider does not write to any more. `proven_by`
+    names what the connector was tried against that its authors did not write.
     """
 
     channel: str = "email"
@@ -32,6 +33,7 @@ class Capabilities:
     sandbox: bool = False
     find: bool = False
     webhooks: bool = False
+    suppressions: bool = False
     proven_by: tuple[str, ...] = ()
 
 
@@ -327,6 +329,32 @@ class WebhookSource(Connector, Protocol):
         """Read a request that is genuine; raises `Unreadable` where it is no message of the provider's at all.
 
         An event word, a reason or a field that is not known never raises.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressed:
+    """An address that a provider does not write to any more: what that says of it, and since when.
+
+    `topic` is the list's where the verdict is `UNSUBSCRIBED_TOPIC`.
+    """
+
+    address: str
+    verdict: Verdict
+    at: datetime
+    topic: str = ""
+
+
+@runtime_checkable
+class SuppressionSource(Connector, Protocol):
+    """Its provider keeps lists of addresses that it does not write to, and can be asked for them."""
+
+    def suppressions(self, since: datetime | None, until: datetime) -> Iterator[Suppressed]:
+        """Return what came onto the lists within that time (None: ever), in whatever order, read as it is asked for.
+
+        What may pass is not among it, nor what is about no topic of ours. The iterator raises typed errors; after a
+        `Retryable` it may be asked again and goes on, with what it gave already at the worst.
         """
         ...
 

@@ -8,5 +8,5 @@ from evergreet.orchestration.runs import run_name
 
 @flow(name="maintain", flow_run_name=run_name)
 async def maintain() -> None:
-    """Remove runs that handed nothing over once they are old, and renew the store's statistics."""
+    """Remove runs that handed nothing over once they are old, renew statistics, read back whom the provider drops."""
     await maintain_store()

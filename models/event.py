@@ -79,7 +79,7 @@ class IngestPosition(Table, table=True):
 
 
 class Cursor(Table, table=True):
-    """How far a scanner has read, in ingest positions; e.g. `stages`."""
+    """How far something was read: in ingest positions (`stages`), or until when (`suppressions:…`, position 0)."""
 
     __tablename__ = "cursor"
 

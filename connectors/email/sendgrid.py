@@ -5,8 +5,9 @@ not certain that nothing was accepted: after a refusal the same people are asked
 time-out they are all in doubt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import ClassVar, Self
 
 import httpx
@@ -18,8 +19,9 @@ from connectors.email.sendgrid_delivery import Delivery
 from connectors.email.sendgrid_events import read_events, verify
 from connectors.email.sendgrid_payload import Request, pack
 from connectors.email.sendgrid_settings import SendGridSettings
+from connectors.email.sendgrid_suppressions import Reading
 from connectors.environment import read_settings
-from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, WebhookRequest
+from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, Suppressed, WebhookRequest
 from evergreet.errors import Misconfigured, Retryable
 
 MAY_SEND = "mail.send"
@@ -36,6 +38,7 @@ class SendGrid:
         splits=True,
         sandbox=True,
         webhooks=True,
+        suppressions=True,
         proven_by=("its OpenAPI description", "the sendgrid package", "published events and signatures"),
     )
 
@@ -96,6 +99,10 @@ class SendGrid:
     def parse(self, request: WebhookRequest) -> list[ProviderEvent]:
         """Read the events of one request."""
         return read_events(request, self._key, self._topics)
+
+    def suppressions(self, since: datetime | None, until: datetime) -> Iterator[Suppressed]:
+        """Read what SendGrid does not write to any more, but for what may pass and groups that are not ours."""
+        return Reading(self._caller, self._topics, since, until)
 
     def close(self) -> None:
         """Give back the connections."""

@@ -92,6 +92,19 @@ def understand_scopes(answered: Answered, secret: str) -> list[str]:
     return [str(scope) for scope in found["scopes"]]
 
 
+def understand_refused_list(answered: Answered, secret: str) -> Retryable | Misconfigured:
+    """Say what an answer but 200 to a question for a list means; nothing can have been accepted."""
+    if answered.status == 403:
+        words = "; ".join(problem.words for problem in _problems(answered.content, secret)) or "without a reason"
+        return Misconfigured(f"SendGrid answers 403: {words}. The key needs read access to Suppressions.")
+    answer = understand(answered, recipients=0, sandbox=False, secret=secret)
+    if isinstance(answer, Misconfigured):
+        return answer
+    if isinstance(answer, Retryable) and answer.accepted == "no":
+        return answer
+    return Retryable(f"SendGrid answers {answered.status} to a question for a list.")
+
+
 @dataclass(frozen=True, slots=True)
 class _Problem:
     """One entry of SendGrid's list of errors."""

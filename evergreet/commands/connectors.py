@@ -115,8 +115,8 @@ def _in_markdown() -> str:
 
     lines = [
         "| connector | sends | batch | window | connections | can be asked (`find`) | idempotency key | webhooks "
-        "| proven by |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| suppressions | proven by |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, entry in sorted(connector_entries().items()):
         if entry.dist is None or entry.dist.name != "evergreet":
@@ -125,7 +125,7 @@ def _in_markdown() -> str:
         lines.append(
             f"| [`{name}`](connectors/{name}.md) | {can.channel} | {can.batch_limit} | {can.window} "
             f"| {can.connections} | {yes(can.find)} | {_life(can.idempotency)} | {yes(can.webhooks)} "
-            f"| {', '.join(can.proven_by)} |"
+            f"| {yes(can.suppressions)} | {', '.join(can.proven_by)} |"
         )
     return "\n".join(lines)
 
@@ -151,6 +151,7 @@ def _in_words(capabilities: "Capabilities") -> str:
         for able, said in (
             (capabilities.find, "can be asked for unknown messages"),
             (capabilities.webhooks, "reports deliveries"),
+            (capabilities.suppressions, "tells whom it does not write to"),
             (capabilities.sandbox, "has a sandbox"),
         )
         if able

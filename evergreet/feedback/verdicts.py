@@ -55,13 +55,13 @@ def _address(told: str, place: Place | None) -> str | None:
         return None
 
 
-def carry_out(connection: Connection, judged: Sequence[Judgement], position: int, now: datetime) -> None:
-    """Suppress addresses and withdraw consents; the contacts are locked.
+def carry_out(connection: Connection, judged: Sequence[Judgement], position: int, now: datetime) -> int:
+    """Suppress addresses and withdraw consents; return how many of these are new. The contacts are locked.
 
     An unsubscription counts from when it was made: who agreed to something after it stays on.
     """
     if not judged:
-        return
+        return 0
     contacts = _contacts(connection, {one.address for one in judged})
     agreed = _newest_grants(connection, [contact for each in contacts.values() for contact in each])
     entries: dict[str, Entry] = {}
@@ -77,9 +77,8 @@ def carry_out(connection: Connection, judged: Sequence[Judgement], position: int
         withdrawals += [Withdrawal(contact, one.topic, everything, one.at, one.source) for contact in own]
         if everything and known is None and not any(agreed.get(contact, one.at) > one.at for contact in own):
             entries[one.address] = Entry(one.address, "marketing", EVERYTHING, one.source, one.at)
-    if withdrawals:
-        withdraw(connection, withdrawals, at=now)
-    suppress_all(connection, entries, position, now)
+    withdrawn = withdraw(connection, withdrawals, at=now) if withdrawals else 0
+    return withdrawn + len(suppress_all(connection, entries, position, now))
 
 
 def _newest_grants(connection: Connection, contacts: Sequence[int]) -> dict[int, datetime]:

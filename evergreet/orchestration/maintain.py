@@ -1,4 +1,4 @@
-"""Maintenance, as a flow run."""
+"""Maintenance and reading back what providers suppress, as a flow run."""
 
 import asyncio
 
@@ -6,19 +6,39 @@ from prefect.logging import get_run_logger
 
 from evergreet.clock import DatabaseClock
 from evergreet.commands.opening import open_database
+from evergreet.contracts import SuppressionSource
+from evergreet.errors import ConfigurationError, ConnectorError
+from evergreet.feedback.pulling import Pulled, pull
 from evergreet.maintenance import Maintained
 from evergreet.maintenance import maintain as tidy_up
+from evergreet.orchestration.opening import opened_sender
 from evergreet.orchestration.runs import failing_in_one_line
 from evergreet.settings import settings
+from evergreet.tokens import Tokens
 
 
 async def maintain_store() -> Maintained:
-    """Remove what says nothing any more, and log a sentence for each kind."""
+    """Remove what says nothing any more, read back whom the provider suppresses, and log a sentence for each."""
     async with failing_in_one_line("maintain"):
         found = await asyncio.to_thread(_maintain)
     for sentence in found.sentences:
         get_run_logger().info(sentence)
+    try:
+        pulled = await asyncio.to_thread(pull_suppressions)
+    except (ConfigurationError, ConnectorError) as error:  # the store is in order all the same
+        get_run_logger().warning("The provider's suppressions were not read to their end: %s", error)
+    else:
+        if pulled is not None:
+            get_run_logger().info(pulled.sentence)
     return found
+
+
+def pull_suppressions() -> Pulled | None:
+    """Read back whom the provider that sends does not write to any more; None where it cannot be asked."""
+    with open_database() as database, opened_sender() as sender:
+        if not isinstance(sender, SuppressionSource):
+            return None
+        return pull(database, sender, Tokens(settings().signing_keys), DatabaseClock())
 
 
 def _maintain() -> Maintained:

@@ -42,6 +42,7 @@ from evergreet.contracts import (
     Finder,
     Mailbox,
     Outcome,
+    SuppressionSource,
     WebhookSource,
 )
 from evergreet.errors import ConnectorError, Misconfigured, Permanent, Retryable
@@ -324,6 +325,7 @@ class EmailConnectorContract:
             assert capabilities.idempotency is None or capabilities.idempotency > timedelta(0)
             assert capabilities.find == isinstance(connector, Finder), "`find` is declared where it is implemented"
             assert capabilities.webhooks == isinstance(connector, WebhookSource), "and so is `webhooks`"
+            assert capabilities.suppressions == isinstance(connector, SuppressionSource), "and `suppressions`"
 
     def test_what_it_finds_is_true(self, connector: EmailSender) -> None:
         if not isinstance(connector, Finder):
