@@ -321,7 +321,8 @@ class WebhookSource(Connector, Protocol):
     def verify(self, request: WebhookRequest) -> None:
         """Raise `NotGenuine` unless the provider signed exactly this body; nothing in it has been read before.
 
-        In constant time where secrets are compared. Raises `Misconfigured` where the key to verify with is not set.
+        In constant time where secrets are compared. Raises `Misconfigured` where the key to verify with is not set, and
+        `Retryable` where the provider has it and cannot be asked for it now: the request is then told again.
         """
         ...
 

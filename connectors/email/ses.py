@@ -13,11 +13,13 @@ import httpx
 from connectors.calling import Answered, Caller, make_client
 from connectors.elapsed import Clock, elapsed
 from connectors.email.ses_answers import understand, understand_account
+from connectors.email.ses_events import read_events
 from connectors.email.ses_payload import Request, single
 from connectors.email.ses_settings import SesSettings
 from connectors.email.ses_signing import Signer, credentials_of
 from connectors.environment import read_settings
-from evergreet.contracts import Capabilities, EmailMessage, Outcome
+from connectors.sns import Fetch, Topic, fetcher
+from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, WebhookRequest
 from evergreet.errors import Misconfigured, Permanent, Retryable
 
 
@@ -26,10 +28,19 @@ class Ses:
 
     name: ClassVar[str] = "ses"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        batch_limit=1000, window=50, connections=4, proven_by=("botocore's service model", "botocore's client", "moto"),
+        batch_limit=1000, window=50, connections=4, webhooks=True,
+        proven_by=("botocore's service model", "botocore's client", "moto", "published events"),
     )  # fmt: skip
 
-    def __init__(self, settings: SesSettings, client: httpx.Client, signer: Signer, *, clock: Clock = elapsed) -> None:
+    def __init__(
+        self,
+        settings: SesSettings,
+        client: httpx.Client,
+        signer: Signer,
+        *,
+        fetch: Fetch | None = None,
+        clock: Clock = elapsed,
+    ) -> None:
         self._settings = settings
         self._client = client
         self._signer = signer
@@ -37,6 +48,8 @@ class Ses:
         self._caller = Caller(
             "Amazon SES", client, settings.url, "", {}, settings.connect_timeout, settings.timeout, clock
         )  # fmt: skip
+        fetch = fetch or fetcher(client, settings.connect_timeout, settings.timeout, clock)
+        self._topic = Topic(settings.topic_arn, "EVERGREET_SES_TOPIC_ARN", fetch)
         # What the class declares are the defaults of the settings.
         self.capabilities = replace(  # type: ignore[misc]
             type(self).capabilities, window=settings.window, connections=settings.connections
@@ -80,6 +93,15 @@ class Ses:
         if not isinstance(answered, Answered):
             raise answered
         return f"{httpx.URL(self._settings.url).host} answers and {understand_account(answered, secrets)}."
+
+    def verify(self, request: WebhookRequest) -> None:
+        """Raise `NotGenuine` unless our topic in Amazon SNS signed it."""
+        self._topic.verify(request)
+
+    def parse(self, request: WebhookRequest) -> list[ProviderEvent]:
+        """Read the event of one request; one that asks whether we subscribe to our topic is answered with yes."""
+        told = self._topic.read(request)
+        return [] if told is None else read_events(*told, request.received_at)
 
     def close(self) -> None:
         """Give back the connections."""

@@ -41,6 +41,9 @@ class SesSettings(BaseSettings):
     configuration_set: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = Field(
         default="", description="Configuration set whose event destination tells the webhook what became of messages."
     )
+    topic_arn: Annotated[
+        str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+)?$")
+    ] = Field(default="", description="SNS topic of that event destination; without it no event is taken.")
     base_url: Annotated[str, AfterValidator(_keeps_the_key)] = Field(
         default="", description="Another address of the API, such as a VPC endpoint; empty: that of the region."
     )

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from evergreet.clock import Clock
 from evergreet.contracts import Connector, WebhookRequest, WebhookSource
 from evergreet.database import Database
-from evergreet.errors import ConfigurationError, Misconfigured, NotGenuine, Unreadable
+from evergreet.errors import ConfigurationError, Misconfigured, NotGenuine, Retryable, Unreadable
 from evergreet.feedback.applying import apply_waiting
 from evergreet.feedback.storing import store
 from evergreet.registry import connector_entries
@@ -94,6 +94,9 @@ class Inbox:
         except Unreadable as error:
             LOG.warning("A webhook of %s cannot be read: %s", name, error.reason)
             return HTTPStatus.BAD_REQUEST
+        except Retryable as error:
+            LOG.warning("A webhook of %s cannot be taken now: %s", name, error.reason)
+            return HTTPStatus.SERVICE_UNAVAILABLE
         if events:
             with self._database.write() as connection:
                 store(connection, name, events, now)

@@ -16,6 +16,7 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from evergreet.database import Database
+from evergreet.errors import Retryable
 from evergreet.web import guard
 from models import ProviderEvent, Suppression
 from tests.web.conftest import Call
@@ -110,6 +111,17 @@ def test_a_body_that_never_ends_is_given_up(post: Post, database: Database, monk
         yield BODY[5:]
 
     assert post(slow(), headers(BODY)).status_code == 408
+    assert stored(database) == []
+
+
+def test_what_cannot_be_verified_now_is_told_again(
+    post: Post, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise Retryable("There is no certificate to be had.")
+
+    monkeypatch.setattr("connectors.email.sendgrid.SendGrid.verify", away)
+    assert post(BODY).status_code == 503
     assert stored(database) == []
 
 
