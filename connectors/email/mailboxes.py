@@ -26,14 +26,15 @@ class Mailboxes:
     reply_to: Mailbox | None
 
 
-def checked_mailboxes(message: EmailMessage, provider: str) -> Mailboxes:
+def checked_mailboxes(message: EmailMessage, provider: str, reserved: frozenset[str] = frozenset()) -> Mailboxes:
     """Return the addresses of a message that a provider can be asked to send, as far as can be known here.
 
+    `reserved` are headers that mean something to the provider, in small letters; they cannot be given as extra headers.
     Raises `Permanent` where the message cannot be sent as it is, `Misconfigured` where its sender cannot.
     """
     refuse_breaks(message)
     refuse_key(message.key)
-    refuse_header_names(tuple(message.headers))
+    refuse_header_names(tuple(message.headers), reserved)
     for name, value in message.headers.items():
         refuse_header_value(name, value)
     try:

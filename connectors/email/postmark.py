@@ -11,17 +11,17 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from connectors.basic_auth import verify
+from connectors.authorization import basic, verify
 from connectors.calling import Answered, Caller, make_client
 from connectors.elapsed import Clock, elapsed
+from connectors.email.parts import hand_over_in_parts, write_each
 from connectors.email.postmark_answers import understand
 from connectors.email.postmark_events import read_events
-from connectors.email.postmark_payload import KEY, LONGEST_VALUE, joined, requests_of, written
+from connectors.email.postmark_payload import KEY, LONGEST_VALUE, requests_of, written
 from connectors.email.postmark_reading import about_server, about_stream, found_message
 from connectors.email.postmark_settings import PostmarkSettings
 from connectors.environment import read_settings
-from evergreet.contracts import Capabilities, EmailMessage, Found, Outcome, ProviderEvent, WebhookRequest
-from evergreet.errors import Misconfigured, Permanent, Refused, Retryable
+from evergreet.contracts import Capabilities, EmailMessage, Found, Outcome, ProviderEvent, Request, WebhookRequest
 
 LONGEST_ANSWER = 1024 * 1024
 """Octets: an answer has some 200 for each of up to 500 messages, more where one is refused."""
@@ -67,34 +67,8 @@ class Postmark:
         return cls(settings, make_client(settings.connections))
 
     def send(self, batch: Sequence[EmailMessage]) -> list[Outcome]:
-        """Hand the messages over; an answer that stands for everybody ends the batch.
-
-        A request that is refused as a whole, and names nobody, was not accepted: it is asked for in halves.
-        """
-        contents: dict[int, bytes] = {}
-        outcomes: dict[int, Outcome] = {}
-        for place, message in enumerate(batch):
-            try:
-                contents[place] = written(message, self._settings)
-            except (Permanent, Misconfigured) as fault:
-                fault.__context__ = None
-                outcomes[place] = fault.with_traceback(None)
-        todo = list(requests_of(list(contents.items())))[::-1]
-        while todo:
-            request = todo.pop()
-            try:
-                answers = self._ask(request.body, len(request.places))
-            except Refused:
-                half = len(request.places) // 2
-                for places in (request.places[half:], request.places[:half]):
-                    todo.append(joined([(place, contents[place]) for place in places]))
-                continue
-            outcomes |= dict(zip(request.places, answers, strict=True))
-            if all(isinstance(answer, Retryable | Misconfigured) for answer in answers):
-                rest = [place for later in todo for place in later.places]
-                outcomes |= dict.fromkeys(rest, Retryable("Not begun: the request before it was not taken."))
-                break
-        return [outcomes[place] for place in range(len(batch))]
+        """Hand the messages over; an answer that stands for everybody ends the batch."""
+        return hand_over_in_parts(batch, self._prepare, self._ask)
 
     def find(self, keys: Sequence[str]) -> dict[str, Found]:
         """Look for messages by the key in their metadata, in both streams.
@@ -124,13 +98,8 @@ class Postmark:
 
     def verify(self, request: WebhookRequest) -> None:
         """Raise `NotGenuine` unless a webhook brings the name and the password that we wrote into its URL."""
-        settings = self._settings
-        verify(
-            request,
-            settings.webhook_user,
-            settings.webhook_password.get_secret_value(),
-            "EVERGREET_POSTMARK_WEBHOOK_USER and EVERGREET_POSTMARK_WEBHOOK_PASSWORD",
-        )
+        right = basic(self._settings.webhook_user, self._settings.webhook_password.get_secret_value())
+        verify(request, [right], "EVERGREET_POSTMARK_WEBHOOK_USER and EVERGREET_POSTMARK_WEBHOOK_PASSWORD")
 
     def parse(self, request: WebhookRequest) -> list[ProviderEvent]:
         """Read the event of one request; incoming mail is none."""
@@ -155,6 +124,10 @@ class Postmark:
             settings.transactional_stream: ("Transactional", "EVERGREET_POSTMARK_TRANSACTIONAL_STREAM"),
             settings.broadcast_stream: ("Broadcasts", "EVERGREET_POSTMARK_BROADCAST_STREAM"),
         }
+
+    def _prepare(self, batch: Sequence[EmailMessage]) -> tuple[list[Request], dict[int, Outcome]]:
+        contents, refused = write_each(batch, lambda message: written(message, self._settings))
+        return list(requests_of(list(contents.items()))), refused
 
     def _ask(self, body: bytes, count: int) -> list[Outcome]:
         answered = self._caller.call("POST", "/email/batch", body)

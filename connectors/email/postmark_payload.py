@@ -58,14 +58,13 @@ def requests_of(contents: Sequence[tuple[int, bytes]]) -> Iterator[Request]:
     size = 2
     for place, content in contents:
         if part and (len(part) == MOST or size + len(content) + 1 > MOST_BYTES):
-            yield joined(part)
+            yield _joined(part)
             part, size = [], 2
         part.append((place, content))
         size += len(content) + 1
     if part:
-        yield joined(part)
+        yield _joined(part)
 
 
-def joined(part: Sequence[tuple[int, bytes]]) -> Request:
-    """Return the one request of these messages."""
+def _joined(part: Sequence[tuple[int, bytes]]) -> Request:
     return Request(b"[" + b",".join(content for _, content in part) + b"]", tuple(place for place, _ in part))

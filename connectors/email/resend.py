@@ -13,6 +13,7 @@ import httpx
 
 from connectors.calling import Answered, Caller, bearer, make_client
 from connectors.elapsed import Clock, elapsed
+from connectors.email.parts import hand_over_in_parts, write_each
 from connectors.email.resend_answers import understand, understand_check
 from connectors.email.resend_events import read_events
 from connectors.email.resend_payload import MOST, written
@@ -20,7 +21,6 @@ from connectors.email.resend_settings import ResendSettings
 from connectors.environment import read_settings
 from connectors.standard_webhooks import verify
 from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, Request, WebhookRequest
-from evergreet.errors import Misconfigured, Permanent, Refused, Retryable
 
 
 class Resend:
@@ -62,14 +62,8 @@ class Resend:
 
     def prepare(self, batch: Sequence[EmailMessage]) -> tuple[list[Request], dict[int, Outcome]]:
         """Return requests of up to 100 messages each, and what cannot be sent as it is."""
-        good: list[tuple[int, bytes]] = []
-        refused: dict[int, Outcome] = {}
-        for place, message in enumerate(batch):
-            try:
-                good.append((place, written(message)))
-            except (Permanent, Misconfigured) as fault:
-                fault.__context__ = None
-                refused[place] = fault
+        contents, refused = write_each(batch, written)
+        good = list(contents.items())
         parts = [good[start : start + MOST] for start in range(0, len(good), MOST)]
         return [
             Request(b"[" + b",".join(content for _, content in part) + b"]", tuple(place for place, _ in part))
@@ -89,27 +83,10 @@ class Resend:
 
         The key of a request is its digest: the same messages again within a day are not sent twice.
         """
-        requests, outcomes = self.prepare(batch)
-        todo = requests[::-1]
-        while todo:
-            request = todo.pop()
-            key = f"evergreet-{blake2b(request.body, digest_size=20).hexdigest()}"
-            try:
-                answers = self.hand_over(request.body, key, len(request.places))
-            except Refused:
-                half = len(request.places) // 2
-                todo += [self._request(batch, part) for part in (request.places[half:], request.places[:half])]
-                continue
-            outcomes |= dict(zip(request.places, answers, strict=True))
-            if all(isinstance(answer, Retryable | Misconfigured) for answer in answers):
-                rest = [place for later in todo for place in later.places]
-                outcomes |= dict.fromkeys(rest, Retryable("Not begun: the request before it was not taken."))
-                break
-        return [outcomes[place] for place in range(len(batch))]
-
-    def _request(self, batch: Sequence[EmailMessage], places: tuple[int, ...]) -> Request:
-        ((request,), _) = self.prepare([batch[place] for place in places])
-        return Request(request.body, places)
+        return hand_over_in_parts(
+            batch, self.prepare,
+            lambda body, count: self.hand_over(body, f"evergreet-{blake2b(body, digest_size=20).hexdigest()}", count),
+        )  # fmt: skip
 
     def check(self) -> str:
         """Ask for one email of the account: also what a key may not see says whether it is one."""
