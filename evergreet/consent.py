@@ -39,6 +39,7 @@ from models import (
     AuditLog,
     Consent,
     Contact,
+    ContactAlias,
     Enrollment,
     Message,
     ProviderEvent,
@@ -205,6 +206,11 @@ def erase(connection: Connection, contact_id: int, *, tokens: Tokens, at: dateti
     for spelling in spellings:
         _forget_in_reasons(connection, contact_id, spelling)
     _forget_what_was_told(connection, contact_id, spellings)
+    connection.execute(
+        delete(ContactAlias).where(
+            col(ContactAlias.contact_id) == contact_id, col(ContactAlias.source_id).in_(spellings)
+        )
+    )
     messages = connection.execute(
         update(Message)
         .where(_of(contact_id), col(Message.address).is_not(None))

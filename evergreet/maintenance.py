@@ -2,8 +2,9 @@
 
 Only what EXPLAIN shows to cost something goes (docs/operations.md, Maintenance): runs that handed nothing over; and
 what is large or names people and is read by nothing: the payloads of providers' old events, stored requests that may
-not be repeated any more. Whatever a message, an attempt, a stretch or an event says stays for good: the audit, caps,
-conditions and re-entry read it, and a million of them are sought by index. A provider's event keeps its row: told
+not be repeated any more, messages that were posted and nobody has said whom they are about. Whatever a message of the
+ledger, an attempt, a stretch or an event says stays for good: the audit, caps, conditions and re-entry read it, and a
+million of them are sought by index. A provider's event keeps its row: told
 again it is known.
 """
 
@@ -11,13 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, String, cast, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Select, String, cast, delete, func, select, text, update
 from sqlmodel import col
 
 from evergreet.clock import Clock
 from evergreet.database import Database
 from evergreet.store import among
-from models import Attempt, ProviderEvent, Run, StoredRequest
+from models import Attempt, PostedMessage, ProviderEvent, Run, StoredRequest
 
 LOOKED_AT = 50_000
 """Ids looked at in one go."""
@@ -45,6 +46,8 @@ class Maintained:
     told_before: datetime
     payloads: int
     requests: int
+    posted_before: datetime
+    posted: int
     analyzed: tuple[str, ...] = ()
     dry_run: bool = False
 
@@ -56,6 +59,7 @@ class Maintained:
             f"{self.runs:,} runs that ended before {self.before:%Y-%m-%d} and handed nothing over: {would}removed.",
             f"{self.payloads:,} payloads of providers' events told before {self.told_before:%Y-%m-%d}: {would}emptied.",
             f"{self.requests:,} stored requests whose keys have ended: {would}removed.",
+            f"{self.posted:,} messages posted before {self.posted_before:%Y-%m-%d} without an event: {would}removed.",
         ]
         if self.analyzed:
             told.append(f"Statistics renewed: {', '.join(self.analyzed)}.")
@@ -63,11 +67,13 @@ class Maintained:
 
 
 def maintain(
-    database: Database, clock: Clock, *, keep_days: int, keep_payload_days: int, dry_run: bool = False
-) -> Maintained:
+    database: Database, clock: Clock, *, keep_days: int, keep_payload_days: int, keep_posted_days: int,
+    dry_run: bool = False,
+) -> Maintained:  # fmt: skip
     """Remove runs older than `keep_days` that handed nothing over and requests that have ended, and renew statistics.
 
-    Payloads of providers' events that were applied are emptied `keep_payload_days` after they were told. In short
+    Payloads of providers' events that were applied are emptied `keep_payload_days` after they were told. What was
+    posted and became no event, as nobody has said whom it is about, goes after `keep_posted_days`. In short
     transactions, so that it may be ended at any moment and begun again; `dry_run` only counts.
     """
     with database.read() as connection:
@@ -82,9 +88,13 @@ def maintain(
             with database.write() as connection:
                 connection.execute(delete(Run).where(among(col(Run.id), "ids")), {"ids": idle[start : start + REMOVED]})
     payloads = _empty_payloads(database, told_before, dry_run=dry_run)
-    requests = _remove_ended_requests(database, now, dry_run=dry_run)
+    requests = _remove(database, StoredRequest, col(StoredRequest.ends_at) <= now, dry_run=dry_run)
+    posted_before = now - timedelta(days=keep_posted_days)
+    posted = _remove(database, PostedMessage, col(PostedMessage.received_at) < posted_before, dry_run=dry_run)
     analyzed = () if dry_run else _analyze(database)
-    return Maintained(before, removed, told_before, payloads, requests, analyzed, dry_run)
+    return Maintained(
+        before, removed, told_before, payloads, requests, posted_before, posted, analyzed, dry_run
+    )  # fmt: skip
 
 
 def _empty_payloads(database: Database, before: datetime, *, dry_run: bool) -> int:
@@ -112,17 +122,18 @@ def _empty_payloads(database: Database, before: datetime, *, dry_run: bool) -> i
     return emptied
 
 
-def _remove_ended_requests(database: Database, now: datetime, *, dry_run: bool) -> int:
-    """Remove stored requests, also of connectors that are not asked any more, whose keys have ended."""
-    ended = col(StoredRequest.ends_at) <= now
+def _remove(
+    database: Database, table: type[StoredRequest | PostedMessage], ended: ColumnElement[bool], *, dry_run: bool
+) -> int:
+    """Remove the rows that have ended; return how many."""
     if dry_run:
         with database.read() as connection:
-            return connection.execute(select(func.count()).select_from(StoredRequest).where(ended)).scalar_one()
+            return connection.execute(select(func.count()).select_from(table).where(ended)).scalar_one()
     removed = 0
-    some = select(col(StoredRequest.id)).where(ended).order_by(col(StoredRequest.id)).limit(REMOVED).scalar_subquery()
+    some = select(col(table.id)).where(ended).order_by(col(table.id)).limit(REMOVED).scalar_subquery()
     while True:
         with database.write() as connection:
-            count = connection.execute(delete(StoredRequest).where(col(StoredRequest.id).in_(some))).rowcount
+            count = connection.execute(delete(table).where(col(table.id).in_(some))).rowcount
         removed += count
         if count < REMOVED:
             return removed

@@ -3,17 +3,22 @@
 A connector's own settings stand beside the connector.
 """
 
+import json
 import os
 import secrets
 from datetime import time
 from functools import cache
 from pathlib import Path
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from evergreet.errors import ConfigurationError
+
+SHORTEST_KEY = 16
+"""Characters of a write key."""
 
 
 class Cap(BaseModel):
@@ -78,6 +83,21 @@ class Settings(BaseSettings):
         description="JSON list of keys that sign links and hash erased addresses; the newest last, old ones stay. "
         "Empty: SQLite keeps a generated key in the data folder; PostgreSQL requires it.",
     )
+    write_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(),
+        description="Keys of who may post events and people to /v1/…, with commas between them or as a JSON list, each "
+        "of at least 16 characters. Empty: nobody may.",
+    )
+    ingest_source: str = Field(
+        default="import", min_length=1, max_length=100,
+        description="The source of what is posted to /v1/…: a userId is a contact's id in this source, as files are "
+        "imported with --source.",
+    )  # fmt: skip
+    event_names: dict[str, str] = Field(
+        default={},
+        description="What events that are posted to /v1/… are called here, where it is not their name in snake_case, "
+        'JSON: {"Order Completed": "order_placed"}.',
+    )
     default_timezone: str = Field(default="UTC", description="IANA zone of contacts that have none.")
     default_locale: str = Field(default="en", description="Locale of contacts that have none.")
     quiet_from: time | None = Field(default=None, description="No marketing mail from this local time, e.g. 21:00 …")
@@ -136,6 +156,30 @@ class Settings(BaseSettings):
         default=90, ge=1,
         description="`evergreet maintain` empties the payloads of providers' events after so many days.",
     )  # fmt: skip
+
+    keep_posted_days: int = Field(
+        default=90, ge=1,
+        description="`evergreet maintain` removes what was posted about people who stayed unknown after so many days.",
+    )  # fmt: skip
+
+    @field_validator("write_keys", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if not value.lstrip().startswith("["):
+            return tuple(key.strip() for key in value.split(",") if key.strip())
+        try:
+            return tuple(json.loads(value))
+        except ValueError as error:
+            raise ValueError("this begins like a JSON list and is none") from error
+
+    @field_validator("write_keys")
+    @classmethod
+    def _long_enough(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value()) < SHORTEST_KEY for key in keys):
+            raise ValueError(f"a key has fewer than {SHORTEST_KEY} characters, and could be guessed")
+        return keys
 
     @field_validator("default_timezone")
     @classmethod

@@ -5,6 +5,7 @@ from models.campaign import AuditLog, Broadcast, CampaignRow, CampaignVersion, C
 from models.contact import Consent, Contact, Suppression
 from models.event import Cursor, Event, IngestPosition, Transition
 from models.ledger import Attempt, Chunk, Enrollment, Message, Run, StoredRequest, Tally, WorkerRow
+from models.posted import ContactAlias, PostedMessage
 from models.provider_event import ProviderEvent
 
 __all__ = [
@@ -17,12 +18,14 @@ __all__ = [
     "ClockStretch",
     "Consent",
     "Contact",
+    "ContactAlias",
     "Cursor",
     "Enrollment",
     "Event",
     "IngestPosition",
     "Instant",
     "Message",
+    "PostedMessage",
     "ProviderEvent",
     "Run",
     "StoredRequest",

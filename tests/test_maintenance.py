@@ -12,7 +12,7 @@ from evergreet import maintenance
 from evergreet.audit import audit
 from evergreet.contracts import Kind
 from evergreet.maintenance import Maintained, maintain
-from models import Attempt, Contact, Event, Message, Run, StoredRequest, Suppression, WorkerRow
+from models import Attempt, Contact, Event, Message, PostedMessage, Run, StoredRequest, Suppression, WorkerRow
 from tests.feedback.telling import Provider
 from tests.story import Story
 
@@ -41,7 +41,9 @@ def count(story: Story, table: type[Run | WorkerRow | Attempt | Message]) -> int
 
 
 def tidy(story: Story, **options: Any) -> Maintained:
-    return maintain(story.database, story.clock, **{"keep_days": 90, "keep_payload_days": 90, **options})
+    return maintain(
+        story.database, story.clock, **{"keep_days": 90, "keep_payload_days": 90, "keep_posted_days": 90, **options}
+    )
 
 
 def test_a_maintenance_removes_old_idle_runs_and_nothing_else(old: Story, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +108,23 @@ def test_what_providers_told_long_ago_is_emptied_and_nothing_else_changes(
     assert [old.rows(table) for table in tables] == before
     assert audit(old.database, old.clock) == books
     assert (tidy(old).payloads, tidy(old).requests) == (0, 0)
+
+
+def test_what_was_posted_long_ago_about_nobody_known_is_removed(story: Story) -> None:
+    for days, name in ((91, "old"), (1, "young")):
+        told = {
+            "source": "import",
+            "message_id": name,
+            "kind": "track",
+            "anonymous_id": "x",
+            "name": "a",
+            "content": {},
+        }
+        at = story.now - timedelta(days=days)
+        with story.database.write() as connection:
+            connection.execute(insert(PostedMessage).values(**told, at=at, received_at=at))
+    assert [tidy(story, dry_run=True).posted, tidy(story).posted, tidy(story).posted] == [1, 1, 0]
+    assert [row.message_id for row in story.rows(PostedMessage)] == ["young"]
 
 
 def test_statistics_that_are_far_behind_are_renewed(story: Story) -> None:

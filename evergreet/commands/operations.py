@@ -190,7 +190,8 @@ def maintain(
     """Remove old runs that handed nothing over and what providers told long ago, and renew the store's statistics.
 
     Messages, attempts, events and stretches stay. EVERGREET_KEEP_RUNS_DAYS says how long such runs are kept,
-    EVERGREET_KEEP_PAYLOADS_DAYS how long the payloads of providers' events.
+    EVERGREET_KEEP_PAYLOADS_DAYS how long the payloads of providers' events, EVERGREET_KEEP_POSTED_DAYS how long what
+    was posted about people who stayed unknown.
 
     Example: evergreet maintain --dry-run
     """
@@ -205,7 +206,8 @@ def maintain(
     with open_database() as database:
         found = tidy_up(
             database, DatabaseClock(), keep_days=settings().keep_runs_days,
-            keep_payload_days=settings().keep_payloads_days, dry_run=dry_run,
+            keep_payload_days=settings().keep_payloads_days, keep_posted_days=settings().keep_posted_days,
+            dry_run=dry_run,
         )  # fmt: skip
     if json:
         print_json(asdict(found))

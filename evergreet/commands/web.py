@@ -12,7 +12,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8025,
 ) -> None:
-    """Serve the unsubscribe links, the providers' webhooks and /health; put a proxy that speaks HTTPS in front of it.
+    """Serve unsubscribe links, providers' webhooks, /v1 for events and /health, behind a proxy that speaks HTTPS.
 
     Example: evergreet serve --port 8025
     """

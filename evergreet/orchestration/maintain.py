@@ -45,5 +45,5 @@ def _maintain() -> Maintained:
     with open_database() as database:
         return tidy_up(
             database, DatabaseClock(), keep_days=settings().keep_runs_days,
-            keep_payload_days=settings().keep_payloads_days,
+            keep_payload_days=settings().keep_payloads_days, keep_posted_days=settings().keep_posted_days,
         )  # fmt: skip

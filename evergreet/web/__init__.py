@@ -1,1 +1,1 @@
-"""What customers and monitors reach over HTTP: unsubscribe links and the health check."""
+"""What is reached over HTTP: unsubscribe links, providers' webhooks, events that are posted, and the health check."""

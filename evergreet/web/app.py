@@ -18,9 +18,10 @@ from evergreet.errors import EvergreetError
 from evergreet.registry import open_connector
 from evergreet.settings import Settings
 from evergreet.tokens import Tokens
-from evergreet.web import health, unsubscribe, webhooks
-from evergreet.web.guard import WITHOUT_TOKENS, BodyLimit, Headers
+from evergreet.web import health, ingest, unsubscribe, webhooks
+from evergreet.web.guard import POSTS, WITHOUT_TOKENS, BodyLimit, Headers
 from evergreet.web.pages import Pages
+from evergreet.web.posts import refusal
 
 NOTHING_HERE = "This page does not exist, or the link to it is not whole. Nothing was changed."
 
@@ -45,12 +46,17 @@ def create_app(
     app.include_router(health.router(database))
     app.include_router(unsubscribe.router(database, tokens, clock, pages))
     app.include_router(webhooks.router(inbox))
+    app.include_router(ingest.router(ingest.Intake(database, settings, clock)))
     app.add_middleware(BodyLimit)
     app.add_middleware(Headers, style_hash=pages.style_hash)
     logging.getLogger("uvicorn.access").addFilter(WITHOUT_TOKENS)
 
     @app.exception_handler(HTTPException)
-    async def _refused(_request: Request, error: HTTPException) -> Response:
+    async def _refused(request: Request, error: HTTPException) -> Response:
+        if _is_post(request):
+            answer: Response = refusal(error.status_code, f"{error.detail.rstrip('.')}.")
+            answer.headers.update(error.headers or {})
+            return answer
         if error.status_code == HTTPStatus.NOT_FOUND:
             return pages.message("There is nothing here", NOTHING_HERE, HTTPStatus.NOT_FOUND)
         sentence = error.detail if error.detail else HTTPStatus(error.status_code).phrase
@@ -63,23 +69,30 @@ def create_app(
         return pages.message("There is nothing here", NOTHING_HERE, HTTPStatus.NOT_FOUND)
 
     @app.exception_handler(EvergreetError)
-    async def _unable(_request: Request, error: EvergreetError) -> Response:
+    async def _unable(request: Request, error: EvergreetError) -> Response:
         logging.getLogger("evergreet.web").error("%s", error)
-        return _later(pages)
+        return _later(request, pages)
 
     @app.exception_handler(SQLAlchemyError)
-    async def _refused_by_store(_request: Request, error: SQLAlchemyError) -> Response:
+    async def _refused_by_store(request: Request, error: SQLAlchemyError) -> Response:
         logging.getLogger("evergreet.web").error("The database answered with %s", type(error).__name__, exc_info=error)
-        return _later(pages)
+        return _later(request, pages)
 
     @app.exception_handler(Exception)
-    async def _broken(_request: Request, _error: Exception) -> Response:
-        return _later(pages)
+    async def _broken(request: Request, _error: Exception) -> Response:
+        return _later(request, pages)
 
     return app
 
 
-def _later(pages: Pages) -> Response:
+def _is_post(request: Request) -> bool:
+    """Whether a program asks, which reads JSON, and not a person."""
+    return request.url.path.startswith(POSTS)
+
+
+def _later(request: Request, pages: Pages) -> Response:
+    if _is_post(request):
+        return refusal(HTTPStatus.SERVICE_UNAVAILABLE, "Nothing was stored; post it again.")
     answer = pages.message(
         "Please try again in a moment",
         "Something on our side did not work just now, and nothing was changed. Please use the link again in a few "

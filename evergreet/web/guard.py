@@ -14,6 +14,9 @@ BODY_LIMIT = 16_384
 WEBHOOKS = "/webhooks/"
 WEBHOOK_LIMIT = 2 * 1024 * 1024
 """Bytes of a webhook; SendGrid's batches end at 768 KiB."""
+POSTS = "/v1/"
+POST_LIMIT = 500 * 1024
+"""Bytes of a request to `/v1/…`, packed or not; Segment's limit."""
 BODY_SECONDS = 30.0
 """How long somebody may take to send a body: who sends an octet now and then would hold a connection for good."""
 
@@ -62,7 +65,7 @@ class BodyLimit:
             return
         read, whole = 0, False
         ends = asyncio.get_running_loop().time() + BODY_SECONDS
-        limit = WEBHOOK_LIMIT if scope.get("path", "").startswith(WEBHOOKS) else BODY_LIMIT
+        limit = _limit(scope.get("path", ""))
 
         async def counted() -> Message:
             nonlocal read, whole
@@ -80,6 +83,12 @@ class BodyLimit:
             return message
 
         await self.app(scope, counted, send)
+
+
+def _limit(path: str) -> int:
+    if path.startswith(WEBHOOKS):
+        return WEBHOOK_LIMIT
+    return POST_LIMIT if path.startswith(POSTS) else BODY_LIMIT
 
 
 class WithoutTokens(logging.Filter):

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from evergreet.clock import FrozenClock
@@ -22,7 +23,11 @@ Call = Callable[..., httpx.Response]
 @pytest.fixture
 def call(database: Database, clock: FrozenClock) -> Call:
     """Send a request to the application; it is not redirected and has no cookies."""
-    app = create_app(database, Settings(secret_keys=(SecretStr(KEY),)), clock)
+    return caller(create_app(database, Settings(secret_keys=(SecretStr(KEY),)), clock))
+
+
+def caller(app: FastAPI) -> Call:
+    """Return what sends requests to an application without a server."""
 
     def send(method: str, path: str, **arguments: Any) -> httpx.Response:
         async def request() -> httpx.Response:

@@ -1,0 +1,1 @@
+"""Events and people as Segment's clients post them, stored by the rules of an import."""
