@@ -4,7 +4,7 @@ SES has no idempotency key and cannot be asked for a message. So nothing is repe
 nothing was accepted; doubts are resolved by its events, which bring our key and row back as tags.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import ClassVar, Self
 
@@ -12,15 +12,16 @@ import httpx
 
 from connectors.calling import Answered, Caller, make_client
 from connectors.elapsed import Clock, elapsed
-from connectors.email.ses_answers import understand, understand_account
+from connectors.email.ses_answers import understand, understand_account, understand_bulk
+from connectors.email.ses_bulk import Groups
 from connectors.email.ses_events import read_events
-from connectors.email.ses_payload import Request, single
+from connectors.email.ses_payload import BULK, Request, single
 from connectors.email.ses_settings import SesSettings
 from connectors.email.ses_signing import Signer, credentials_of
 from connectors.environment import read_settings
 from connectors.sns import Fetch, Topic, fetcher
 from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, WebhookRequest
-from evergreet.errors import Misconfigured, Permanent, Retryable
+from evergreet.errors import Misconfigured, Permanent, Refused, Retryable
 
 
 class Ses:
@@ -52,7 +53,7 @@ class Ses:
         self._topic = Topic(settings.topic_arn, "EVERGREET_SES_TOPIC_ARN", fetch)
         # What the class declares are the defaults of the settings.
         self.capabilities = replace(  # type: ignore[misc]
-            type(self).capabilities, window=settings.window, connections=settings.connections
+            type(self).capabilities, window=settings.window, connections=settings.connections, splits=settings.bulk
         )
 
     @classmethod
@@ -67,25 +68,24 @@ class Ses:
         After `batch_seconds` no further request is begun. An answer that stands for everybody (our fault, a limit, a
         doubt, nobody there) ends the batch: of what was not begun nothing was accepted.
         """
+        requests, outcomes = self._pack(batch, range(len(batch)), bulk=self._settings.bulk)
         ends = self._clock() + self._settings.batch_seconds
         down: Retryable | Misconfigured | None = None
-        outcomes: list[Outcome] = []
-        for place, message in enumerate(batch):
-            try:
-                request = single(place, message, self._settings)
-            except (Permanent, Misconfigured) as fault:
-                fault.__context__ = None
-                outcomes.append(fault.with_traceback(None))
-                continue
+        todo = requests[::-1]
+        while todo:
+            request = todo.pop()
             if down is None and self._clock() > ends:
                 down = Retryable("Not begun: the requests before it took too long.", accepted="no")
-            outcome = down or self._ask(request)
-            if isinstance(outcome, Retryable) and outcome.accepted == "maybe":
-                down = Retryable("Not begun: the request before it ended in doubt.", accepted="no")
-            elif isinstance(outcome, Retryable | Misconfigured):
-                down = outcome
-            outcomes.append(outcome)
-        return outcomes
+            try:
+                answers = [down] * len(request.places) if down else self._ask(request)
+            except Refused:  # of a request for several, in which nobody is named
+                alone, refused = self._pack(batch, request.places, bulk=False)
+                todo += alone[::-1]
+                outcomes |= refused
+                continue
+            outcomes |= dict(zip(request.places, answers, strict=True))
+            down = down or _stands_for_everybody(answers)
+        return [outcomes[place] for place in range(len(batch))]
 
     def check(self) -> str:
         """Ask what the account may do."""
@@ -110,9 +110,27 @@ class Ses:
     def __repr__(self) -> str:
         return f"Ses({self._settings.url!r})"
 
-    def _ask(self, request: Request) -> Outcome:
+    def _pack(
+        self, batch: Sequence[EmailMessage], places: Iterable[int], *, bulk: bool
+    ) -> tuple[list[Request], dict[int, Outcome]]:
+        """Return the requests for the messages at some places, and by place what cannot be sent as it is."""
+        groups, alone, refused = Groups(self._settings), [], dict[int, Outcome]()
+        for place in places:
+            try:
+                if not (bulk and groups.take(place, batch[place])):
+                    alone.append(single(place, batch[place], self._settings))
+            except (Permanent, Misconfigured) as fault:
+                fault.__context__ = None
+                refused[place] = fault.with_traceback(None)
+        return [*groups.requests(), *alone], refused
+
+    def _ask(self, request: Request) -> list[Outcome]:
         answered, secrets = self._call("POST", request.path, request.body)
-        return understand(answered, secrets) if isinstance(answered, Answered) else answered
+        if not isinstance(answered, Answered):
+            return [answered] * len(request.places)
+        if request.path == BULK:
+            return understand_bulk(answered, len(request.places), secrets)
+        return [understand(answered, secrets)]
 
     def _call(
         self, method: str, path: str, body: bytes | None
@@ -125,3 +143,14 @@ class Ses:
             return fault.with_traceback(None), ()
         secrets = tuple(secret for secret in credentials if secret)
         return self._caller.call(method, path, body, headers), secrets
+
+
+def _stands_for_everybody(answers: Sequence[Outcome]) -> Retryable | Misconfigured | None:
+    """Return why nothing more is to be begun after these answers; None where there is no reason."""
+    for answer in answers:
+        if isinstance(answer, Misconfigured):
+            return answer
+        if isinstance(answer, Retryable) and answer.accepted == "maybe":
+            return Retryable("Not begun: the request before it ended in doubt.", accepted="no")
+    later = [answer for answer in answers if isinstance(answer, Retryable)]
+    return later[0] if len(later) == len(answers) else None  # some of a request may have to wait and the next not

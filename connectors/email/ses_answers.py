@@ -12,7 +12,7 @@ from connectors.answers import object_answered
 from connectors.calling import Answered, said
 from connectors.json_bodies import object_in, text_in
 from evergreet.contracts import Accepted, Outcome
-from evergreet.errors import Misconfigured, Permanent, Retryable
+from evergreet.errors import Misconfigured, Permanent, Refused, Retryable
 
 Meaning = Literal["ours", "later", "message", "maybe"]
 """Whose matter a code is: our fault, a limit, this message alone, or one that leaves a doubt."""
@@ -59,7 +59,6 @@ CODES: Mapping[str, Meaning] = {
 STATUSES: Mapping[str, Meaning] = {
     "MESSAGE_REJECTED": "message",
     "INVALID_PARAMETER": "message",
-    "FAILED": "message",
     "MAIL_FROM_DOMAIN_NOT_VERIFIED": "ours",
     "CONFIGURATION_SET_NOT_FOUND": "ours",
     "CONFIGURATION_SET_DOES_NOT_EXIST": "ours",
@@ -72,6 +71,7 @@ STATUSES: Mapping[str, Meaning] = {
     "ACCOUNT_THROTTLED": "later",
     "ACCOUNT_DAILY_QUOTA_EXCEEDED": "later",
     "TRANSIENT_FAILURE": "later",
+    "FAILED": "later",
 }
 """What is said of single entries of a bulk request; one that is not known leaves a doubt."""
 
@@ -113,9 +113,12 @@ def understand(answered: Answered, secrets: tuple[str, ...]) -> Outcome:
 
 
 def understand_bulk(answered: Answered, count: int, secrets: tuple[str, ...]) -> list[Outcome]:
-    """Return one outcome per entry; a refusal of the whole request is that of each."""
+    """Return one outcome per entry; raises `Refused` where a request is refused for what one of them may hold."""
     if answered.status != 200:
-        return [refused(answered, secrets)] * count
+        outcome = refused(answered, secrets)
+        if isinstance(outcome, Permanent):
+            raise Refused(outcome.reason)
+        return [outcome] * count
     results = object_answered(answered.content).get("BulkEmailEntryResults")
     if not isinstance(results, list) or len(results) != count:
         return [_unread()] * count

@@ -44,6 +44,11 @@ class SesSettings(BaseSettings):
     topic_arn: Annotated[
         str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+)?$")
     ] = Field(default="", description="SNS topic of that event destination; without it no event is taken.")
+    bulk: bool = Field(
+        default=False,
+        description="Send messages of one template in requests of up to 50 where their content is the same either way; "
+        "needs ses:SendBulkEmail.",
+    )
     base_url: Annotated[str, AfterValidator(_keeps_the_key)] = Field(
         default="", description="Another address of the API, such as a VPC endpoint; empty: that of the region."
     )

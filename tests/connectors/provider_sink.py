@@ -86,6 +86,7 @@ class ProviderSink(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits some 40 ms for the client to say that it has the headers
     server: ProviderSink
 
     def _serve(self) -> None:
