@@ -3,11 +3,13 @@
 What is certain not to have been taken may be tried again; of anything else nobody knows.
 """
 
+import os
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -47,7 +49,15 @@ def bearer(key: str) -> Mapping[str, str]:
 
 def make_client(connections: int) -> httpx.Client:
     """Return a client that keeps up to so many connections."""
-    return httpx.Client(limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections))
+    trusted = _certificates(os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", ""))
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+    return httpx.Client(limits=limits, verify=trusted)
+
+
+@lru_cache(maxsize=4)
+def _certificates(_file: str, _folder: str) -> ssl.SSLContext:
+    """Read whom to trust, once a process: it takes longer than many requests."""
+    return httpx.create_ssl_context()
 
 
 @dataclass(frozen=True, slots=True)
