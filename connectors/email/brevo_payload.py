@@ -33,8 +33,8 @@ _SPECIALS = str.maketrans(dict.fromkeys("()[]:.@", " "))
 _NOBODY = {"subject": "Message", "htmlContent": "<p></p>", "textContent": " "}
 
 
-def written(message: EmailMessage, settings: BrevoSettings) -> tuple[Mailbox, bytes]:
-    """Return the sender of a message, and all else of it as JSON that stands alone or as a version.
+def written(message: EmailMessage, settings: BrevoSettings) -> tuple[bytes, bytes]:
+    """Return the sender of a message, and all else of it, as JSON that stands alone or as a version.
 
     Raises `Permanent` or `Misconfigured` where it cannot be sent as it is.
     """
@@ -52,14 +52,14 @@ def written(message: EmailMessage, settings: BrevoSettings) -> tuple[Mailbox, by
     if who.reply_to is not None:  # in which Brevo writes a name in another alphabet as nobody may
         content["replyTo"] = _mailbox(who.reply_to) if who.reply_to.name.isascii() else {"email": who.reply_to.address}
     try:
-        return who.sender, orjson.dumps(content)
+        return orjson.dumps(_mailbox(who.sender)), orjson.dumps(content)
     except orjson.JSONEncodeError:
         raise Permanent(SURROGATE) from None
 
 
-def requests_of(contents: Mapping[int, tuple[Mailbox, bytes]], settings: BrevoSettings) -> Iterator[Request]:
+def requests_of(contents: Mapping[int, tuple[bytes, bytes]], settings: BrevoSettings) -> Iterator[Request]:
     """Put messages, by their places in the batch, into as few requests as may be: a request has one sender."""
-    senders: dict[Mailbox, list[tuple[int, bytes]]] = {}
+    senders: dict[bytes, list[tuple[int, bytes]]] = {}
     for place, (sender, content) in contents.items():
         senders.setdefault(sender, []).append((place, content))
     for sender, members in senders.items():
@@ -82,9 +82,9 @@ def with_key(body: bytes, key: str) -> tuple[bytes, str]:
     return orjson.dumps(content), named
 
 
-def _joined(sender: Mailbox, part: Sequence[tuple[int, bytes]], settings: BrevoSettings) -> Request:
+def _joined(sender: bytes, part: Sequence[tuple[int, bytes]], settings: BrevoSettings) -> Request:
     """Return the request of these messages; a single one goes without versions."""
-    common: dict[str, Any] = {"sender": _mailbox(sender)}
+    common: dict[str, Any] = {"sender": orjson.Fragment(sender)}
     if settings.tags:
         common["tags"] = list(settings.tags)
     if len(part) == 1:

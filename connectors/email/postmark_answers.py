@@ -63,9 +63,9 @@ def _entries(content: Any, count: int, secret: str) -> list[Outcome]:
     """Read the entries, which stand in the order of the messages."""
     if not isinstance(content, list) or len(content) != count:
         return [Retryable("Postmark took the request and its answer cannot be read.", accepted="maybe")] * count
-    codes = {entry.get("ErrorCode") if isinstance(entry, dict) else None for entry in content}
     outcomes = [_entry(entry, secret) for entry in content]
-    if count > 1 and len(codes) == 1 and not codes <= {0, None, *CODES}:
+    codes = [entry.get("ErrorCode") if isinstance(entry, dict) else None for entry in content]
+    if count > 1 and all(isinstance(code, int) and code == codes[0] and code not in {0, *CODES} for code in codes):
         reason = getattr(outcomes[0], "reason", "")
         return [Misconfigured(f"{reason}. It says so of every message of the request.")] * count
     return outcomes

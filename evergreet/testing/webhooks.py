@@ -175,7 +175,8 @@ class WebhookContract:
         body = told(next(iter(self.words)))
         texts = [repr(source), str(source), repr(source.parse(self.posted(body, sign(body))))]
         wrong = {name: f"{value[:-2]}AA" for name, value in sign(body).items()}
-        for posted in (self.posted(body, {}), self.posted(body, wrong)):
+        others = [self.posted(body + b" ", sign(body))] if self.signs_the_body else []
+        for posted in (self.posted(body, {}), self.posted(body, wrong), *others):
             with pytest.raises(NotGenuine) as refused:
                 source.verify(posted)
             texts += [str(refused.value), repr(refused.value), repr(refused.value.__dict__)]

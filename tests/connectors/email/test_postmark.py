@@ -171,6 +171,7 @@ ANSWERS: list[tuple[Told, type[Exception], str | None]] = [
     (Told(200, [{"ErrorCode": 0, "MessageID": "x"}]), Retryable, "maybe"),
     (Told(200, [{"ErrorCode": 0}, {"ErrorCode": "0", "MessageID": "x"}]), Retryable, "maybe"),
     (Told(200, [5, None]), Retryable, "maybe"),
+    (Told(200, [{"ErrorCode": []}, {"ErrorCode": {}}]), Retryable, "maybe"),
     (Told(500, {"ErrorCode": 0, "Message": "oops"}), Retryable, "maybe"),
     (Told(503, b"<html>gateway"), Retryable, "maybe"),
     (Told(503, {"ErrorCode": 100, "Message": "Maintenance"}), Retryable, "no"),
