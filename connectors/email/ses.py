@@ -4,8 +4,9 @@ SES has no idempotency key and cannot be asked for a message. So nothing is repe
 nothing was accepted; doubts are resolved by its events, which bring our key and row back as tags.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import ClassVar, Self
 
 import httpx
@@ -18,9 +19,10 @@ from connectors.email.ses_events import read_events
 from connectors.email.ses_payload import BULK, Request, single
 from connectors.email.ses_settings import SesSettings
 from connectors.email.ses_signing import Signer, credentials_of
+from connectors.email.ses_suppressions import Reading
 from connectors.environment import read_settings
 from connectors.sns import Fetch, Topic, fetcher
-from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, WebhookRequest
+from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, Suppressed, WebhookRequest
 from evergreet.errors import Misconfigured, Permanent, Refused, Retryable
 
 
@@ -29,7 +31,7 @@ class Ses:
 
     name: ClassVar[str] = "ses"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        batch_limit=1000, window=50, connections=4, webhooks=True,
+        batch_limit=1000, window=50, connections=4, webhooks=True, suppressions=True,
         proven_by=("botocore's service model", "botocore's client", "moto", "published events"),
     )  # fmt: skip
 
@@ -102,6 +104,10 @@ class Ses:
         """Read the event of one request; one that asks whether we subscribe to our topic is answered with yes."""
         told = self._topic.read(request)
         return [] if told is None else read_events(*told, request.received_at)
+
+    def suppressions(self, since: datetime | None, until: datetime) -> Iterator[Suppressed]:
+        """Read whom the account does not write to any more in this region."""
+        return Reading(lambda path: self._call("GET", path, None), since, until)
 
     def close(self) -> None:
         """Give back the connections."""

@@ -13,7 +13,6 @@ import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 
@@ -46,7 +45,7 @@ class Groups:
 
     settings: SesSettings
     templates: dict[str, bytes | None] = field(default_factory=dict)
-    groups: dict[bytes, list[Entry]] = field(default_factory=dict)
+    groups: dict[tuple[str, str, str], tuple[bytes, list[Entry]]] = field(default_factory=dict)
 
     def take(self, place: int, message: EmailMessage) -> bool:
         """Take a message; false where it has to go alone.
@@ -65,29 +64,35 @@ class Groups:
         addresses = checked_mailboxes(message, "Amazon SES")
         sender = _mailbox(message.sender, addresses.sender.address)
         to = _mailbox(message.to, addresses.to.address)
-        answers = message.reply_to and addresses.reply_to and _mailbox(message.reply_to, addresses.reply_to.address)
+        answers: str | None = ""
+        if message.reply_to and addresses.reply_to:
+            answers = _mailbox(message.reply_to, addresses.reply_to.address)
         headers = _headers(message.headers)
         data = orjson.dumps({f"v{n}": value for n, value in enumerate(split.values)}).decode()
-        if sender is None or to is None or (answers is None and message.reply_to) or headers is None:
+        if sender is None or to is None or answers is None or headers is None:
             return False
         if len(data) > MOST_DATA:
             return False
-        shared: dict[str, Any] = {"FromEmailAddress": sender, **common(self.settings)}
-        if answers:
-            shared["ReplyToAddresses"] = [answers]
-        shared["DefaultContent"] = {"Template": {"TemplateContent": orjson.Fragment(template), "TemplateData": "{}"}}
         entry = {
             "Destination": {"ToAddresses": [to]},
             "ReplacementEmailContent": {"ReplacementTemplate": {"ReplacementTemplateData": data}},
             **tagged("ReplacementTags", message),
             **({"ReplacementHeaders": headers} if headers else {}),
         }
-        self.groups.setdefault(orjson.dumps(shared), []).append(Entry(place, orjson.dumps(entry)))
+        key = (skeleton.key, sender, answers)
+        if key not in self.groups:
+            self.groups[key] = self._shared(template, sender, answers), []
+        self.groups[key][1].append(Entry(place, orjson.dumps(entry)))
         return True
+
+    def _shared(self, template: bytes, sender: str, answers: str) -> bytes:
+        content = {"Template": {"TemplateContent": orjson.Fragment(template), "TemplateData": "{}"}}
+        replies = {"ReplyToAddresses": [answers]} if answers else {}
+        return orjson.dumps({"FromEmailAddress": sender, **replies, **common(self.settings), "DefaultContent": content})
 
     def requests(self) -> Iterator[Request]:
         """Return what carries the messages that were taken: so many, and so large, as SES takes at once."""
-        for shared, entries in self.groups.items():
+        for shared, entries in self.groups.values():
             part: list[Entry] = []
             size = len(shared)
             for entry in entries:
@@ -121,14 +126,17 @@ def _template(skeleton: Skeleton) -> bytes | None:
 
 def _is_plain(pieces: Sequence[str | int]) -> bool:
     """Return whether no text of a skeleton, alone or beside a mark or another text, could be read as part of a mark."""
-    whole = "".join(["\x00" if isinstance(piece, int) else piece for piece in pieces])
-    texts = whole.split("\x00")
-    if whole.count("\x00") != sum(isinstance(piece, int) for piece in pieces) or any(
-        _IN_NO_PIECE.search(text) for text in texts
-    ):
-        return False
-    before, after = texts[:-1], texts[1:]
-    return not any(text.endswith(("{", "\\")) for text in before) and not any(text.startswith("}") for text in after)
+    texts = [""]
+    for piece in pieces:
+        if isinstance(piece, int):
+            texts.append("")
+        else:
+            texts[-1] += piece
+    return not (
+        any(_IN_NO_PIECE.search(text) for text in texts)
+        or any(text.endswith(("{", "\\")) for text in texts[:-1])
+        or any(text.startswith("}") for text in texts[1:])
+    )
 
 
 def _mailbox(mailbox: Mailbox, address: str) -> str | None:

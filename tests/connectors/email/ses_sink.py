@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.session import Session
 from botocore.validate import ParamValidator
@@ -21,6 +22,7 @@ OPERATIONS = {
     ("POST", "/v2/email/outbound-emails"): "SendEmail",
     ("POST", "/v2/email/outbound-bulk-emails"): "SendBulkEmail",
     ("GET", "/v2/email/account"): "GetAccount",
+    ("GET", "/v2/email/suppression/addresses"): "ListSuppressedDestinations",
 }
 ACCOUNT = {
     "EnforcementStatus": "HEALTHY", "ProductionAccessEnabled": True, "SendingEnabled": True,
@@ -49,10 +51,13 @@ class SesSink(ProviderSink):
         self.account: Told = Told(200, ACCOUNT)
         self.requests: list[dict[str, Any]] = []
         self.bulks: list[dict[str, Any]] = []
+        self.pages: list[Told] = []
+        self.queries: list[str] = []
 
     def take(self, method: str, path: str, headers: dict[str, str], content: bytes) -> Told:
         """Answer one request."""
-        operation = OPERATIONS.get((method, path))
+        where = urlsplit(path)
+        operation = OPERATIONS.get((method, where.path))
         if operation is None:
             return Told(404, {"message": "no such thing"}, {"x-amzn-ErrorType": "UnknownOperationException"})
         if f"Credential={self.key_id}/" not in headers.get("authorization", ""):
@@ -63,6 +68,9 @@ class SesSink(ProviderSink):
             return told_off("InvalidSignatureException", "The request signature we calculated does not match.", 403)
         if operation == "GetAccount":
             return self.account
+        if operation == "ListSuppressedDestinations":
+            self.queries.append(where.query)
+            return self.pages.pop(0)
         params = json.loads(content)
         self.is_modelled(operation, params)
         if told := self.judge(params):
@@ -88,7 +96,9 @@ class SesSink(ProviderSink):
         if not wanted <= set(names.split(";")) or ("x-amz-security-token" in headers) != ("security" in names):
             return False
         lines = [f"{name}:{' '.join(headers[name].split())}\n" for name in names.split(";")]
-        request = "\n".join([method, path, "", "".join(lines), names, hashlib.sha256(content).hexdigest()])
+        where = urlsplit(path)
+        query = "&".join(sorted(where.query.split("&")))
+        request = "\n".join([method, where.path, query, "".join(lines), names, hashlib.sha256(content).hexdigest()])
         scope = f"{day}/{REGION}/ses/aws4_request"
         text = "\n".join(
             ["AWS4-HMAC-SHA256", headers["x-amz-date"], scope, hashlib.sha256(request.encode()).hexdigest()]
