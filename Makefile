@@ -58,6 +58,10 @@ chaos: $(STAMP) ## Faults on real processes, all books compared (SEED=… MINUTE
 	@if command -v redis-server >/dev/null; then $(MAKE) --no-print-directory replicas; \
 		else echo "Left out: replicas of the Prefect server (there is no redis-server here)."; fi
 
+.PHONY: clients
+clients: $(STAMP) ## Segment's clients for Python and Node, unmodified, pointed at /v1 (fetches the one for Node)
+	@EVERGREET_CLIENTS=1 $(BIN)/python -m pytest -q tests/web/test_segment_python.py tests/web/test_segment_node.py
+
 .PHONY: test
 test: $(STAMP) ## All tests
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -q

@@ -20,6 +20,9 @@ CODES = {
 }  # fmt: skip
 """The words of answers, beside `invalid_request`; Segment's clients report them."""
 
+RETRY_AFTER = "5"
+"""Seconds after which what was not stored may be posted again."""
+
 
 class Refused(Exception):
     """A request is not taken: the status, and a sentence that says nothing of its content."""
@@ -34,7 +37,7 @@ def refusal(status: int, sentence: str) -> JSONResponse:
     """Return the answer to a request that is not taken."""
     code = CODES.get(HTTPStatus(status), "invalid_request")
     headers = {HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": 'Basic realm="write key"'},
-               HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "5"}}  # fmt: skip
+               HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": RETRY_AFTER}}  # fmt: skip
     told = {"success": False, "code": code, "message": sentence}
     return JSONResponse(told, status, headers=headers.get(HTTPStatus(status)))
 

@@ -6,11 +6,12 @@ _TEXT = {"type": "string", "minLength": 1, "maxLength": 255}
 _ID = {"anyOf": [_TEXT, {"type": "integer", "minimum": 0, "maximum": 2**53}]}
 _TIME = {"type": "string", "format": "date-time"}
 _OBJECT = {"type": "object"}
+_NAME = {"type": "string", "minLength": 1, "maxLength": 100}
 _COMMON = {"messageId": _TEXT, "timestamp": _TIME, "sentAt": _TIME, "context": _OBJECT, "writeKey": _TEXT}
 _WHO = {"userId": _ID, "anonymousId": _ID}
 _OWN: dict[str, tuple[dict[str, Any], list[str]]] = {
     "identify": ({**_WHO, "traits": _OBJECT}, []),
-    "track": ({**_WHO, "event": _TEXT, "properties": _OBJECT}, ["event"]),
+    "track": ({**_WHO, "event": _NAME, "properties": _OBJECT}, ["event"]),
     "page": ({**_WHO, "name": _TEXT, "category": _TEXT, "properties": _OBJECT}, []),
     "screen": ({**_WHO, "name": _TEXT, "properties": _OBJECT}, []),
     "group": ({**_WHO, "groupId": _ID, "traits": _OBJECT}, []),
@@ -61,7 +62,10 @@ def batch_body() -> dict[str, Any]:
 
 def _schema(call: str) -> dict[str, Any]:
     properties, required = _OWN[call]
-    return {"type": "object", "required": required, "properties": {**_COMMON, **properties}}
+    schema: dict[str, Any] = {"type": "object", "required": required, "properties": {**_COMMON, **properties}}
+    if "anonymousId" in properties:
+        schema["anyOf"] = [{"required": ["userId"]}, {"required": ["anonymousId"]}]
+    return schema
 
 
 def _body(schema: dict[str, Any]) -> dict[str, Any]:
