@@ -16,7 +16,7 @@ from evergreet.clock import Clock
 from evergreet.clock_causes import Span, days_begun, late_silences, silences
 from evergreet.database import Database, exclusive, settled_position
 from evergreet.errors import EvergreetError
-from evergreet.store import insert_ignore
+from evergreet.store import insert_ignore, words
 from evergreet.tally import OPEN, add_to_tally
 from evergreet.template_sources import TemplateSource, load_template
 from models import (
@@ -360,7 +360,7 @@ def _something_due(row: Any, definition: dict[str, Any], now: datetime, look_any
         exists().where(
             col(Enrollment.campaign_id) == row.id,
             col(Enrollment.next_due_at).is_(None),
-            col(Enrollment.state) == "active",
+            col(Enrollment.state).in_(words("active")),
         ),
         exists().where(
             col(Message.campaign_id) == row.id,

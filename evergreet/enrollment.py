@@ -38,7 +38,7 @@ from evergreet.database import Database, exclusive, settled_position
 from evergreet.durations import Duration
 from evergreet.errors import EvergreetError
 from evergreet.schedule import due_time, zone_of
-from evergreet.store import checked, given, insert_select_ignore, paired
+from evergreet.store import checked, given, insert_select_ignore, paired, words
 from models import CampaignRow, ClockStretch, Contact, Enrollment, Instant, Stretch
 from models.base import Id
 
@@ -239,8 +239,8 @@ def _insert(
         return _New(0, 0, Enrolled())
     excluded = connection.execute(
         select(func.count()).where(
-            col(Enrollment.id) > before, col(Enrollment.campaign_id) == version.campaign_id,
-            col(Enrollment.state) == "excluded",
+            col(Enrollment.id) > before,
+            checked(col(Enrollment.campaign_id) == version.campaign_id, col(Enrollment.state) == "excluded"),
         )
     ).scalar_one()  # fmt: skip
     return _New(by_position, by_clock, Enrolled(new - excluded, excluded))
@@ -377,7 +377,7 @@ def schedule(connection: Connection, versions: dict[int, Version], campaign_id: 
         .join(Contact, col(Contact.id) == col(Enrollment.contact_id))
         .where(
             col(Enrollment.campaign_id) == campaign_id,
-            col(Enrollment.state) == "active",
+            col(Enrollment.state).in_(words("active")),  # in the words of the partial index, else it is not used
             col(Enrollment.next_due_at).is_(None),
             col(Enrollment.next_step).is_not(None),
         )

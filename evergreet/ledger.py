@@ -21,7 +21,7 @@ from sqlmodel import col
 from evergreet.campaigns import State, halt, required
 from evergreet.errors import OwnershipLost
 from evergreet.gates import Decision, Defer, Go, Rules, Skip, Stale, decide_window
-from evergreet.store import among, by_index, checked, given, paired
+from evergreet.store import among, among_found, by_index, checked, given, paired
 from evergreet.tally import OPEN, add_to_tally, settled_messages, tidy
 from evergreet.worker import Worker
 from models import Attempt, CampaignRow, Chunk, Contact, Instant, Message
@@ -122,7 +122,9 @@ def claim(worker: Worker, state: State, limit_per_day: int | None) -> ClaimedChu
     with worker.transaction() as connection:
         now = worker.clock.now(connection)
         row = connection.execute(
-            select(col(CampaignRow.state)).where(col(CampaignRow.id) == state.id).with_for_update(key_share=True)
+            select(col(CampaignRow.state), by_index())
+            .where(col(CampaignRow.id) == state.id)
+            .with_for_update(key_share=True)
         ).one()
         if row.state != "live":
             return None
@@ -161,8 +163,8 @@ def _reached(worker: Worker, campaign_id: int, chunk: int, limit: int, now: date
     can have been sent than were accepted (the tally knows), are in doubt, or are in those chunks.
     """
     connection = worker.connection
-    claimed = select(col(Chunk.id)).where(col(Chunk.campaign_id) == campaign_id, OPEN, col(Chunk.owner_id).is_not(None))
-    in_chunks = (col(Message.chunk_id) == chunk) | col(Message.chunk_id).in_(claimed)
+    owned = (col(Chunk.owner_id).is_not(None)) | (col(Chunk.id) == chunk)
+    claimed = select(col(Chunk.id)).where(col(Chunk.campaign_id) == campaign_id, OPEN, owned)
     accepted, in_doubt, planned, sending = connection.execute(
         select(
             settled_messages(campaign_id, "accepted").scalar_subquery(),
@@ -171,7 +173,7 @@ def _reached(worker: Worker, campaign_id: int, chunk: int, limit: int, now: date
             .scalar_subquery(),
             func.count().filter(col(Message.state) == "planned"),
             func.count().filter(col(Message.state) == "sending"),
-        ).where(in_chunks)
+        ).where(among_found(Message.chunk_id, claimed))
     ).one()
     if campaign_id in worker.counted:
         at_most = worker.counted[campaign_id] + accepted + in_doubt + sending + planned

@@ -27,7 +27,7 @@ from evergreet.campaign import TRANSACTIONAL, CountedFrom, Step
 from evergreet.campaigns import State, Version, required
 from evergreet.comparisons import DocumentNumber, DocumentText, in_document
 from evergreet.database import exclusive
-from evergreet.store import among, insert_select_ignore
+from evergreet.store import among, checked, insert_select_ignore
 from models import CampaignRow, Chunk, Enrollment, Event, Instant, Message
 
 MESSAGE_COLUMNS = (
@@ -52,7 +52,7 @@ def plan_chunk(connection: Connection, state: State, versions: dict[int, Version
             col(Enrollment.next_due_at) <= now,
             col(Enrollment.state) == "active",
         )
-        .order_by(col(Enrollment.next_due_at), col(Enrollment.id))
+        .order_by(col(Enrollment.next_due_at))  # what is due at the same moment comes as the index has it
         .limit(1)
     ).one_or_none()
     if due is None:
@@ -74,6 +74,13 @@ def plan_chunk(connection: Connection, state: State, versions: dict[int, Version
     if state.held_since is not None and state.held_until is not None:
         # What was sent in the span may have been due before it: as long before as the step may be late.
         held = col(Enrollment.next_due_at).between(state.held_since - step.lateness.span, state.held_until)
+    wanted = (
+        col(Enrollment.campaign_id) == state.id,
+        col(Enrollment.next_due_at) <= now,
+        col(Enrollment.state) == "active",
+        col(Enrollment.version_id) == version.id,
+        col(Enrollment.next_step) == step.key,
+    )
     rows = (
         select(
             col(Enrollment.id), col(Enrollment.campaign_id), col(Enrollment.version_id), col(Enrollment.contact_id),
@@ -85,20 +92,11 @@ def plan_chunk(connection: Connection, state: State, versions: dict[int, Version
             case((held, col(Enrollment.next_due_at)), else_=null()),
             case((held, literal(now, Instant())), else_=null()), literal(now, Instant()),
         )
-        .where(
-            col(Enrollment.campaign_id) == state.id,
-            col(Enrollment.next_due_at) <= now,
-            col(Enrollment.state) == "active",
-            col(Enrollment.version_id) == version.id,
-            col(Enrollment.next_step) == step.key,
-        )
-        .order_by(col(Enrollment.next_due_at), col(Enrollment.id))
-        .limit(size)
+        .where(among(Enrollment.id, "picked"), checked(*wanted))
     )  # fmt: skip
-    ids = rows.with_only_columns(col(Enrollment.id), maintain_column_froms=True)
+    ids = select(col(Enrollment.id)).where(*wanted).order_by(col(Enrollment.next_due_at)).limit(size)
     picked = connection.execute(ids).scalars().all()
-    query = rows.where(among(Enrollment.id, "picked")).order_by(None).limit(None)
-    planned = insert_select_ignore(connection, Message, MESSAGE_COLUMNS, query, {"picked": picked})
+    planned = insert_select_ignore(connection, Message, MESSAGE_COLUMNS, rows, {"picked": picked})
     _advance(connection, version, step, picked)
     return planned
 
@@ -186,7 +184,7 @@ def chunk_waiting(connection: Connection, state: State, versions: dict[int, Vers
     first = connection.execute(
         select(col(Message.version_id), col(Message.step_key))
         .where(*waiting)
-        .order_by(col(Message.not_before), col(Message.id))
+        .order_by(col(Message.not_before))
         .limit(1)
     ).one_or_none()
     if first is None:
@@ -198,7 +196,7 @@ def chunk_waiting(connection: Connection, state: State, versions: dict[int, Vers
     picked = (
         select(col(Message.id))
         .where(*waiting, col(Message.version_id) == version.id, col(Message.step_key) == step.key)
-        .order_by(col(Message.not_before), col(Message.id))
+        .order_by(col(Message.not_before))
         .limit(size)
         .scalar_subquery()
     )

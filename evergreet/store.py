@@ -47,6 +47,14 @@ def among(key: Any, name: str) -> ColumnElement[bool]:
     return _Among(key, bindparam(name, type_=_Ids()))
 
 
+def among_found(key: Any, query: Select[tuple[int]]) -> ColumnElement[bool]:
+    """Return whether a column is one of the few ids that a query finds, which is asked first and once.
+
+    PostgreSQL would otherwise read the whole table, as if the query might find anything.
+    """
+    return _AmongFound(key, query.scalar_subquery())
+
+
 def among_texts(key: Any, name: str) -> ColumnElement[bool]:
     """Return whether a column is one of the texts that are given as the parameter of that name."""
     return _Among(key, bindparam(name, type_=_Texts()))
@@ -160,6 +168,23 @@ class _AndAmong(_Among):
 @compiles(_AndAmong, "sqlite")
 def _and_among_on_sqlite(element: _AndAmong, compiler: SQLCompiler, **kw: Any) -> str:
     return f"+{_among_on_sqlite(element, compiler, **kw)}"  # `+`: it is not to seek by these, but row by row
+
+
+class _AmongFound(FunctionElement[bool]):
+    name = "among_found"
+    inherit_cache = True
+
+
+@compiles(_AmongFound, "sqlite")
+def _among_found_on_sqlite(element: _AmongFound, compiler: SQLCompiler, **kw: Any) -> str:
+    key, query = (compiler.process(part, **kw) for part in element.clauses.clauses)
+    return f"{key} IN {query}"
+
+
+@compiles(_AmongFound, "postgresql")
+def _among_found_on_postgresql(element: _AmongFound, compiler: SQLCompiler, **kw: Any) -> str:
+    key, query = (compiler.process(part, **kw) for part in element.clauses.clauses)
+    return f"{key} = ANY (ARRAY{query})"
 
 
 class _ByIndex(FunctionElement[str | None]):

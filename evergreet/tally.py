@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, in
 from sqlmodel import col
 
 from evergreet.database import exclusive
+from evergreet.store import among_found, by_index
 from models import Chunk, Message, Tally
 
 SETTLED = ("accepted", "skipped", "failed")
@@ -101,6 +102,7 @@ def count_by_state(connection: Connection, campaign_id: int) -> dict[tuple[str, 
         for which in _open(campaign_id)
     )
     counts: Counter[tuple[str, str]] = Counter()
+    connection.execute(select(by_index()))  # what is open is a small part, whatever old statistics say
     for state, reason, messages in connection.execute(union_all(tallied, *counted)):
         counts[state, reason] += int(messages)
     return {kind: messages for kind, messages in counts.items() if messages}
@@ -109,6 +111,7 @@ def count_by_state(connection: Connection, campaign_id: int) -> dict[tuple[str, 
 def count_planned(connection: Connection, campaign_id: int) -> int:
     """Count the messages of a campaign that are planned in a chunk: what a run may send."""
     in_chunk, *_ = _open(campaign_id)
+    connection.execute(select(by_index()))
     return connection.execute(select(func.count()).where(in_chunk, col(Message.state) == "planned")).scalar_one()
 
 
@@ -117,7 +120,7 @@ def _open(campaign_id: int) -> tuple[ColumnElement[bool], ...]:
     mine = col(Message.campaign_id) == campaign_id
     chunks = select(col(Chunk.id)).where(col(Chunk.campaign_id) == campaign_id, OPEN)
     return (
-        col(Message.chunk_id).in_(chunks),
+        among_found(Message.chunk_id, chunks),
         and_(mine, col(Message.not_before).is_not(None)),
         and_(mine, col(Message.unknown_since).is_not(None)),
     )
