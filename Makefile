@@ -30,8 +30,8 @@ up: $(STAMP) ## A local Prefect server with UI, a worker and all deployments
 	@$(BIN)/python -m evergreet.orchestration.up
 
 .PHONY: bench
-bench: $(STAMP) ## CPU per message on both stores into three sinks, 10,000 and 100,000 messages (N=2000: quick)
-	@$(BIN)/python -m benchmarks $(if $(N),--n $(N)) --transactional $(if $(N),$(N),2000) $(BENCH)
+bench: $(STAMP) ## CPU per message on both stores into three sinks, 10,000 and 100,000 messages (N=2000: quick), and events over HTTP
+	@$(BIN)/python -m benchmarks $(if $(N),--n $(N)) --transactional $(if $(N),$(N),2000) --ingest $(if $(N),5,20) $(BENCH)
 
 .PHONY: bench-large
 bench-large: $(STAMP) ## The same for a million messages, and a segment over 10 million events

@@ -23,6 +23,8 @@ from benchmarks.table import tables
 SIZES = (10_000, 100_000)
 RECEIPTS = 2_000
 """Transactional messages, which cost what they cost at any number."""
+SEGMENT = "A segment: bought in 30 days, not in 7, fewer than 3 logins"
+INGEST = "Events posted to `evergreet serve`, a hundred a request, by wrk with four connections"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
@@ -34,6 +36,7 @@ def main() -> int:
     asked.add_argument("--transactional", type=int, default=0, metavar="N", help="as many receipts, one a window")
     asked.add_argument("--peers", type=int, default=0, metavar="N", help="as many messages by others as well")
     asked.add_argument("--segment", type=int, nargs=2, metavar=("CONTACTS", "EVENTS"), help="a segment over as many")
+    asked.add_argument("--ingest", type=int, default=0, metavar="SECONDS", help="events posted over HTTP for so long")
     asked.add_argument("--profile", action="store_true", help="say where the time goes; the figures suffer from it")
     asked.add_argument("--write", type=Path, help=f"a page to put the tables into, between {BEGIN} and {END}")
     given = asked.parse_args()
@@ -47,12 +50,17 @@ def main() -> int:
     found = Records([one for one in results if one], machines=records.machine())
     if given.peers:
         found.peers = treatments.all_of(given.peers, stores)
+    others = {}
     if given.segment:
-        found.others |= _segment(*given.segment)
+        others[SEGMENT] = ["benchmarks.segment", *map(str, given.segment)]
+    if given.ingest:
+        others[INGEST] = ["benchmarks.ingest", str(given.ingest)]
+    measured = {name: _rows(*command) for name, command in others.items()}
+    found.others |= {name: rows for name, rows in measured.items() if rows}
     print(tables(found))
     if given.write:
         _write(given.write, found)
-    broken = None in results or (given.segment and not found.others)
+    broken = None in results or None in measured.values()
     return 1 if broken or any(result.findings for result in found.cases) else 0
 
 
@@ -72,15 +80,14 @@ def _in_process(n: int, store: str, sink: str, purpose: str, *, profile: bool) -
     return result
 
 
-def _segment(contacts: int, events: int) -> dict[str, list[dict[str, Any]]]:
-    """Ask for one segment by conditions and by hand: rows with columns of their own, by heading."""
-    command = [sys.executable, "-m", "benchmarks.segment", str(contacts), str(events)]
+def _rows(module: str, *arguments: str) -> list[dict[str, Any]] | None:
+    """Run a bench of its own: rows, with columns by heading; none where it is left out, None where it broke off."""
+    command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        print(f"the segment broke off with {done.returncode}", file=sys.stderr)
-        return {}
-    rows = [{name.replace("_", " "): value for name, value in row.items()} for row in json.loads(done.stdout)]
-    return {"A segment: bought in 30 days, not in 7, fewer than 3 logins": rows}
+        print(f"{module} broke off with {done.returncode}", file=sys.stderr)
+        return None
+    return [{name.replace("_", " "): value for name, value in row.items()} for row in json.loads(done.stdout)]
 
 
 def _write(page: Path, found: Records) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, MetaData, String, Table, and_, case, literal, select, true, update
+from sqlalchemy import Column, Connection, MetaData, String, Table, and_, bindparam, case, literal, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
@@ -93,6 +93,21 @@ class _Known(NamedTuple):
     id: int
     source_id: str
     began: datetime | None
+
+
+_REVISIONS = select(
+    col(Event.id), col(Event.source_id), col(Event.revision), col(Event.content_hash), col(Event.superseded)
+).where(col(Event.source) == bindparam("source"), among_texts(col(Event.source_id), "source_ids"))
+_OURS = col(Contact.source) == bindparam("source")
+_MADE = and_(_OURS, col(Contact.content_hash) == "", col(Contact.erased_at).is_(None))
+_FOUND = (col(Contact.id), col(Contact.source_id), case((_MADE, col(Contact.created_at))).label("began"))
+_BY_ID = select(*_FOUND).where(_OURS, among_texts(col(Contact.source_id), "names"))
+_BY_ADDRESS = (
+    select(*_FOUND, col(Contact.address))
+    .where(among_texts(col(Contact.address), "addresses"))
+    .order_by(_OURS.asc(), col(Contact.id).desc())
+)
+"""Statements that are built once: a batch that is posted is small, and building them cost more than asking."""
 
 
 class EventImport:
@@ -198,18 +213,8 @@ class EventImport:
 
     def _histories(self, connection: Connection, rows: Sequence[EventRow]) -> dict[str, _History]:
         histories = {row.source_id: _History() for row in rows}
-        columns = (
-            col(Event.id),
-            col(Event.source_id),
-            col(Event.revision),
-            col(Event.content_hash),
-            col(Event.superseded),
-        )
-        known = select(*columns).where(
-            col(Event.source) == self._setting.source, among_texts(col(Event.source_id), "source_ids")
-        )
         for number, source_id, revision, content_hash, superseded in connection.execute(
-            known, {"source_ids": list(histories)}
+            _REVISIONS, {"source": self._setting.source, "source_ids": list(histories)}
         ):
             history = histories[source_id]
             history.hashes.add(content_hash)
@@ -287,26 +292,15 @@ class EventImport:
 
         A contact that was created for an address has the address as its id, and is found by that as well.
         """
-        ours = col(Contact.source) == self._contact_source
-        made = and_(ours, col(Contact.content_hash) == "", col(Contact.erased_at).is_(None))
-        began = case((made, col(Contact.created_at))).label("began")
-        columns = (col(Contact.id), col(Contact.source_id), began)
         names = [who.source_id or str(who.address) for who in whose]
         by_id = {
             source_id: _Known(number, source_id, since)
-            for number, source_id, since in connection.execute(
-                select(*columns).where(ours, among_texts(col(Contact.source_id), "names")), {"names": names}
-            )
+            for number, source_id, since in connection.execute(_BY_ID, {"source": self._contact_source, "names": names})
         }
         addresses = [who.address for who in whose if who.address]
         by_address: dict[str | None, _Known] = {}
         if addresses:
-            found = connection.execute(
-                select(*columns, col(Contact.address))
-                .where(among_texts(col(Contact.address), "addresses"))
-                .order_by(ours.asc(), col(Contact.id).desc()),
-                {"addresses": addresses},
-            )
+            found = connection.execute(_BY_ADDRESS, {"source": self._contact_source, "addresses": addresses})
             by_address = {address: _Known(number, source_id, since) for number, source_id, since, address in found}
         known = {}
         for who in whose:

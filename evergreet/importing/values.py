@@ -22,7 +22,8 @@ _LONGEST_NUMBER = 32
 _LONGEST_EXACT = 15
 """Digits that a double keeps exactly: a longer decimal stays text."""
 _PLAIN = frozenset({str, int, bool, type(None)})
-_DEEPEST = 64
+DEEPEST = 64
+"""Levels of JSON."""
 _QUICK_DEPTH = 4
 
 
@@ -118,8 +119,8 @@ def check_text(text: str) -> None:
 
 def check_json(value: Any, depth: int = 0) -> None:
     """Refuse JSON values that a store cannot hold or would change."""
-    if depth > _DEEPEST:
-        raise Rejected("nested too deeply", f"more than {_DEEPEST} levels")
+    if depth > DEEPEST:
+        raise Rejected("nested too deeply", f"more than {DEEPEST} levels")
     if isinstance(value, str):
         check_text(value)
     elif isinstance(value, (int, float)):

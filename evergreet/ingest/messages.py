@@ -18,7 +18,7 @@ import orjson
 
 from evergreet.importing.rejects import Rejected, shown
 from evergreet.importing.times import as_time
-from evergreet.importing.values import as_object, as_text, check_json, digest
+from evergreet.importing.values import DEEPEST, as_object, as_text, check_json, digest
 from models.base import EPOCH
 
 CALLS = ("identify", "track", "page", "screen", "group", "alias")
@@ -36,6 +36,8 @@ Kind: TypeAlias = Literal["identify", "track", "alias"]
 _UTC = ZoneInfo("UTC")
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _SEPARATORS = re.compile(r"[\W_]+")
+_RISK = re.compile(rb"\\u0000|[0-9]{19}")
+"""A NUL, or a number that may need more than 64 bits."""
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -70,12 +72,13 @@ class Request:
 
 
 def read_message(call: str, told: Any, request: Request) -> Message | None:
-    """Return what a call says, None for one that says nothing to us (`group`); raises Rejected with a sentence."""
+    """Return what a call says, None for one that says nothing to us (`group`); raises Rejected with a sentence.
+
+    `told` is parsed JSON, in which every number is one.
+    """
     if not isinstance(told, dict):
         raise Rejected("wrong type", "a message is not an object")
-    check_json(told)
-    if len(orjson.dumps(told)) > EVENT_BYTES:
-        raise Rejected("too long", f"a message has more than {EVENT_BYTES // 1024} KB")
+    _check(told)
     if call not in CALLS:
         raise Rejected("unknown type", f"type is {shown(call)}; write {', '.join(CALLS)}")
     user = as_text(told.get("userId"), "userId", 255)
@@ -105,6 +108,19 @@ def read_message(call: str, told: Any, request: Request) -> Message | None:
         name = request.names.get(VIEWED, VIEWED)
         properties = {key: told[key] for key in ("name", "category") if told.get(key)} | properties
     return Message(_id(call, told), "track", user, anonymous, at, name, properties)
+
+
+def _check(told: dict[str, Any]) -> None:
+    """Refuse what a store cannot hold or is too large: by the text, and value by value only where that shows a risk."""
+    try:
+        text = orjson.dumps(told)
+    except TypeError:  # half a character, a number above 64 bits, 254 levels
+        check_json(told)
+        raise Rejected("not JSON", "a message cannot be written as JSON") from None
+    if len(text) > EVENT_BYTES:
+        raise Rejected("too long", f"a message has more than {EVENT_BYTES // 1024} KB")
+    if _RISK.search(text) or text.count(b"[") + text.count(b"{") > DEEPEST:
+        check_json(told)
 
 
 def event_name(written: str, names: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, literal, select, union_all
+from sqlalchemy import CompoundSelect, Connection, Select, String, bindparam, delete, literal, select, union_all
 from sqlmodel import col
 
 from evergreet.importing.bulk import Same, insert_columns
@@ -107,20 +107,27 @@ class People:
         return name
 
 
-def _known(connection: Connection, source: str, ids: Sequence[str]) -> dict[str, str]:
-    """Return contacts by id; what an alias says goes before what a contact is called itself."""
+def _ids_asked() -> CompoundSelect[Any]:
+    source, ids = bindparam("source", type_=String), "ids"
     own: Select[Any] = select(
         col(Contact.source_id), col(Contact.source_id).label("contact"), literal(0).label("alias")
     )
     aliased: Select[Any] = select(col(ContactAlias.source_id), col(Contact.source_id), literal(1))
-    found = union_all(
-        own.where(col(Contact.source) == source, among_texts(col(Contact.source_id), "ids")),
+    return union_all(
+        own.where(col(Contact.source) == source, among_texts(col(Contact.source_id), ids)),
         aliased.join(Contact, col(Contact.id) == col(ContactAlias.contact_id)).where(
-            col(ContactAlias.source) == source, among_texts(col(ContactAlias.source_id), "ids")
+            col(ContactAlias.source) == source, among_texts(col(ContactAlias.source_id), ids)
         ),
     )
-    rows = sorted(connection.execute(found, {"ids": ids}).tuples(), key=itemgetter(2))
-    return {name: contact for name, contact, _ in rows}
+
+
+_IDS = _ids_asked()
+
+
+def _known(connection: Connection, source: str, ids: Sequence[str]) -> dict[str, str]:
+    """Return contacts by id; what an alias says goes before what a contact is called itself."""
+    found = connection.execute(_IDS, {"source": source, "ids": ids})
+    return {name: contact for name, contact, _ in sorted(found.tuples(), key=itemgetter(2))}
 
 
 def _mailboxes(connection: Connection, source: str, addresses: Sequence[str]) -> dict[str, str]:

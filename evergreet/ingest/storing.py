@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, delete, select, union_all
+from sqlalchemy import Connection, bindparam, delete, select, union_all
 from sqlmodel import col
 
 from evergreet.clock import Clock
@@ -84,18 +84,24 @@ def store(
     return rejected
 
 
+_KNOWN = union_all(
+    *(
+        select(name).where(source == bindparam("source"), among_texts(name, "ids"))
+        for source, name in (
+            (col(Event.source), col(Event.source_id)),
+            (col(PostedMessage.source), col(PostedMessage.message_id)),
+        )
+    )
+)
+"""The ids of messages that are stored, as events or without."""
+
+
 def _fresh(connection: Connection, source: str, messages: Sequence[Message]) -> list[Message]:
     """Return the messages that are new, each id once."""
     by_id: dict[str, Message] = {}
     for message in messages:
         by_id.setdefault(message.id, message)
-    known = union_all(
-        select(col(Event.source_id)).where(col(Event.source) == source, among_texts(col(Event.source_id), "ids")),
-        select(col(PostedMessage.message_id)).where(
-            col(PostedMessage.source) == source, among_texts(col(PostedMessage.message_id), "ids")
-        ),
-    )
-    for name in connection.execute(known, {"ids": list(by_id)}).scalars():
+    for name in connection.execute(_KNOWN, {"source": source, "ids": list(by_id)}).scalars():
         by_id.pop(name, None)
     return list(by_id.values())
 

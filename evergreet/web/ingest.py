@@ -5,6 +5,7 @@ who is answered 5xx may post the same again.
 """
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
@@ -40,6 +41,8 @@ class Intake:
         self._keys = [key.get_secret_value() for key in settings.write_keys]
         self._source = settings.ingest_source
         self._names = settings.event_names
+        # The store takes one at a time, and SQLite has who waits ask again and again, in no order.
+        self._storing = threading.Lock()
 
     def take(self, call: str, told: Posted) -> Response:
         """Store what a request says, and answer."""
@@ -84,7 +87,7 @@ class Intake:
                 places.setdefault(message.id, place)
                 messages.append(message)
         if messages:
-            with self._database.write() as connection:
+            with self._storing, self._database.write() as connection:
                 refused = store(connection, messages, self._source, self._clock, now)
             rejected |= {places.get(id_, -1): problem for id_, problem in refused.items()}
         return len(calls), rejected, [said for _, said in calls]

@@ -3,6 +3,7 @@
 import base64
 import hmac
 import json
+import math
 import zlib
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -66,12 +67,21 @@ def parsed(body: bytes) -> dict[str, Any]:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
         try:  # the halves of characters that JavaScript writes where it cuts a text
-            found = json.loads(body)
+            found = json.loads(body, parse_constant=_no_number, parse_float=_number)
         except (ValueError, RecursionError):
             raise Refused(HTTPStatus.BAD_REQUEST, "The body is not JSON.") from None
     if not isinstance(found, dict):
         raise Refused(HTTPStatus.BAD_REQUEST, "The body is not a JSON object.")
     return found
+
+
+def _number(written: str) -> float:
+    number = float(written)
+    return number if math.isfinite(number) else _no_number(written)
+
+
+def _no_number(written: str) -> float:
+    raise ValueError(f"{written} is no number of JSON")
 
 
 def write_key(authorization: str) -> str | None:

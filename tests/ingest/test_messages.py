@@ -116,7 +116,7 @@ for _ in range(70):
         ("track", {"event": "x", "properties": {"a": "\x00"}}, "NUL character"),
         ("track", {"event": "x", "properties": {"a": "\ud83d"}}, "half a character"),
         ("track", {"event": "x", "properties": {"a": 2**70}}, "64 bits"),
-        ("track", {"event": "x", "properties": {"a": float("nan")}}, "NaN"),
+        ("track", {"event": "x", "properties": {"a": 2**63}}, "64 bits"),
         ("track", {"event": "x", "properties": {"a": DEEP}}, "levels"),
         ("track", {"event": "x", "properties": {"a": "b" * 33_000}}, "32 KB"),
         ("track", {"event": "x", "timestamp": "soon"}, "timestamp is 'soon'"),

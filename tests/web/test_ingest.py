@@ -5,6 +5,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -19,7 +20,9 @@ from evergreet.database import Database
 from evergreet.errors import ConfigurationError
 from evergreet.settings import Settings, settings
 from evergreet.web.app import create_app
+from evergreet.web.ingest import Intake
 from evergreet.web.posts import is_among
+from evergreet.web.webhooks import Posted
 from models import Contact, Event
 from tests.web.conftest import KEY, Call, caller
 
@@ -145,7 +148,8 @@ def test_a_packed_body_is_unpacked_in_bounds(post: Post, store: Database) -> Non
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"null", b"[]", b'"x"', b"\xff\xfe", b"[" * 100_000, b'{"a":' * 5000, b"{}", b'{"batch": {}}',
-     b'{"batch": 3}', json.dumps({"batch": [1] * 2501}).encode(), b'{"batch": [' + b"[" * 900 + b"]" * 900 + b"]}",
+     b'{"batch": 3}', b'{"batch": [], "a": NaN}', b'{"batch": [], "a": 1e999}',
+     json.dumps({"batch": [1] * 2501}).encode(), b'{"batch": [' + b"[" * 900 + b"]" * 900 + b"]}",
      json.dumps({"batch": [TRACK]}).encode()],
 )  # fmt: skip
 def test_what_is_no_batch_is_a_bad_request_in_words(post: Post, store: Database, body: bytes) -> None:
@@ -209,3 +213,17 @@ def test_a_store_that_is_locked_or_away_is_asked_again_later(
         connection.exec_driver_sql("DROP TABLE posted_message")
     assert post("track", {**TRACK, "messageId": "m2"}).status_code == 503
     assert names(store) == ["order_completed"]
+
+
+def test_what_two_servers_are_told_at_once_is_stored_once(database: Database, clock: FrozenClock) -> None:
+    given = Settings(secret_keys=(SecretStr(KEY),), write_keys=(SecretStr(KEYS[0]),))
+    servers = [Intake(database, given, clock) for _ in range(2)]
+    batch: list[dict[str, Any]] = []
+    for n in range(20):
+        batch.append({"type": "identify", "userId": f"u{n}", "anonymousId": "x", "messageId": f"i{n}"})
+        batch.append({"type": "track", "userId": f"u{n}", "anonymousId": f"x{n}", "event": "x", "messageId": f"t{n}"})
+    told = Posted({}, json.dumps({"batch": batch, "writeKey": KEYS[0]}).encode())
+    with ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(lambda n: servers[n % 2].take("batch", told), range(6)))
+    assert [answer.status_code for answer in answers] == [200] * 6
+    assert (len(names(database)), contacts(database)) == (20, 20)
