@@ -20,7 +20,7 @@ from evergreet.web.ingest import BATCHES
 from tests.web.conftest import KEY
 
 WRITE_KEY = "the-key-of-a-fuzzer"
-EXAMPLES = 10
+EXAMPLES = 6
 """For each route, and the same ones each time."""
 
 
