@@ -89,6 +89,7 @@ class Intake:
         if messages:
             with self._storing, self._database.write() as connection:
                 refused = store(connection, messages, self._source, self._clock, now)
+            # One that had waited, and is taken only now, has no place in this request.
             rejected |= {places.get(id_, -1): problem for id_, problem in refused.items()}
         return len(calls), rejected, [said for _, said in calls]
 
@@ -115,7 +116,7 @@ class Intake:
             if place >= 0
         ]
         if len(reasons) < count:
-            return JSONResponse({"success": True, "rejected": reasons})
+            return JSONResponse({"success": True, **({"rejected": reasons} if reasons else {})})
         return refusal(HTTPStatus.BAD_REQUEST, f"Nothing was stored: {reasons[0]['message']}.")
 
 
