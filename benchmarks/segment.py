@@ -1,8 +1,9 @@
 """A segment as our conditions and as SQL by hand, side by side: `python -m benchmarks.segment [CONTACTS EVENTS]`.
 
 Who bought in the last 30 days, not in the last 7, and logged in fewer than 3 times in 30 days. Prints a JSON with
-CPU milliseconds of client and server (the least of some runs) and their ratio for both stores; fails when they do not
-give the same people.
+CPU milliseconds of client and server (the least of some runs) and their ratio for both stores, and what it cost to
+import the files before: CPU µs a row of client and server, and seconds in all. Fails when both do not give the same
+people, or a row was not stored.
 """
 
 import json
@@ -16,12 +17,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, literal, select, text
 
-from benchmarks.large import UNTIL, write_files
+from benchmarks.large import UNTIL, Files, write_files
 from benchmarks.stores import STORES, Store, open_store
+from benchmarks.usage import using
 from evergreet.audience import Scope, compile_condition
 from evergreet.clock import DatabaseClock
 from evergreet.conditions import did
-from evergreet.database import Database
 from evergreet.durations import days
 from evergreet.importing import contacts, events
 from evergreet.importing.run import Job, run_import
@@ -78,12 +79,20 @@ def _asked(store: Store, connection: Connection, query: Any, parameters: dict[st
     return found, best
 
 
-def _load(database: Database, people: Path, log: Path) -> None:
-    for path, kind, fields in (
-        (people, contacts.ContactImport, contacts.FIELDS),
-        (log, events.EventImport, events.FIELDS),
+def _load(store: Store, files: Files) -> dict[str, float]:
+    costs: dict[str, float] = {}
+    for name, path, kind, fields in (
+        ("contact", files.contacts, contacts.ContactImport, contacts.FIELDS),
+        ("event", files.events, events.EventImport, events.FIELDS),
     ):
-        run_import(database, Job(path), partial(kind), fields=fields, required={}, clock=DatabaseClock())
+        with using(store) as used:
+            done = run_import(
+                store.database, Job(path), partial(kind), fields=fields, required={}, clock=DatabaseClock()
+            )
+        if done.read != done.stored:
+            sys.exit(f"{store.kind}: {path.name} was not imported whole: {done}.")
+        costs |= {f"import_µs_a_{name}": round(used.per_message(done.read), 1), f"{name}s_s": round(used.wall)}
+    return costs
 
 
 def main() -> None:
@@ -93,9 +102,9 @@ def main() -> None:
         files = write_files(Path(folder), people, log)
         for kind in STORES:
             with open_store(kind) as store:
-                _load(store.database, files.contacts, files.events)
+                costs = _load(store, files)
                 store.settle_down()
-                measured.append({"contacts": people, "events": log, **measure(store)})
+                measured.append({"contacts": people, "events": log, **measure(store), **costs})
     print(json.dumps(measured, indent=2))
 
 
