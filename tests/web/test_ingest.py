@@ -189,6 +189,15 @@ def test_what_cannot_be_used_is_left_out_and_named_and_the_rest_is_stored(
     assert "Maya" not in caplog.text
 
 
+def test_what_had_waited_and_cannot_be_used_is_no_fault_of_who_posts_now(
+    post: Post, store: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert post("identify", {"anonymousId": "x", "traits": {"unsubscribed": "?"}}).json() == {"success": True}
+    assert post("track", {**TRACK, "anonymousId": "x"}).json() == {"success": True}
+    assert names(store) == ["order_completed"]
+    assert "not yes or no" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"), [("GET", "track", 405), ("POST", "nothing", 404), ("PUT", "", 404)]
 )
