@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from evergreet.commands import (
+    bounces,
     broadcasts,
     campaigns,
     connectors,
@@ -29,8 +30,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # help as plain text: laying it out with Rich takes three times as long as all the rest
 )
 for module in (
-    data, suppressions, lifecycle, campaigns, broadcasts, messages, report, prefect_yaml, operations, connectors,
-    database, web,
+    data, suppressions, bounces, lifecycle, campaigns, broadcasts, messages, report, prefect_yaml, operations,
+    connectors, database, web,
 ):  # fmt: skip
     app.add_typer(module.app)
 

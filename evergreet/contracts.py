@@ -334,6 +334,25 @@ class WebhookSource(Connector, Protocol):
         ...
 
 
+@runtime_checkable
+class ReportReader(Protocol):
+    """Its messages are told of by mails, bounces and complaints; the class itself reads them, without settings."""
+
+    @property
+    def name(self) -> str:
+        """The connector's name."""
+        ...
+
+    @staticmethod
+    def read_report(mail: bytes, received_at: datetime) -> list[ProviderEvent]:
+        """Return what a mail tells of messages; nothing where it is no report. Never raises for what is in it.
+
+        The mail may be cut off at a size. Nobody vouches for it: its events have no `row`, and count only where key and
+        address are those of a message that was sent.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Suppressed:
     """An address that a provider does not write to any more: what that says of it, and since when.

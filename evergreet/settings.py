@@ -9,7 +9,7 @@ import secrets
 from datetime import time
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -161,6 +161,23 @@ class Settings(BaseSettings):
         default=90, ge=1,
         description="`evergreet maintain` removes what was posted about people who stayed unknown after so many days.",
     )  # fmt: skip
+
+    bounces_imap_host: str | None = Field(
+        default=None, pattern=r"^[^\s/@]+$",
+        description="IMAP server with the mailbox of bounces, for `evergreet bounces --imap`.",
+    )  # fmt: skip
+    bounces_imap_port: int | None = Field(default=None, ge=1, le=65535, description="Empty: 993 (tls) or 143.")
+    bounces_imap_security: Literal["tls", "starttls"] = Field(
+        default="tls", description="Certificates are always verified; nothing is sent in plain text."
+    )
+    bounces_imap_ca_file: Path | None = Field(
+        default=None, description="PEM file of authorities to trust in place of the system's."
+    )
+    bounces_imap_user: str | None = Field(default=None, pattern=r"^[!-~]+$", description="User of that mailbox.")
+    bounces_imap_password: SecretStr | None = Field(default=None, description="Password of that user.")
+    bounces_imap_folder: str = Field(
+        default="INBOX", pattern=r"^[ !#-\[\]-~]+$", description="Folder that the bounces are in."
+    )
 
     @field_validator("write_keys", mode="before")
     @classmethod

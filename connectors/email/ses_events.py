@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from connectors.calling import said
 from connectors.email.ses_payload import KEY, ROW
+from connectors.email.statuses import COMPLAINT, REPORTS, kind_otherwise
 from connectors.json_bodies import name_or_digest, object_in, read_json, text_in, whole_number
 from connectors.moments import from_text
 from evergreet.contracts import Kind, ProviderEvent, Verdict
@@ -49,22 +50,6 @@ BOUNCES: Mapping[tuple[str, str], tuple[Kind, Verdict]] = {
 Another subtype of "permanent" is as with none ("you will not be able to send to them in the future"); anything else is
 a failure that may pass: full mailboxes, time-outs, what SES could not determine.
 """
-
-STATUSES: Mapping[str, Kind] = {
-    "4": Kind.SOFT_BOUNCED,
-    "5.2.2": Kind.SOFT_BOUNCED,
-    "5.2.3": Kind.BLOCKED,
-    "5.3.4": Kind.BLOCKED,
-    "5.6": Kind.BLOCKED,
-    "5.7": Kind.BLOCKED,
-}
-"""Enhanced status codes (RFC 3463), or how they begin, that speak of no missing mailbox though SES says "general"."""
-
-REPORTS: Mapping[str, tuple[Kind, Verdict]] = {
-    "not-spam": (Kind.DELIVERED, Verdict.NONE),
-    "auth-failure": (Kind.DELIVERED, Verdict.NONE),
-}
-"""`complaintFeedbackType` (RFC 5965) of reports that are nobody's complaint; any other is one."""
 
 GREETINGS = ("Successfully validated SNS topic", "You have successfully subscribed your Amazon SNS topic")
 """What SES writes to a topic when it is set up, and is about no message."""
@@ -123,7 +108,7 @@ def _meaning(word: str, detail: Mapping[str, Any], recipient: _Concerned, *, alo
     if word == "Complaint":
         if text_in(detail, "complaintSubType").strip().lower() == "onaccountsuppressionlist":
             return Kind.DROPPED, Verdict.COMPLAINED  # on the account's list for an earlier complaint
-        meaning = REPORTS.get(text_in(detail, "complaintFeedbackType").lower(), (Kind.COMPLAINED, Verdict.COMPLAINED))
+        meaning = REPORTS.get(text_in(detail, "complaintFeedbackType").lower(), COMPLAINT)
         # Of several recipients nobody knows who complained: SES lists who may have.
         return meaning if alone else (meaning[0], Verdict.NONE)
     if word == "Subscription":
@@ -137,9 +122,8 @@ def _bounce(detail: Mapping[str, Any], status: str) -> tuple[Kind, Verdict]:
     meaning = BOUNCES.get((kind, subtype), otherwise)
     if meaning[0] is not Kind.HARD_BOUNCED or subtype == "noemail":
         return meaning
-    parts = status.split(".")
-    passing = [STATUSES[code] for n in (3, 2, 1) if (code := ".".join(parts[:n])) in STATUSES]
-    return (passing[0], Verdict.NONE) if passing else meaning
+    told = kind_otherwise(status)  # whatever SES says, as "general"
+    return meaning if told is None else (told, Verdict.NONE)
 
 
 def _subscription(detail: Mapping[str, Any]) -> tuple[Kind, Verdict]:

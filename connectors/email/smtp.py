@@ -8,15 +8,17 @@ import ssl
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import ClassVar, Self, TypeVar
 
 from connectors.elapsed import Clock, elapsed
 from connectors.email.mime import Mime, compose
+from connectors.email.reports import read_report
 from connectors.email.smtp_opening import Connect, open_session
 from connectors.email.smtp_session import Session, StaleConnection
 from connectors.email.smtp_settings import SmtpSettings
 from connectors.environment import read_settings
-from evergreet.contracts import Capabilities, EmailMessage, Outcome
+from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent
 from evergreet.errors import ConnectorError, Misconfigured, Permanent, Retryable
 
 
@@ -82,6 +84,11 @@ class Smtp:
         signed_in = "signed in" if self._settings.credentials else "without signing in"
         return f"{host}:{port} answers {secured}, {signed_in}."
 
+    @staticmethod
+    def read_report(mail: bytes, received_at: datetime) -> list[ProviderEvent]:
+        """Read a bounce or a complaint that came back by mail."""
+        return read_report(mail, received_at)
+
     def close(self) -> None:
         """Say goodbye on the connections that are not in use; those that are end with their batch."""
         with self._lock:
@@ -98,6 +105,8 @@ class Smtp:
             mail = compose(message)
         except (Permanent, Misconfigured) as refused:
             return _as_value(refused)
+        if self._settings.return_path is not None:
+            mail = replace(mail, sender=self._settings.return_path)
         if line.down is None and self._clock() > ends:
             line.down = Retryable("Not begun: the messages before it took too long.", accepted="no")
         if line.down is not None:

@@ -2,13 +2,11 @@
 
 import re
 
+from connectors.email.statuses import NO_SUCH_MAILBOX
 from evergreet.contracts import Outcome
 from evergreet.errors import Misconfigured, Permanent, Retryable
 
 _STATUS = re.compile(r"5\.\d{1,3}\.\d{1,3}\b")
-_NO_SUCH_MAILBOX = frozenset(["5.1.1", "5.1.3", "5.1.6", "5.1.10"])
-"""No such mailbox, bad syntax of it, moved without a new address (RFC 3463), domain takes no mail (RFC 7505).
-Not 5.1.2, unknown domain: a server whose resolver is broken says so of good addresses."""
 _OUR_RIGHTS = frozenset([530, 534, 535, 538])
 """Authentication required, too weak, failed, needs encryption (RFC 4954 §6): nothing the message could mend."""
 _TOO_LARGE = re.compile(r"5\.3\.4|5\.2\.3")
@@ -38,7 +36,7 @@ def refused(step: str, code: int, text: bytes) -> Outcome:
         return Permanent(reason)
     if step == "MAIL" or (code in _OUR_RIGHTS and step != "content"):
         return Misconfigured(reason)
-    return Permanent(reason, address_invalid=status is not None and status[0] in _NO_SUCH_MAILBOX)
+    return Permanent(reason, address_invalid=status is not None and status[0] in NO_SUCH_MAILBOX)
 
 
 _STEPS = {"MAIL": "the sender", "RCPT": "the recipient", "DATA": "to take the message", "content": "the message"}

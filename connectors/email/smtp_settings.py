@@ -46,6 +46,10 @@ class SmtpSettings(BaseSettings):
     helo: str | None = Field(
         default=None, pattern=r"^[!-~]+$", description="Name to introduce ourselves with; empty: this machine's."
     )
+    return_path: str | None = Field(
+        default=None, max_length=254, pattern=r"^[!-;=?A-~]+@[A-Za-z0-9.-]+$",
+        description="Envelope sender, which bounces go to; empty: the address of EVERGREET_SENDER.",
+    )  # fmt: skip
     window: int = Field(default=50, ge=1, le=1000, description="Messages whose intent is written together.")
 
     @model_validator(mode="after")

@@ -1,6 +1,6 @@
 """Which ledger row a provider's event is about: by id, verified by its key; by the key alone after a restore."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -79,6 +79,17 @@ def place(connection: Connection, events: Sequence[Any]) -> dict[int, Place]:
 def read_places(connection: Connection, rows: Iterable[int]) -> list[Place]:
     """Return the places of ledger rows by id."""
     return [_place(row) for row in connection.execute(_BY_ID, {"rows": sorted(rows)})]
+
+
+def rows_sent_to(connection: Connection, named: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Return the ids of rows that were handed over, by key and normalised address, as far as there are such."""
+    addresses = sorted({address for _, address in named})
+    owners = select(col(Contact.id)).where(col(Contact.address).in_(addresses))
+    sent = and_(
+        col(Message.contact_id).in_(owners), col(Message.sent_at).is_not(None), col(Message.address).in_(addresses)
+    )
+    found = map(_place, connection.execute(_places(sent)) if named else ())
+    return {pair: row.message_id for row in found if (pair := (row.key, row.address or "")) in named}
 
 
 def unknown_places(connection: Connection) -> Iterator[Place]:

@@ -53,6 +53,13 @@ def test_a_message_arrives_in_plain_text_where_that_is_asked_for(real: Real, con
     assert smtp.check() == f"127.0.0.1:{server.port} answers in plain text, without signing in."
 
 
+def test_bounces_go_to_the_return_path_where_one_is_set(real: Real, connect_to: Connect) -> None:
+    server = real()
+    assert connect_to(server.port, return_path="bounces@mail.example").send([letter()]) == [Accepted("Q1")]
+    (arrival,) = server.arrivals
+    assert (arrival.sender, arrival.content) == ("bounces@mail.example", compose(letter()).content)
+
+
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 def test_a_certificate_of_an_unknown_authority_is_not_accepted(real: Real, connect_to: Connect, security: str) -> None:
     server = real(security=security)

@@ -1,0 +1,137 @@
+"""Reports of other servers are read in the shapes of Postfix, Exim, Exchange, Sendmail and the RFCs."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from connectors.email.reports import MOST_PARTS, MOST_RECIPIENTS, read_report
+from connectors.email.smtp import Smtp
+from evergreet.contracts import Kind, ProviderEvent, ReportReader, Verdict
+from tests.bounces.reports import GONE, OTHERS, POSTFIX, arf, dsn
+
+NOW = datetime(2026, 3, 15, 9, tzinfo=UTC)
+DEAD = (Kind.HARD_BOUNCED, Verdict.INVALID)
+
+
+def one(mail: bytes) -> ProviderEvent:
+    (event,) = read_report(mail, NOW)
+    return event
+
+
+def meaning(**fields: str) -> tuple[Kind, Verdict]:
+    told = {name.replace("_", "-").title(): value for name, value in fields.items()}
+    event = one(dsn(fields={**POSTFIX, **told}))
+    return event.kind, event.verdict
+
+
+def test_a_report_of_a_real_postfix_is_read(fixtures: Path) -> None:
+    event = one((fixtures / "dsn" / "postfix-3.7-dsn-1.eml").read_bytes())
+    assert (event.kind, event.verdict) == DEAD
+    assert (event.key, event.address, event.row) == ("k1", "hard@test.invalid", 0)
+    assert event.at == datetime(2026, 11, 21, 17, 55, tzinfo=UTC)
+    assert event.reason == "5.1.1 550 5.1.1 <(address)>: no such user"
+    assert event.raw["recipient"]["Final-Recipient"] == "rfc822; u@hard.invalid"
+    assert "hard" not in event.id, "an id outlives the person"
+    assert isinstance(Smtp, ReportReader)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "expected"),
+    [
+        ("5.1.1", "", DEAD),
+        ("5.1.1 (bad destination mailbox address)", "X-Notes; Recipient not found", DEAD),
+        ("5.1.10", "smtp;550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup", DEAD),
+        ("5.0.0", "smtp; 550-5.1.1 The email account that you tried to reach does not exist.", DEAD),  # Exim
+        ("", "SMTP; 550 #5.1.1 unknown", DEAD),
+        ("5.1.6", "smtp; 551 moved", DEAD),
+        ("5.0.0", "", (Kind.SOFT_BOUNCED, Verdict.NONE)),  # Exim, of a domain that it cannot route to
+        ("5.0.0", "smtp; 550 no such user here", (Kind.SOFT_BOUNCED, Verdict.NONE)),
+        ("5.0.0", "smtp; 450 4.1.1 try later", (Kind.SOFT_BOUNCED, Verdict.NONE)),
+        ("5.1.1", "smtp; 450 4.1.1 try later", (Kind.SOFT_BOUNCED, Verdict.NONE)),
+        ("5.1.1", "smtp; 451 greylisted", (Kind.SOFT_BOUNCED, Verdict.NONE)),
+        ("5.1.1", "smtp; 550 5.7.1 your address is on a list", (Kind.BLOCKED, Verdict.NONE)),
+        ("5.1.2", "", (Kind.SOFT_BOUNCED, Verdict.NONE)),
+        ("5.2.1", "smtp; 550 5.2.1 disabled", (Kind.SOFT_BOUNCED, Verdict.NONE)),
+        ("5.2.2", "smtp; 552 5.2.2 full", (Kind.SOFT_BOUNCED, Verdict.NONE)),
+        ("5.3.4", "", (Kind.BLOCKED, Verdict.NONE)),
+        ("5.7.606", "smtp;550 5.7.606 banned", (Kind.BLOCKED, Verdict.NONE)),
+        ("4.4.7", "smtp; 550 4.4.7 QUEUE.Expired; message expired", (Kind.SOFT_BOUNCED, Verdict.NONE)),
+        ("5.1.1.9", "dns; 5.1.1.9 does not answer", (Kind.SOFT_BOUNCED, Verdict.NONE)),
+        ("nonsense", "", (Kind.SOFT_BOUNCED, Verdict.NONE)),
+    ],
+)
+def test_only_a_mailbox_that_does_not_exist_suppresses(
+    status: str, answer: str, expected: tuple[Kind, Verdict]
+) -> None:
+    assert meaning(action="failed", status=status, diagnostic_code=answer) == expected
+    assert meaning(action="delayed", status=status, diagnostic_code=answer) == (Kind.DEFERRED, Verdict.NONE)
+
+
+def test_every_action_of_the_rfc_has_its_meaning_and_another_has_none() -> None:
+    for action, kind in [
+        ("Failed", Kind.HARD_BOUNCED), ("delayed", Kind.DEFERRED), ("relayed (to X.400)", Kind.ACCEPTED),
+        ("delivered", Kind.DELIVERED), ("expanded", Kind.DELIVERED), ("vanished", Kind.UNKNOWN), ("", Kind.UNKNOWN),
+    ]:  # fmt: skip
+        assert meaning(action=action, status="5.1.1")[0] is kind
+
+
+def test_the_key_stands_in_the_returned_mail_or_headers_or_in_what_the_report_answers() -> None:
+    for returned in ("message/rfc822", "text/rfc822-headers", "message/global-headers", "message/global"):
+        assert one(dsn(returned=returned)).key == "k1"
+    assert one(dsn(returned="")).key == ""
+    assert one(dsn(returned="", head="In-Reply-To: <k2@shop.example>\r\n")).key == "k2"
+    assert one(dsn(returned="", head="References: <a@b.example>\r\n <k3@shop.example>\r\n")).key == "k3"
+
+
+def test_a_recipient_is_whom_we_wrote_to_in_any_spelling() -> None:
+    def recipient(**fields: str) -> str:
+        told = {name.title() + "-Recipient": value for name, value in fields.items()}
+        return one(dsn(fields={**told, **GONE})).address
+
+    assert recipient(final="RFC822;<ana@example.org>") == "ana@example.org"
+    assert recipient(original="rfc822;ana@example.org", final="rfc822;b@else.example") == "ana@example.org"
+    assert recipient(original="x400; /C=de/", final="rfc822 ; ana@example.org") == "ana@example.org"
+    assert recipient(original=r"utf-8; \x{E9}lan@example.org") == "élan@example.org"
+    assert recipient() == ""
+    international = dsn().replace(b"message/delivery-status", b"message/global-delivery-status")
+    assert (one(international).address, one(international).kind) == ("ana@example.org", Kind.HARD_BOUNCED)
+
+
+def test_a_report_has_one_event_for_each_recipient_told_again_it_is_the_same() -> None:
+    second = b"Final-Recipient: rfc822; ben@example.org\r\nAction: delayed\r\nStatus: 4.2.2\r\n\r\n"
+    mail = dsn().replace(b"no such user\r\n\r\n", b"no such user\r\n\r\n" + second)
+    told = read_report(mail, NOW)
+    assert [(event.address, event.kind) for event in told] == [
+        ("ana@example.org", Kind.HARD_BOUNCED), ("ben@example.org", Kind.DEFERRED),
+    ]  # fmt: skip
+    assert told == read_report(mail, NOW)
+    assert len({event.id for event in [*told, one(dsn(message_id="<2@mx.example>"))]}) == 3
+    assert one(dsn(message_id="")).id == one(dsn(message_id="")).id != one(dsn("k2", message_id="")).id
+    many = dsn().replace(b"no such user\r\n\r\n", b"no such user\r\n\r\n" + second * 500)
+    assert len(read_report(many, NOW)) == MOST_RECIPIENTS
+
+
+def test_complaints_are_read_and_reports_that_are_none_suppress_nobody() -> None:
+    event = one(arf(told="Original-Rcpt-To: <ana@example.org>\r\n"))
+    assert (event.kind, event.verdict) == (Kind.COMPLAINED, Verdict.COMPLAINED)
+    assert (event.key, event.address, event.at, event.reason) == ("k1", "ana@example.org", NOW, "abuse")
+    assert one(arf()).address == "ana@example.org", "the copy of our mail says whom it was to"
+    assert one(arf(kind="Fraud")).verdict is Verdict.COMPLAINED
+    for kind in ("not-spam", "auth-failure"):
+        assert (one(arf(kind=kind)).kind, one(arf(kind=kind)).verdict) == (Kind.DELIVERED, Verdict.NONE)
+
+
+def test_what_is_no_report_says_nothing_and_nothing_makes_it_fail() -> None:
+    for mail in OTHERS:
+        assert read_report(mail, NOW) == []
+    whole = dsn(head="X-Note: \xff\xfe\r\n")
+    for end in range(0, len(whole), 7):
+        read_report(whole[:end], NOW)
+    cut = whole[: whole.index(b"Sorry")] + whole[whole.index(b"Sorry") :].replace(b"hi\r\n\r\n--b--\r\n", b"")
+    assert one(cut).verdict is Verdict.INVALID, "what came back of our mail may be cut off"
+    deep = b"Content-Type: multipart/report; boundary=b\r\n\r\n" + b"--b\r\nContent-Type: message/rfc822\r\n\r\n" * 5000
+    assert read_report(deep, NOW) == []
+    assert deep.lower().count(b"content-type:") > MOST_PARTS
+    for date in (b"Date: never", b"Date: 1 Jan 0001 00:00:00 -9999", b"Date: Sun, 99 Mar 2026 08:00:00 +0000"):
+        assert one(whole.replace(b"Date: Sun, 15 Mar 2026 08:00:00 +0000", date)).at == NOW
