@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import time
 from enum import StrEnum
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -30,9 +30,8 @@ from evergreet.triggers import (
 __all__ = [
     "CAMPAIGN", "MARKETING", "TRANSACTIONAL", "AnniversaryTrigger", "BroadcastTrigger", "Campaign", "Case",
     "CountedFrom", "Email", "EventTrigger", "Local", "Options", "Pick", "Purpose", "ReEntry", "SendWindow",
-    "SilenceTrigger",
-    "StageTrigger", "Step", "Trigger", "Triggers", "anniversary", "broadcast", "event", "latest", "local", "pick",
-    "send_window", "silence", "stage_entered",
+    "SilenceTrigger", "Sms", "StageTrigger", "Step", "Trigger", "Triggers", "anniversary", "broadcast", "event",
+    "latest", "local", "pick", "send_window", "silence", "stage_entered",
 ]  # fmt: skip
 
 
@@ -140,8 +139,8 @@ class Pick:
 
 
 @dataclass(frozen=True, slots=True)
-class Email:
-    """A step that sends one email.
+class Sending:
+    """What a step that sends one message says, whatever its channel.
 
     Due `after` the triggering moment, at the local time `at` on that day where given (the day counted in
     the contact's zone; a time already past moves to the next day). `unless` looks at events after the
@@ -150,9 +149,10 @@ class Email:
 
     `counted_from` names an event that `after` counts from where it is known when the step would be due, instead
     of the triggering moment: `counted_from=latest("order_delivered", same="order_id")`. `window` says on which
-    days and hours it may go. `review_site` makes it a request for a review, with the rules of
-    `evergreet.reviews`.
+    days and hours it may go.
     """
+
+    channel: ClassVar[str]
 
     key: str
     template: str
@@ -164,11 +164,31 @@ class Email:
     resend_after: Duration | None = None
     counted_from: CountedFrom | None = None
     window: SendWindow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Email(Sending):
+    """A step that sends one email, to `contact.address`.
+
+    `review_site` makes it a request for a review, with the rules of `evergreet.reviews`.
+    """
+
+    channel: ClassVar[str] = "email"
+
     review_site: str | Option | None = None
     kind: Literal["email"] = "email"
 
 
-Step: TypeAlias = Email
+@dataclass(frozen=True, slots=True)
+class Sms(Sending):
+    """A step that sends one SMS, to `contact.phone`; marketing needs consent to `<topic>/sms` (docs/sms.md)."""
+
+    channel: ClassVar[str] = "sms"
+
+    kind: Literal["sms"] = "sms"
+
+
+Step: TypeAlias = Email | Sms
 ReEntry: TypeAlias = Literal["every", "once"] | Duration
 
 
@@ -180,12 +200,12 @@ class Campaign:
     `limit_per_day` is the blast radius: more messages than that within 24 hours pause the campaign.
     `picks` choose content per contact. A broadcast to more than `confirm_above` contacts waits until somebody
     confirms the count. `ends_mailing`: who got the last step and gave no sign of life since gets no marketing
-    email from any campaign until they come back (what counts as coming back is what breaks its silence).
+    from any campaign until they come back (what counts as coming back is what breaks its silence).
     """
 
     name: str
     trigger: Triggers
-    steps: tuple[Step, ...]
+    steps: tuple[Annotated[Step, Field(discriminator="kind")], ...]
     topic: str | None = None
     audience: Condition = everyone
     goal: Condition | None = None
@@ -202,9 +222,14 @@ class Campaign:
         if not self.name or self.name != self.name.lower() or not self.name.replace("-", "").isalnum():
             raise DefinitionError(f"{where}: write the name in small letters, digits and hyphens, e.g. 'thank-you'.")
         if not self.steps:
-            raise DefinitionError(f"{where}: it has no steps; add at least one Email(…).")
+            raise DefinitionError(f"{where}: it has no steps; add at least one Email(…) or Sms(…).")
         if not self.trigger.parts:
             raise DefinitionError(f"{where}: it has no trigger; write trigger=event(…) or stage_entered(…).")
+        if self.topic and self.topic.endswith("/sms"):
+            raise DefinitionError(
+                f"{where}: topic={self.topic!r}: write the topic alone, for both channels; "
+                "its SMS steps ask for consent to <topic>/sms by themselves."
+            )
         keys = [step.key for step in self.steps]
         if doubled := sorted({key for key in keys if keys.count(key) > 1}):
             raise DefinitionError(
@@ -213,10 +238,10 @@ class Campaign:
         for step in self.steps:
             if step.purpose is MARKETING and not self.topic:
                 raise DefinitionError(
-                    f"{where}, step {step.key!r}: a marketing email needs a topic people can unsubscribe from; "
+                    f"{where}, step {step.key!r}: a marketing message needs a topic people can unsubscribe from; "
                     f"write topic='…' on the campaign, or purpose=TRANSACTIONAL on the step."
                 )
-            if step.review_site is not None:
+            if isinstance(step, Email) and step.review_site is not None:
                 _check_review_request(f"{where}, step {step.key!r}", self, step)
         if not 0 <= self.holdout <= 100:
             raise DefinitionError(f"{where}: holdout={self.holdout} is not a percentage from 0 to 100.")
@@ -257,7 +282,9 @@ class Campaign:
         """Return the campaign with every `option(…)` replaced by its value."""
         chosen = options.of_version()
         resolved: Campaign = _fill(self, chosen, self.name)
-        if any(step.review_site for step in self.steps) and (name := incentive_in(list(chosen))):
+        if any(isinstance(step, Email) and step.review_site for step in self.steps) and (
+            name := incentive_in(list(chosen))
+        ):
             raise DefinitionError(
                 f"campaign {self.name!r}: the option {name!r} would give something for a review; a request for a "
                 "review carries no incentive. Take the option out, or send the offer in a campaign of its own."

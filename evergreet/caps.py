@@ -1,7 +1,7 @@
-"""Caps: at most so many marketing emails per contact in a rolling window, and who is first where places are short.
+"""Caps: at most so many marketing messages per contact in a rolling window, and who is first where places are short.
 
-A message takes a place while it is `sending`, `accepted` or `unknown` and younger than the cap's window. A campaign
-of lower priority leaves room for those before it that wait for the same contact now.
+Email and SMS count alike. A message takes a place while it is `sending`, `accepted` or `unknown` and younger than the
+cap's window. A campaign of lower priority leaves room for those before it that wait for the same contact now.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import col
 
 from evergreet.campaign import MARKETING
+from evergreet.channels import consent_topic
 from evergreet.comparisons import shift
 from evergreet.settings import Settings
 from evergreet.store import words
@@ -68,7 +69,7 @@ def place_columns(limits: Sequence[Limit], priority: int, now: ColumnElement[dat
             col(other.sent_at) > shift(now, -limit.span),
         ]
         if limit.topic is not None:
-            taken.append(col(other.topic) == limit.topic)
+            taken.append(_of_topic(other, limit.topic))
         columns += [
             select(func.count()).where(*taken).scalar_subquery().label(f"taken_{number}"),
             select(func.min(col(other.sent_at))).where(*taken).scalar_subquery().label(f"oldest_{number}"),
@@ -116,7 +117,7 @@ def _rivals(limit: Limit, priority: int, now: ColumnElement[datetime]) -> Column
         or_(col(message.not_before).is_(None), col(message.not_before) < shift(now, limit.span)),
     ]
     if limit.topic is not None:
-        waiting.append(col(message.topic) == limit.topic)
+        waiting.append(_of_topic(message, limit.topic))
     definition = col(CampaignVersion.definition)["campaign"]
     due = [
         col(rival.state) == "active",
@@ -130,6 +131,11 @@ def _rivals(limit: Limit, priority: int, now: ColumnElement[datetime]) -> Column
     planned = select(func.count(col(message.id))).where(*goes_first, *waiting).scalar_subquery()
     unplanned = select(func.count(col(rival.id))).where(*goes_first, *due).scalar_subquery()
     return planned + unplanned
+
+
+def _of_topic(message: Any, topic: str) -> ColumnElement[bool]:
+    """Say whether a message is of a topic, by any channel."""
+    return or_(col(message.topic) == topic, col(message.topic) == consent_topic(topic, "sms"))
 
 
 class _MarketingStep(FunctionElement[bool]):

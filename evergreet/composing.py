@@ -1,4 +1,4 @@
-"""From a claimed ledger row to a rendered email: what is read, and what the template sees."""
+"""From a claimed ledger row to a rendered message: what is read, and what the template sees."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -6,18 +6,22 @@ from datetime import datetime
 from email.utils import parseaddr
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, literal, null, select
+from sqlalchemy import ColumnElement, Connection, bindparam, case, func, literal, null, select
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition
-from evergreet.campaign import MARKETING, Email, Pick
+from evergreet.campaign import MARKETING, Email, Pick, Sms, Step
 from evergreet.campaigns import Version, template_source
-from evergreet.contracts import EmailMessage, Mailbox
+from evergreet.channels import consent_topic
+from evergreet.contracts import EmailMessage, Kind, Mailbox, SmsMessage
+from evergreet.feedback.words import DELIVERIES
 from evergreet.places import country_of
 from evergreet.rendering import MessageContext, Renderer, Surroundings, kind_of
 from evergreet.schedule import zone_of
 from evergreet.settings import Settings
+from evergreet.sms_rendering import SmsRenderer
+from evergreet.store import words
 from evergreet.tokens import Tokens
 from models import Contact, Enrollment, Event, Instant, Message
 
@@ -36,6 +40,8 @@ class Letter(NamedTuple):
     occurred_at: datetime
     event: dict[str, Any]
     picked: Mapping[str, Mapping[str, Any] | None] = {}
+    first: bool = False
+    """Whether it may be the first marketing SMS to this number; asked for SMS alone."""
 
     @property
     def nth(self) -> int | None:
@@ -70,9 +76,28 @@ PLANNED = (
 )  # fmt: skip
 """The planned messages of a chunk, with the newest revision of the event that caused each."""
 
+_NOT_DELIVERED = {DELIVERIES[kind] for kind in (Kind.DROPPED, Kind.BLOCKED, Kind.SOFT_BOUNCED, Kind.HARD_BOUNCED)}
+_EARLIER = aliased(Message)
+FIRST = ~(
+    select(literal(1))
+    .where(
+        col(_EARLIER.contact_id) == col(Contact.id), col(_EARLIER.sent_at).is_not(None),
+        col(_EARLIER.channel) == "sms", col(_EARLIER.purpose) == str(MARKETING),
+        col(_EARLIER.address) == col(Contact.phone), col(_EARLIER.state) == "accepted",
+        func.coalesce(col(_EARLIER.delivery), "").not_in(words(*sorted(_NOT_DELIVERED))),
+    )
+    .exists()
+)  # fmt: skip
+"""Whether nothing that is certain to have left told this number how to opt out. Asked when letters are read: of two
+that are on their way at once neither knows of the other, and both say it."""
+
 
 def read_letters(
-    connection: Connection, chunk_id: int, picks: Sequence[Pick] = (), now: datetime | None = None
+    connection: Connection,
+    chunk_id: int,
+    picks: Sequence[Pick] = (),
+    now: datetime | None = None,
+    channel: str = "email",
 ) -> list[Letter]:
     """Read the planned messages of a chunk, with the newest revision of the event that caused each.
 
@@ -81,13 +106,16 @@ def read_letters(
     statement = PLANNED
     if picks and now is not None:
         statement = statement.add_columns(*(_choice(pick, now) for pick in picks))
+    if by_sms := channel == "sms":
+        statement = statement.add_columns(FIRST)
     rows = connection.execute(statement, {"chunk": chunk_id}).all()
     # Plain tuples: by name each value costs three times as much.
     return [
         Letter(
             id_, contact_id, changed_at, _known_of(contact_id, attributes, email, phone, locale, timezone), address,
             f"{source}:{source_id}", occurrence, step_key, caused_at, properties or {},
-            {pick.name: _value(pick, number) for pick, number in zip(picks, chosen, strict=True)} if picks else {},
+            {pick.name: _value(pick, number) for pick, number in zip(picks, chosen, strict=False)} if picks else {},
+            by_sms and bool(chosen[-1]),
         )
         for (
             id_, contact_id, occurrence, step_key, changed_at, address, email, locale, timezone, attributes, source,
@@ -145,8 +173,16 @@ def message_key(campaign: str, step_key: str, occurrence: str, contact: str) -> 
     return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
 
+def composer_of(
+    connection: Connection, version: Version, step: Step, settings: Settings, tokens: Tokens
+) -> "Composer | SmsComposer":
+    """Return what renders the messages of one step of one version."""
+    kind = SmsComposer if isinstance(step, Sms) else Composer
+    return kind(connection, version, step, settings, tokens)  # type: ignore[arg-type]
+
+
 class Composer:
-    """Renders the messages of one step of one version; templates come from the store, never from files."""
+    """Renders the emails of one step of one version; templates come from the store, never from files."""
 
     def __init__(
         self, connection: Connection, version: Version, step: Email, settings: Settings, tokens: Tokens
@@ -202,6 +238,40 @@ class Composer:
             text=rendered.text, date=now, template=self.template, headers=headers, split=rendered.split,
             row=letter.id, topic=left,
         )  # fmt: skip
+
+
+class SmsComposer:
+    """Renders the SMS of one step of one version; templates come from the store, never from files."""
+
+    def __init__(self, connection: Connection, version: Version, step: Sms, settings: Settings, tokens: Tokens) -> None:
+        self.version = version
+        self.step = step
+        self.settings = settings
+        self.tokens = tokens
+        self.template = version.templates[step.template]
+        self.renderer = SmsRenderer(template_source(connection, self.template), surroundings_of(settings))
+
+    def compose(self, letter: Letter, now: datetime) -> SmsMessage:
+        """Render one message; raises `RenderError` where the template and this contact do not go together."""
+        contact, campaign, step, settings = letter.contact, self.version.campaign, self.step, self.settings
+        topic, unsubscribe = "", None
+        if step.purpose is MARKETING and campaign.topic is not None:
+            topic = consent_topic(campaign.topic, step.channel)
+            unsubscribe = (
+                f"{settings.public_url.rstrip('/')}/u/{self.tokens.sign_unsubscribe(letter.contact_id, topic)}"
+            )
+        rendered = self.renderer.render(
+            MessageContext(
+                contact=contact, event=letter.event, occurred_at=letter.occurred_at, options=self.version.options,
+                locale=contact["locale"] or settings.default_locale,
+                timezone=zone_of(contact["timezone"], settings.default_timezone, country_of(contact)).key,
+                purpose=step.purpose, campaign=campaign.name, step=step.key, topic=campaign.topic,
+                unsubscribe_url=unsubscribe, picked=letter.picked, nth=letter.nth,
+            ),
+            first=letter.first,
+        )  # fmt: skip
+        key = message_key(campaign.name, letter.step_key, letter.occurrence, letter.source)
+        return SmsMessage(key, contact["phone"] or "", rendered.text, now, self.template, letter.id, topic)
 
 
 def mailbox(written: str) -> Mailbox:

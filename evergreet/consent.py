@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlmodel import col
 
+from evergreet.channels import SMS_TOPIC, having
 from evergreet.database import ingest_position
 from evergreet.errors import DataError
 from evergreet.store import among, insert_ignore, insert_into
@@ -65,13 +66,17 @@ class Erased:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """Consent that somebody took back elsewhere, at that time: to a topic, or to every one they agreed to."""
+    """Consent that somebody took back elsewhere, at that time: to a topic, or to every one they agreed to.
+
+    `by_sms`: every one of SMS, and nothing of email.
+    """
 
     contact_id: int
     topic: str | None
     everything: bool
     at: datetime
     source: str
+    by_sms: bool = False
 
 
 def unsubscribe(
@@ -127,7 +132,8 @@ def withdraw(connection: Connection, withdrawals: Sequence[Withdrawal], *, at: d
     new: dict[tuple[int, str], Withdrawal] = {}
     for each in sorted(withdrawals, key=lambda one: one.at):
         known = history[each.contact_id]
-        for topic in {*known, each.topic} if each.everything else {each.topic}:
+        concerned = {topic for topic in known if topic.endswith(SMS_TOPIC) or not each.by_sms}
+        for topic in {*concerned, each.topic} if each.everything else {each.topic}:
             before = [row for row in known.get(topic or "", ()) if row.at <= each.at]
             if topic is not None and not (before and not before[-1].granted):
                 new.setdefault((each.contact_id, topic), each)
@@ -168,11 +174,11 @@ def resubscribe(
 
 
 def suppress(connection: Connection, address: str, *, scope: Scope, reason: str, source: str, at: datetime) -> bool:
-    """Never write to a normalised address again, or no marketing; return False when that was so already.
+    """Never write to a normalised address or number again, or no marketing; return False when that was so already.
 
     A suppression only ever grows: `marketing` does not replace `all`.
     """
-    contacts = _lock(connection, col(Contact.address) == address)
+    contacts = _lock(connection, having([address]))
     changed = _store_suppression(connection, address, scope, reason, source, at)
     if changed:
         _mark(connection, [row.id for row in contacts], at)
@@ -187,22 +193,23 @@ def pause_contact(connection: Connection, contact_id: int, until: datetime | Non
 
 
 def erase(connection: Connection, contact_id: int, *, tokens: Tokens, at: datetime, actor: str) -> Erased:
-    """Forget a person: only a keyed hash of the address stays, so that a re-import cannot mail them again.
+    """Forget a person: only keyed hashes of address and phone stay, so that a re-import cannot write to them again.
 
     Emptied: email, address, phone, locale, timezone and attributes, and the address in the ledger and in
     what providers said about it. Kept: ids, times and events, without which the ledger would not balance;
     no address belongs into the properties of an event. `actor` is who did it, for the audit log.
     """
-    mailbox = _lock_mailbox(connection, contact_id)
+    mailbox = _lock_mailbox(connection, contact_id, phone_too=True)
     contact = next(row for row in mailbox if row.id == contact_id)
     if contact.erased_at is not None:
         return Erased(contact_id, already=True, had_address=False, messages=0)
-    hashed = tokens.address_hashes(contact.address)[-1] if contact.address else None
-    if hashed is not None:
-        connection.execute(delete(Suppression).where(col(Suppression.address) == contact.address))
+    hashes = {known: tokens.address_hashes(known)[-1] for known in (contact.address, contact.phone) if known}
+    for known, hashed in hashes.items():
+        connection.execute(delete(Suppression).where(col(Suppression.address) == known))
         _store_suppression(connection, hashed, "all", "erased", "erasure", at)
+    if hashes:
         _mark(connection, [row.id for row in mailbox], at)
-    spellings = sorted(spelling for spelling in {contact.address, contact.email} if spelling)
+    spellings = sorted(spelling for spelling in {contact.address, contact.email, contact.phone} if spelling)
     for spelling in spellings:
         _forget_in_reasons(connection, contact_id, spelling)
     _forget_what_was_told(connection, contact_id, spellings)
@@ -211,16 +218,12 @@ def erase(connection: Connection, contact_id: int, *, tokens: Tokens, at: dateti
             col(ContactAlias.contact_id) == contact_id, col(ContactAlias.source_id).in_(spellings)
         )
     )
+    gone = literal("erased:") + cast(col(Message.id), String)
     messages = connection.execute(
         update(Message)
         .where(_of(contact_id), col(Message.address).is_not(None))
         # An older address of theirs leaves no hash, and a mark that no other row can have: rows stay unique.
-        .values(
-            address=case(
-                (col(Message.address) == contact.address, hashed),
-                else_=literal("erased:") + cast(col(Message.id), String),
-            )
-        )
+        .values(address=case(hashes, value=col(Message.address), else_=gone) if hashes else gone)
     ).rowcount
     connection.execute(
         update(Contact)
@@ -229,7 +232,7 @@ def erase(connection: Connection, contact_id: int, *, tokens: Tokens, at: dateti
             email=None, address=None, phone=None, locale=None, timezone=None, attributes={}, content_hash="",
             erased_at=at, changed_at=at, position=ingest_position(connection),
             # a file whose only id was the address: the hash in its place still finds the same contact
-            source_id=hashed if hashed and contact.source_id in spellings else contact.source_id,
+            source_id=next(iter(hashes.values())) if hashes and contact.source_id in spellings else contact.source_id,
         )
     )  # fmt: skip
     connection.execute(
@@ -238,10 +241,10 @@ def erase(connection: Connection, contact_id: int, *, tokens: Tokens, at: dateti
             actor=actor,
             action="erase",
             subject=f"contact {contact_id}",
-            detail={"messages": messages, "had_address": hashed is not None},
+            detail={"messages": messages, "had_address": contact.address is not None},
         )
     )
-    return Erased(contact_id, already=False, had_address=hashed is not None, messages=messages)
+    return Erased(contact_id, already=False, had_address=contact.address is not None, messages=messages)
 
 
 def agreed(
@@ -272,7 +275,7 @@ def _lock(connection: Connection, which: ColumnElement[bool]) -> list[Any]:
         connection.execute(
             select(
                 col(Contact.id), col(Contact.address), col(Contact.email), col(Contact.source_id),
-                col(Contact.erased_at),
+                col(Contact.erased_at), col(Contact.phone),
             )
             .where(which)
             .order_by(col(Contact.id))
@@ -281,10 +284,13 @@ def _lock(connection: Connection, which: ColumnElement[bool]) -> list[Any]:
     )  # fmt: skip
 
 
-def _lock_mailbox(connection: Connection, contact_id: int) -> list[Any]:
-    """Lock the contact and all others that have its address."""
-    address = select(col(Contact.address)).where(col(Contact.id) == contact_id).scalar_subquery()
-    rows = _lock(connection, or_(col(Contact.id) == contact_id, col(Contact.address) == address))
+def _lock_mailbox(connection: Connection, contact_id: int, *, phone_too: bool = False) -> list[Any]:
+    """Lock the contact and all others that have its address (or its phone number)."""
+    theirs = (Contact.address, Contact.phone) if phone_too else (Contact.address,)
+    same = (
+        col(column) == select(col(column)).where(col(Contact.id) == contact_id).scalar_subquery() for column in theirs
+    )
+    rows = _lock(connection, or_(col(Contact.id) == contact_id, *same))
     if not any(row.id == contact_id for row in rows):
         raise DataError(f"There is no contact {contact_id}.")
     return rows

@@ -144,6 +144,23 @@ class EmailMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class SmsMessage:
+    """One rendered SMS for one recipient.
+
+    `to` is the number as E.164. `key`, `row`, `template` and `topic` are as in `EmailMessage`. Whom it comes from, a
+    number or a messaging service, the connector's settings say.
+    """
+
+    key: str
+    to: str
+    body: str
+    date: datetime
+    template: str = ""
+    row: int = 0
+    topic: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """The provider took responsibility for the message; `provider_id` is its name for it."""
 
@@ -188,6 +205,15 @@ class Connector(Protocol):
 
 
 @runtime_checkable
+class Sender(Connector, Protocol):
+    """Hands messages to a provider: those of its channel, which its `Capabilities` name."""
+
+    def send(self, batch: Sequence[Any]) -> list[Outcome]:
+        """Return one outcome per message, in order, as `EmailSender` and `SmsSender` do."""
+        ...
+
+
+@runtime_checkable
 class EmailSender(Connector, Protocol):
     """Hands rendered emails to a provider."""
 
@@ -197,6 +223,15 @@ class EmailSender(Connector, Protocol):
         Never raises for what happened to single messages. A typed error that is raised stands for every
         message of the batch; any other exception is read as "may have been accepted".
         """
+        ...
+
+
+@runtime_checkable
+class SmsSender(Connector, Protocol):
+    """Hands rendered SMS to a provider; its capabilities say `channel="sms"`."""
+
+    def send(self, batch: Sequence[SmsMessage]) -> list[Outcome]:
+        """Return one outcome per message, in order; what `EmailSender.send` promises holds here as well."""
         ...
 
 

@@ -8,8 +8,16 @@ from datetime import datetime
 from typing import Any
 
 from evergreet.clock import elapsed_clock
-from evergreet.composing import Composer, Letter
-from evergreet.contracts import Accepted, EmailMessage, EmailSender, Outcome, RateLimiter, RepeatableSender
+from evergreet.composing import Composer, Letter, SmsComposer
+from evergreet.contracts import (
+    Accepted,
+    EmailMessage,
+    Outcome,
+    RateLimiter,
+    RepeatableSender,
+    Sender,
+    SmsMessage,
+)
 from evergreet.errors import EvergreetError, Misconfigured, Permanent, Retryable
 from evergreet.gates import Rules
 from evergreet.ledger import ClaimedChunk, NotLive, own, take_in_hand, write_intent
@@ -33,7 +41,7 @@ class Window:
     """Messages whose intent is written together and that go to the provider in one call."""
 
     attempts: dict[int, int]
-    batch: list[EmailMessage]
+    batch: list[EmailMessage | SmsMessage]
     intended_at: float
     requests: Remembered | None = None
 
@@ -48,7 +56,7 @@ class Composed:
     """Letters of one window, rendered: messages by ledger row, and why others could not be made."""
 
     letters: Sequence[Letter]
-    messages: dict[int, EmailMessage] = field(default_factory=dict)
+    messages: dict[int, EmailMessage | SmsMessage] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
 
 
@@ -59,8 +67,8 @@ class Delivery:
     worker: Worker
     chunk: ClaimedChunk
     rules: Rules
-    composer: Composer
-    sender: EmailSender
+    composer: Composer | SmsComposer
+    sender: Sender
     limiter: RateLimiter
     settings: Settings
     run_id: int
@@ -123,7 +131,7 @@ class Delivery:
         alike: dict[str | int, list[Letter]] = {}
         for letter in letters:
             message = whole.messages.get(letter.id)
-            split = message.split if message is not None else None
+            split = message.split if isinstance(message, EmailMessage) else None
             alike.setdefault("" if message is None else split.skeleton.key if split else letter.id, []).append(letter)
         for some in alike.values():
             for start in range(0, len(some), size):

@@ -7,7 +7,7 @@ reporter come in as arguments.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
@@ -18,11 +18,12 @@ from sqlalchemy import Connection, insert, select, update
 from sqlmodel import col
 
 from evergreet.balance import Report, report_of
-from evergreet.campaign import Campaign, Options
+from evergreet.campaign import Campaign, Options, Step
 from evergreet.campaigns import (
     LoadTemplate,
     State,
     Version,
+    check_channels,
     hold_off,
     record,
     register,
@@ -32,12 +33,13 @@ from evergreet.campaigns import (
     versions_of,
 )
 from evergreet.clock import Clock, DatabaseClock
-from evergreet.composing import Composer, read_letters
-from evergreet.contracts import EmailSender, RateLimiter, Reporter
+from evergreet.composing import Composer, SmsComposer, composer_of, read_letters
+from evergreet.contracts import EmailSender, RateLimiter, Reporter, Sender, SmsSender
 from evergreet.database import Database, check_schema, exclusive
 from evergreet.delivery import Delivery, Unlimited
 from evergreet.dormancy import Ending, ending_campaigns
 from evergreet.enrollment import enroll, schedule
+from evergreet.errors import ConfigurationError
 from evergreet.gates import Rules
 from evergreet.ledger import ClaimedChunk, claim, release
 from evergreet.planning import chunk_waiting, count_anew, plan_chunk
@@ -66,7 +68,7 @@ class Silent:
 
 
 class Engine:
-    """Runs campaigns on one database through one email connector."""
+    """Runs campaigns on one database through one connector for each channel; without one for SMS it sends none."""
 
     def __init__(
         self,
@@ -78,16 +80,20 @@ class Engine:
         clock: Clock | None = None,
         limiter: RateLimiter | None = None,
         reporter: Reporter | None = None,
+        sms: SmsSender | None = None,
+        sms_limiter: RateLimiter | None = None,
     ) -> None:
         self.database = database
-        self.sender = sender
+        self.senders: dict[str, Sender] = {"email": sender} | ({} if sms is None else {"sms": sms})
         self.settings = settings
         self.load = load
         self.clock = clock or DatabaseClock()
-        self.limiter = limiter or Unlimited()
+        self.limiters = {"email": limiter or Unlimited(), "sms": sms_limiter or Unlimited()}
         self.reporter = reporter or Silent()
         self.tokens = Tokens(settings.signing_keys)
-        self.composers: dict[tuple[int, str], Composer] = {}  # versions never change, so they serve all runs
+        self.composers: dict[
+            tuple[int, str], Composer | SmsComposer
+        ] = {}  # versions never change, so they serve all runs
         self._stopping = threading.Event()
 
     def request_stop(self) -> None:
@@ -105,6 +111,7 @@ class Engine:
         `deliver` beside this run, which then ends when nothing is in their hands, and counts what they did as well.
         """
         check_schema(self.database)
+        self.check_channels(campaign.name, campaign.steps)
         if options.dry_run:
             return rehearse(self, campaign, options)
         ends = None if budget is None else time.monotonic() + budget.total_seconds()
@@ -123,6 +130,10 @@ class Engine:
             warnings = self._prove(own, version) if version.new else ()
             running = _CampaignRun(self, own, version, state, run_id, options.batch_size, over, share=share)
             return replace(running.perform(), warnings=warnings)
+
+    def check_channels(self, campaign: str, steps: Iterable[Step]) -> None:
+        """Refuse steps of a channel that this engine has no connector for."""
+        check_channels(campaign, steps, self.senders["sms"].name if "sms" in self.senders else None)
 
     def _prove(self, own: Worker, version: Version) -> tuple[str, ...]:
         """Try a new version on people who are there; what is wrong is told and kept in the audit log."""
@@ -149,6 +160,7 @@ class Engine:
                 if state.state != "live" or state.version_id is None:
                     return report_of(connection, state, halted=state.not_live)
                 version = version_of(connection, state.version_id)
+                self.check_channels(name, version.campaign.steps)
                 run_id = _begin_run(connection, own, state, now, summary_of(run, {}))
             return _CampaignRun(self, own, version, state, run_id, 0, self._stopping.is_set, shard_of=run).perform()
 
@@ -282,24 +294,37 @@ class _CampaignRun:
         if self.share is not None:
             self.shards = shards_of(connection, self.state.id, self.run_id)
 
+    def _refused(self, chunk: ClaimedChunk, step: Step) -> bool:
+        """Give back a chunk whose channel has no connector: that of an older version than the one that was checked."""
+        try:
+            self.engine.check_channels(self.state.name, [step])
+        except ConfigurationError as error:
+            self.misconfigured = str(error)
+            release(self.worker, chunk)
+        return self.misconfigured is not None
+
     def _work(self, chunk: ClaimedChunk, pool: ThreadPoolExecutor, done: int, total: int) -> int:
         engine = self.engine
-        version = self.versions.get(chunk.version_id)
+        if chunk.version_id not in self.versions:
+            with self.worker.transaction() as connection:
+                self.versions[chunk.version_id] = version_of(connection, chunk.version_id)
+        version = self.versions[chunk.version_id]
+        step = version.campaign.step(chunk.step_key)
+        assert step is not None
+        if self._refused(chunk, step):
+            return done
+        key = (version.id, step.key)
         with self.worker.transaction() as connection:
-            if version is None:
-                version = self.versions[chunk.version_id] = version_of(connection, chunk.version_id)
-            step = version.campaign.step(chunk.step_key)
-            assert step is not None
-            key = (version.id, step.key)
             if key not in engine.composers:
-                engine.composers[key] = Composer(connection, version, step, engine.settings, engine.tokens)
+                engine.composers[key] = composer_of(connection, version, step, engine.settings, engine.tokens)
             read_at = engine.clock.now(connection)
-            letters = read_letters(connection, chunk.id, version.campaign.picks, read_at)
+            letters = read_letters(connection, chunk.id, version.campaign.picks, read_at, step.channel)
         if key not in self.rules:
             self.rules[key] = Rules(version.campaign, step, engine.settings, engine.tokens, self.endings)
         delivery = Delivery(
             self.worker, chunk, self.rules[key], engine.composers[key],
-            engine.sender, engine.limiter, engine.settings, self.run_id, pool, self.over,
+            engine.senders[step.channel], engine.limiters[step.channel], engine.settings, self.run_id, pool,
+            self.over,
         )  # fmt: skip
         elsewhere = together(self.shards).total()
         while letters:
@@ -309,7 +334,7 @@ class _CampaignRun:
                 break
             with self.worker.transaction() as connection:  # those whose contact changed while in hand
                 read_at = engine.clock.now(connection)
-                letters = read_letters(connection, chunk.id, version.campaign.picks, read_at)
+                letters = read_letters(connection, chunk.id, version.campaign.picks, read_at, step.channel)
         self.misconfigured = delivery.misconfigured
         self.attempted.update(delivery.counts)
         release(self.worker, chunk)

@@ -55,12 +55,14 @@ class Permanent(ConnectorError):
     """This message will never be accepted; others may be.
 
     `address_invalid` is true only when the provider says that the mailbox does not exist (a hard bounce,
-    such as 550 5.1.1): the address is then suppressed.
+    such as 550 5.1.1, or a number that takes no SMS): the address is then suppressed. `unsubscribed` is true when it
+    says that its reader stopped messages with it (such as a STOP by SMS): the address then gets no marketing.
     """
 
-    def __init__(self, reason: str, *, address_invalid: bool = False) -> None:
+    def __init__(self, reason: str, *, address_invalid: bool = False, unsubscribed: bool = False) -> None:
         super().__init__(reason)
         self.address_invalid = address_invalid
+        self.unsubscribed = unsubscribed
 
 
 class Misconfigured(ConnectorError):

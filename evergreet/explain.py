@@ -35,6 +35,7 @@ def find_contacts(connection: Connection, written: str) -> list[Any]:
     word, number = written.strip(), row_id(written)
     which = (  # each by an index of its own
         col(Contact.address) == word.casefold(),
+        col(Contact.phone) == word,
         col(Contact.source).in_(list(_sources(connection))) & (col(Contact.source_id) == word),
         false() if number is None else col(Contact.id) == number,
     )
@@ -43,7 +44,9 @@ def find_contacts(connection: Connection, written: str) -> list[Any]:
         select(Contact).where(col(Contact.id).in_(select(ids.c.id))).order_by(col(Contact.id)).limit(20)
     ).all()
     if not found:
-        raise EvergreetError(f"There is no contact {written!r}; give an address, an id or the id in its source.")
+        raise EvergreetError(
+            f"There is no contact {written!r}; give an address, a phone number (+49…), an id or the id in its source."
+        )
     return list(found)
 
 

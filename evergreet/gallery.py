@@ -12,6 +12,7 @@ from evergreet.errors import EvergreetError
 from evergreet.preview import read_sample, render
 from evergreet.rendering import MessageContext, Rendered
 from evergreet.settings import Settings
+from evergreet.sms_rendering import RenderedSms
 from evergreet.template_sources import template_names, template_root
 
 _HIDDEN = re.compile(r"<(\w+)[^>]*style=\"[^\"]*display:\s*none[^\"]*\"[^>]*>(.*?)</\1>", re.DOTALL)
@@ -31,7 +32,7 @@ class Shown:
 
     name: str
     context: MessageContext | None = None
-    rendered: Rendered | None = None
+    rendered: Rendered | RenderedSms | None = None
     error: str | None = None
 
     @property
@@ -42,12 +43,21 @@ class Shown:
     @property
     def kilobytes(self) -> float:
         """The size of the HTML."""
-        return len(self.rendered.html.encode()) / 1024 if self.rendered else 0
+        return len(self._html.encode()) / 1024
+
+    @property
+    def by_sms(self) -> bool:
+        """Whether it is an SMS."""
+        return isinstance(self.rendered, RenderedSms)
+
+    @property
+    def _html(self) -> str:
+        return self.rendered.html if isinstance(self.rendered, Rendered) else ""
 
     @property
     def preheader(self) -> str:
         """What an inbox shows beside the subject: the words of the first hidden element."""
-        found = _HIDDEN.search(self.rendered.html if self.rendered else "")
+        found = _HIDDEN.search(self._html)
         return " ".join(_FILLERS.sub(" ", unescape(re.sub("<[^>]*>", " ", found[2]))).split()) if found else ""
 
     def in_scheme(self, scheme: Literal["light", "dark"]) -> str:
@@ -55,7 +65,7 @@ class Shown:
 
         A grey field stands in for each picture: the page fetches nothing.
         """
-        html = _PICTURE.sub(lambda found: found[1] + _STAND_IN, self.rendered.html if self.rendered else "")
+        html = _PICTURE.sub(lambda found: found[1] + _STAND_IN, self._html)
         return _SCHEME.sub(lambda asked: "(min-width: 0)" if asked[1] == scheme else "(max-width: 0)", html)
 
 

@@ -17,8 +17,9 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition
-from evergreet.campaign import MARKETING, Campaign, Email
+from evergreet.campaign import MARKETING, Campaign, Step
 from evergreet.caps import Limit, limits_of, place_columns, wait_for_place
+from evergreet.channels import consent_topic, reached_by
 from evergreet.comparisons import DocumentText, in_document
 from evergreet.consent import agreed
 from evergreet.dormancy import Ending, is_dormant
@@ -79,7 +80,7 @@ class Rules:
     """
 
     campaign: Campaign
-    step: Email
+    step: Step
     settings: Settings
     tokens: Tokens
     endings: tuple[Ending, ...] = ()
@@ -88,6 +89,11 @@ class Rules:
     def marketing(self) -> bool:
         """Whether consent, dormancy, holdout, goal, quiet hours and caps apply."""
         return self.step.purpose is MARKETING
+
+    @cached_property
+    def topic(self) -> str | None:
+        """What the reader of a marketing message must have agreed to."""
+        return self.campaign.topic and consent_topic(self.campaign.topic, self.step.channel)
 
     @cached_property
     def holds_out(self) -> bool:
@@ -219,6 +225,7 @@ def _erased(connection: Connection, rules: Rules, rows: Sequence[Any]) -> dict[s
 def _facts(rules: Rules) -> Select[Any]:
     moment: ColumnElement[datetime] = bindparam("now", type_=Instant())
     contact = Contact.__table__  # type: ignore[attr-defined]
+    address = reached_by(rules.step.channel)
     since: ColumnElement[datetime] = Enrollment.__table__.c.caused_at  # type: ignore[attr-defined]
     cause: ColumnElement[int] = Enrollment.__table__.c.cause_event_id  # type: ignore[attr-defined]
     goal: ColumnElement[bool] = false()
@@ -236,7 +243,7 @@ def _facts(rules: Rules) -> Select[Any]:
             col(other.campaign_id) == col(Message.campaign_id),
             col(other.occurrence) == col(Message.occurrence),
             col(other.step_key) == col(Message.step_key),
-            col(other.address) == contact.c.address,
+            col(other.address) == address,
             col(other.id) != col(Message.id),
             col(other.sent_at).is_not(None),
         )
@@ -248,13 +255,14 @@ def _facts(rules: Rules) -> Select[Any]:
     country: ColumnElement[Any] = null()
     if rules.hours is not None:
         country = in_document(DocumentText, contact.c.attributes, "country")
-    suppressed = select(col(Suppression.scope)).where(col(Suppression.address) == contact.c.address).scalar_subquery()
+    suppressed = select(col(Suppression.scope)).where(col(Suppression.address) == address).scalar_subquery()
     origin = (contact.c.source, contact.c.source_id) if rules.holds_out else ()
     return (
         select(
             col(Message.id), col(Message.contact_id), col(Message.occurrence), col(Message.due_at),
-            contact.c.address, contact.c.erased_at, contact.c.paused_until, contact.c.timezone, contact.c.changed_at,
-            (agreed(contact.c.id, rules.campaign.topic) if rules.marketing else true()).label("consented"),
+            address.label("address"), contact.c.erased_at, contact.c.paused_until, contact.c.timezone,
+            contact.c.changed_at,
+            (agreed(contact.c.id, rules.topic) if rules.marketing else true()).label("consented"),
             country.label("country"), dormant.label("dormant"), *origin,
             suppressed.label("suppressed"), ANY_ERASED.label("any_erased"),
             goal.label("goal"), unless.label("unless"), duplicate.label("duplicate"),

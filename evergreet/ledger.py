@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
 from evergreet.campaigns import State, halt, required
+from evergreet.channels import reached_by
 from evergreet.errors import OwnershipLost
 from evergreet.gates import Decision, Defer, Go, Rules, Skip, Stale, decide_window
 from evergreet.store import among, among_found, by_index, checked, given, paired
@@ -64,17 +65,19 @@ WRITE_ENDED = (
         changed_at=bindparam("now", type_=Instant()),
     )
 )  # fmt: skip
-WRITE_SENDING = (
-    update(Message)
+WRITE_SENDING = {
+    channel: update(Message)
     .where(among(Message.id, "messages"), STILL_OURS)
     .values(
         state="sending", reason="", attempts=Message.attempts + 1, not_before=None,
-        address=select(col(Contact.address)).where(col(Contact.id) == col(Message.contact_id)).scalar_subquery(),
+        address=select(reached_by(channel)).where(col(Contact.id) == col(Message.contact_id)).scalar_subquery(),
         provider=bindparam("through"), sent_at=bindparam("now", type_=Instant()),
         changed_at=bindparam("now", type_=Instant()),
     )
     .returning(col(Message.id), col(Message.attempts))
-)  # fmt: skip
+    for channel in ("email", "sms")
+}  # fmt: skip
+"""The intent, by channel."""
 WRITE_ATTEMPTS = insert(Attempt).from_select(
     ["message_id", "number", "run_id", "worker_id", "epoch", "started_at", "outcome", "detail"],
     select(
@@ -294,7 +297,7 @@ def _write_intent(
             intent.counts.update(becomes for _, becomes, _, _ in ended)
             add_to_tally(connection, chunk.campaign_id, Counter((becomes, why) for _, becomes, why, _ in ended))
         if go:
-            numbers = _write_sending(connection, worker, chunk, go, run_id, provider, now)
+            numbers = _write_sending(connection, worker, chunk, rules.step.channel, go, run_id, provider, now)
             intent.go = {message: numbers[message] for message in go}
             if remember is not None:
                 remember(connection, intent.go, now)
@@ -314,6 +317,7 @@ def _write_sending(
     connection: Connection,
     worker: Worker,
     chunk: ClaimedChunk,
+    channel: str,
     go: list[int],
     run_id: int,
     provider: str,
@@ -321,7 +325,7 @@ def _write_sending(
 ) -> dict[int, int]:
     """Write the intents; return the number of the attempt of each message."""
     sending = {"messages": go, "chunk": chunk.id, "through": provider, "now": now}
-    numbers = dict(connection.execute(WRITE_SENDING, sending).tuples().all())
+    numbers = dict(connection.execute(WRITE_SENDING[channel], sending).tuples().all())
     expect(len(numbers), len(go), "Writing an intent")
     attempts = {"messages": go, "run": run_id, "worker": worker.id, "mine": chunk.epoch, "now": now}
     found = connection.execute(WRITE_ATTEMPTS, attempts, execution_options={"preserve_rowcount": True}).rowcount

@@ -25,6 +25,7 @@ from sqlmodel import col
 from evergreet.audience import shift
 from evergreet.campaign import TRANSACTIONAL, CountedFrom, Step
 from evergreet.campaigns import State, Version, required
+from evergreet.channels import consent_topic
 from evergreet.comparisons import DocumentNumber, DocumentText, in_document
 from evergreet.database import exclusive
 from evergreet.store import among, checked, insert_select_ignore
@@ -81,11 +82,12 @@ def plan_chunk(connection: Connection, state: State, versions: dict[int, Version
         col(Enrollment.version_id) == version.id,
         col(Enrollment.next_step) == step.key,
     )
+    topic = version.campaign.topic and consent_topic(version.campaign.topic, step.channel)
     rows = (
         select(
             col(Enrollment.id), col(Enrollment.campaign_id), col(Enrollment.version_id), col(Enrollment.contact_id),
-            col(Enrollment.occurrence), literal(step.key), literal(step.kind), literal(str(step.purpose)),
-            literal(version.campaign.topic, String()), col(Enrollment.next_due_at), col(Enrollment.counted_at),
+            col(Enrollment.occurrence), literal(step.key), literal(step.channel), literal(str(step.purpose)),
+            literal(topic, String()), col(Enrollment.next_due_at), col(Enrollment.counted_at),
             col(Enrollment.zone),
             case((held, "unknown"), else_="planned"), case((held, HELD), else_=""),
             case((held, null()), else_=literal(chunk)), literal(0), literal(0),

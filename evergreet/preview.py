@@ -18,6 +18,7 @@ from evergreet.places import country_of
 from evergreet.rendering import MessageContext, Rendered, Renderer
 from evergreet.schedule import zone_of
 from evergreet.settings import Settings
+from evergreet.sms_rendering import RenderedSms, SmsRenderer
 from evergreet.template_sources import load_template, template_root
 from models import Contact, Event
 
@@ -109,16 +110,19 @@ def for_contact(
     )
 
 
-def render(settings: Settings, name: str, context: MessageContext) -> Rendered:
-    """Render a template from its folder."""
+def render(settings: Settings, name: str, context: MessageContext) -> Rendered | RenderedSms:
+    """Render a template from its folder; an SMS as the first that somebody gets."""
     source = load_template(settings.templates, name, purpose=context.purpose)
+    if source.channel == "sms":
+        return SmsRenderer(source, surroundings_of(settings)).render(context, first=True)
     return Renderer(source, surroundings_of(settings)).render(context)
 
 
-def write_preview(folder: Path, name: str, context: MessageContext, rendered: Rendered) -> Path:
-    """Write the message's parts, and a page with both widths; return the page."""
+def write_preview(folder: Path, name: str, context: MessageContext, rendered: Rendered | RenderedSms) -> Path:
+    """Write the message's parts, and a page that shows it (an email in both widths); return the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "message.html").write_text(rendered.html, encoding="utf-8")
+    if isinstance(rendered, Rendered):
+        (folder / "message.html").write_text(rendered.html, encoding="utf-8")
     (folder / "message.txt").write_text(rendered.text, encoding="utf-8")
     environment = Environment(loader=PackageLoader("evergreet", "web/pages"), autoescape=True)
     page = folder / "preview.html"
@@ -126,7 +130,8 @@ def write_preview(folder: Path, name: str, context: MessageContext, rendered: Re
         "name": name,
         "rendered": rendered,
         "context": context,
-        "kilobytes": len(rendered.html.encode()) / 1024,
+        "kilobytes": len(rendered.html.encode()) / 1024 if isinstance(rendered, Rendered) else 0,
     }
-    page.write_text(environment.get_template("preview.html").render(values), encoding="utf-8")
+    shown = "preview.html" if isinstance(rendered, Rendered) else "preview_sms.html"
+    page.write_text(environment.get_template(shown).render(values), encoding="utf-8")
     return page

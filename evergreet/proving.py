@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Select, literal, null, select
+from sqlalchemy import Connection, Select, literal, null, or_, select
 from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition
-from evergreet.campaign import MARKETING, Campaign, Email
+from evergreet.campaign import MARKETING, Campaign, Step
+from evergreet.channels import reached_by
 from evergreet.composing import contact_of, surroundings_of
 from evergreet.errors import EvergreetError
 from evergreet.places import country_of
 from evergreet.rendering import MessageContext, Renderer
 from evergreet.schedule import zone_of
 from evergreet.settings import Settings
+from evergreet.sms_rendering import SmsRenderer
 from evergreet.store import among
 from evergreet.template_sources import TemplateSource
 from models import Contact, Event, Instant, Transition
@@ -33,7 +35,7 @@ LOOKED_AT = 200
 _Person: TypeAlias = tuple[Any, Any]
 """A contact's row, and that of the event that met the trigger, where there was one."""
 
-FindSource: TypeAlias = Callable[[Email], TemplateSource]
+FindSource: TypeAlias = Callable[[Step], TemplateSource]
 """Finds the sources of a step's template, in the store or in its folder."""
 
 
@@ -85,9 +87,12 @@ def prove(
 
 
 def _prove(
-    campaign: Campaign, step: Email, options: Mapping[str, Any], source: TemplateSource, settings: Settings,
+    campaign: Campaign, step: Step, options: Mapping[str, Any], source: TemplateSource, settings: Settings,
     people: Sequence[_Person],
 ) -> Proof:  # fmt: skip
+    if step.channel == "sms":
+        return _prove_sms(campaign, step, options, source, settings, [one for one in people if one[0].phone])
+    people = [one for one in people if one[0].address]
     renderer = Renderer(source, surroundings_of(settings))
     failures: list[str] = []
     unlike = 0
@@ -105,8 +110,22 @@ def _prove(
     return Proof(step.key, len(people), tuple(failures), unlike + renderer.differences)
 
 
+def _prove_sms(
+    campaign: Campaign, step: Step, options: Mapping[str, Any], source: TemplateSource, settings: Settings,
+    people: Sequence[_Person],
+) -> Proof:  # fmt: skip
+    renderer = SmsRenderer(source, surroundings_of(settings))
+    failures: list[str] = []
+    for (row, _), context in zip(people, _contexts(campaign, step, options, settings, people), strict=True):
+        try:
+            renderer.render(context, first=True)
+        except EvergreetError as problem:
+            failures.append(f"contact {row.id}: {problem}")
+    return Proof(step.key, len(people), tuple(failures))
+
+
 def _contexts(
-    campaign: Campaign, step: Email, options: Mapping[str, Any], settings: Settings, people: Sequence[_Person]
+    campaign: Campaign, step: Step, options: Mapping[str, Any], settings: Settings, people: Sequence[_Person]
 ) -> Iterator[MessageContext]:
     for number, (row, event) in enumerate(people):
         contact = contact_of(row)
@@ -132,7 +151,8 @@ def _people(connection: Connection, campaign: Campaign, now: datetime) -> list[_
     rows = connection.execute(
         select(*contact.columns)
         .where(
-            among(contact.c.id, "found"), contact.c.erased_at.is_(None), contact.c.address.is_not(None),
+            among(contact.c.id, "found"), contact.c.erased_at.is_(None),
+            or_(*(reached_by(channel).is_not(None) for channel in sorted({step.channel for step in campaign.steps}))),
             compile_condition(campaign.audience, Scope(contact, literal(now, Instant()))),
         )
         .order_by(contact.c.id.desc())

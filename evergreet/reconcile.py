@@ -16,7 +16,7 @@ from sqlmodel import col
 from evergreet.campaigns import STOPPED, Version, record, required
 from evergreet.clock import Clock
 from evergreet.composing import message_key
-from evergreet.contracts import EmailSender, Finder, RepeatableSender
+from evergreet.contracts import Finder, RepeatableSender, Sender
 from evergreet.database import Database
 from evergreet.errors import EvergreetError
 from evergreet.feedback.applying import apply_waiting, count_set_aside
@@ -48,8 +48,10 @@ class Reconciled:
     set_aside: int = 0
 
 
-def reconcile(database: Database, sender: EmailSender, settings: Settings, clock: Clock) -> Reconciled:
-    """Resolve what can be resolved for all campaigns.
+def reconcile(
+    database: Database, sender: Sender, settings: Settings, clock: Clock, *, also: Sequence[Sender] = ()
+) -> Reconciled:
+    """Resolve what can be resolved for all campaigns, by one sender of each channel.
 
     In this order: by what was told, by asking, by an identical repeat while its key lives, by the steps' own opt-in.
     What dead workers had in hand is unknown before anything is looked at.
@@ -57,25 +59,11 @@ def reconcile(database: Database, sender: EmailSender, settings: Settings, clock
     with Worker.open(database, clock, silence_seconds=settings.owner_silence_seconds):
         pass
     resolved: Counter[str] = Counter({"webhook": _listen(database, settings, clock)})
-    after = 0
-    while rows := _in_doubt(database, sender.name, settings, clock, after):
-        after = rows[-1].id
-        if isinstance(sender, Finder):
-            answers = sender.find([_key(row) for row in rows])
-            with database.write() as connection:
-                now = clock.now(connection)
-                for row in rows:
-                    answer = answers.get(_key(row))
-                    if answer is None:
-                        continue
-                    if answer.accepted:
-                        resolved["found"] += _accept(connection, row, answer.provider_id, now)
-                    else:
-                        resolved["not_found"] += _give_back(
-                            connection, col(Message.id) == row.id, row.attempts, "not_found", now
-                        )
-    if isinstance(sender, RepeatableSender):
-        resolved["repeated"] += repeat(database, sender, settings, clock)
+    for each in (sender, *also):
+        if isinstance(each, Finder):
+            resolved += _ask(database, each, settings, clock)
+        if isinstance(each, RepeatableSender):
+            resolved["repeated"] += repeat(database, each, settings, clock)
     resolved["resend"] += _resend(database, clock)
     with database.read() as connection:
         unknown = connection.execute(
@@ -83,6 +71,28 @@ def reconcile(database: Database, sender: EmailSender, settings: Settings, clock
         ).scalar_one()
         set_aside = count_set_aside(connection)
     return Reconciled({name: count for name, count in resolved.items() if count}, unknown, set_aside)
+
+
+def _ask(database: Database, finder: Finder, settings: Settings, clock: Clock) -> Counter[str]:
+    """Resolve unknown rows by asking the provider for them."""
+    resolved: Counter[str] = Counter()
+    after = 0
+    while rows := _in_doubt(database, finder, settings, clock, after):
+        after = rows[-1].id
+        answers = finder.find([_key(row) for row in rows])
+        with database.write() as connection:
+            now = clock.now(connection)
+            for row in rows:
+                answer = answers.get(_key(row))
+                if answer is None:
+                    continue
+                if answer.accepted:
+                    resolved["found"] += _accept(connection, row, answer.provider_id, now)
+                else:
+                    resolved["not_found"] += _give_back(
+                        connection, col(Message.id) == row.id, row.attempts, "not_found", now
+                    )
+    return resolved
 
 
 def _listen(database: Database, settings: Settings, clock: Clock) -> int:
@@ -94,7 +104,7 @@ def _listen(database: Database, settings: Settings, clock: Clock) -> int:
         return resolved + accept_what_was_told_before(connection, clock.now(connection))
 
 
-def _in_doubt(database: Database, provider: str, settings: Settings, clock: Clock, after: int) -> Sequence[Any]:
+def _in_doubt(database: Database, finder: Finder, settings: Settings, clock: Clock, after: int) -> Sequence[Any]:
     """Read unknown rows that this provider was given, once the hand-over's deadline is well past."""
     with database.read() as connection:
         settled = clock.now(connection) - timedelta(seconds=2 * settings.hand_over_seconds)
@@ -108,7 +118,8 @@ def _in_doubt(database: Database, provider: str, settings: Settings, clock: Cloc
             .join(Contact, col(Contact.id) == col(Message.contact_id))
             .where(
                 UNKNOWN, col(Message.id) > after,
-                func.coalesce(col(Message.provider), provider) == provider,
+                func.coalesce(col(Message.provider), finder.name) == finder.name,
+                col(Message.channel) == finder.capabilities.channel,
                 col(Message.resolution).is_distinct_from(ASSUMED),
                 col(Message.sent_at) <= settled,
             )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from gettext import NullTranslations
 from operator import attrgetter
 from threading import Lock
 from typing import Any, NamedTuple
@@ -129,11 +130,7 @@ class Renderer:
         self.source = source
         self.full = 0
         self.differences = 0
-        self._catalogues = {
-            language: catalogue(language, text)
-            for name, text in source.sources.items()
-            if (language := catalogue_language(name))
-        }
+        self._catalogues = catalogues_of(source)
         self._jinja = environment(source.sources, **asdict(surroundings))
         try:
             self._subject = self._jinja.get_template(f"{source.name}/subject.txt")
@@ -141,7 +138,7 @@ class Renderer:
             text = f"{source.name}/body.txt"
             self._text = self._jinja.get_template(text) if text in source.sources else None
         except Exception as error:
-            raise self._told(error) from error
+            raise told_of(error, self.source) from error
         self._places: dict[tuple[str, str], tuple[Place, tuple[Any, ...]]] = {}
         self._ways: dict[tuple[Any, ...], Ways] = {}
         self._kinds: tuple[Any, dict[tuple[Any, ...], Kind]] = (None, {})
@@ -222,7 +219,7 @@ class Renderer:
         """Make the message by Jinja alone."""
         self.full += 1
         place, _language = self._place(context.locale, context.timezone)
-        values = _names(context, place)
+        values = names_of(context, place)
         try:
             with reading_in(place):
                 subject = single_line(self._subject.render(values))
@@ -233,7 +230,7 @@ class Renderer:
         except MemoryError:  # perhaps nobody's fault but the machine's
             raise
         except Exception as error:
-            raise self._told(error) from error
+            raise told_of(error, self.source) from error
         if not subject:
             raise RenderError(f"{self._subject.name}, line 1: the subject is empty")
         if context.purpose is Purpose.MARKETING:
@@ -305,7 +302,7 @@ class Renderer:
     def _follow(self, trace: Trace, context: MessageContext, place: Place) -> list[str | None]:
         """Render with stand-ins for the message's data."""
         watching = self._watching
-        values = _names(context, place) | trace.inputs
+        values = names_of(context, place) | trace.inputs
         watching.trace = trace
         try:
             return [
@@ -329,12 +326,23 @@ class Renderer:
                     "print unsubscribe_url, as _base/layout does"
                 )
 
-    def _told(self, error: Exception) -> RenderError:
-        where = place_of_error(error, self.source.sources)
-        return RenderError(f"{f'{where[0]}, line {where[1]}' if where else self.source.name}: {sentence(error)}")
+
+def catalogues_of(source: TemplateSource) -> dict[str, NullTranslations]:
+    """Return the translations that a template version carries, by language."""
+    return {
+        language: catalogue(language, text)
+        for name, text in source.sources.items()
+        if (language := catalogue_language(name))
+    }
 
 
-def _names(context: MessageContext, place: Place) -> dict[str, Any]:
+def told_of(error: Exception, source: TemplateSource) -> RenderError:
+    """Say in one line what is wrong with a template, and where."""
+    where = place_of_error(error, source.sources)
+    return RenderError(f"{f'{where[0]}, line {where[1]}' if where else source.name}: {sentence(error)}")
+
+
+def names_of(context: MessageContext, place: Place) -> dict[str, Any]:
     """What a template knows."""
     values = {name: getattr(context, name) for name in MessageContext.__slots__}
     return values | {"language": place.language, "direction": place.direction}

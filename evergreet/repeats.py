@@ -10,12 +10,26 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlmodel import col
 
+from evergreet.channels import reached_by
 from evergreet.clock import Clock
 from evergreet.consent import agreed
-from evergreet.contracts import Accepted, EmailMessage, Outcome, RepeatableSender
+from evergreet.contracts import Accepted, Outcome, RepeatableSender
 from evergreet.database import Database
 from evergreet.errors import Misconfigured, Permanent, Refused, Retryable
 from evergreet.feedback.doubts import Heard, accept, refuse
@@ -56,7 +70,7 @@ class Remembered:
     """The requests of one window: written and stored with its intent, handed over after it."""
 
     sender: RepeatableSender
-    rendered: Mapping[int, EmailMessage]
+    rendered: Mapping[int, Any]
     going: dict[int, int] = field(default_factory=dict)
     """Messages and the numbers of their attempts; their places in the window are those here."""
     requests: list[Written] = field(default_factory=list)
@@ -262,8 +276,9 @@ def _may_be_repeated(connection: Connection, request: Any, now: datetime) -> boo
 
 
 def _suppressed() -> ColumnElement[bool]:
+    current = case((col(Message.channel) == "sms", reached_by("sms")), else_=reached_by("email"))
     return exists().where(
-        col(Suppression.address).in_((col(Message.address), col(Contact.address))),
+        col(Suppression.address).in_((col(Message.address), current)),
         or_(col(Suppression.scope) == "all", col(Message.purpose) == "marketing"),
     )
 

@@ -1,49 +1,62 @@
-"""Test sends: every step of a campaign with its sample data, to one address, outside the ledger."""
+"""Test sends: every step of a channel with its sample data, to one address or number, outside the ledger."""
 
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from evergreet.addresses import read_address
 from evergreet.campaign import Campaign, Options
+from evergreet.channels import read_destination
 from evergreet.composing import mailbox, surroundings_of
-from evergreet.contracts import Accepted, Connector, EmailMessage, EmailSender, Mailbox
-from evergreet.errors import ConfigurationError, DataError
+from evergreet.contracts import Accepted, EmailMessage, Mailbox, Sender, SmsMessage
+from evergreet.errors import DataError
 from evergreet.preview import read_sample
-from evergreet.rendering import Renderer
+from evergreet.rendering import MessageContext, Renderer
 from evergreet.settings import Settings
-from evergreet.template_sources import load_template
+from evergreet.sms_rendering import SmsRenderer
+from evergreet.template_sources import TemplateSource, load_template
 
 
 def send_samples(
-    sender: Connector, campaign: Campaign, options: Options, settings: Settings, *, to: str, step: str | None
+    sender: Sender, campaign: Campaign, options: Options, settings: Settings, *, to: str, step: str | None
 ) -> Iterator[tuple[str, str]]:
-    """Send the steps and yield each step's key with a sentence; raises what the connector raises.
+    """Send the steps of the sender's channel and yield each step's key with a sentence; raises what the connector does.
 
-    The subject says that it is a test, and the unsubscribe link is a sample that takes nobody off a list.
+    The subject, or the beginning of an SMS, says that it is a test, and the unsubscribe link is a sample that takes
+    nobody off a list. Steps of another channel are named and passed over.
     """
-    if not isinstance(sender, EmailSender):
-        raise ConfigurationError(f"EVERGREET_EMAIL={settings.email}: this connector does not send email.")
-    address = read_address(to).normalised
+    address = read_destination(to)
     resolved = campaign.resolve(options)
     steps = [one for one in resolved.steps if step in (None, one.key)]
     if not steps:
         keys = ", ".join(one.key for one in resolved.steps)
         raise DataError(f"--step {step}: campaign {campaign.name!r} has the steps {keys}.")
     for one in steps:
+        if one.channel != sender.capabilities.channel:
+            other = "a phone number, such as +4915123456789" if one.channel == "sms" else "an email address"
+            yield one.key, f"not sent: it is for {one.channel}; give --to {other}"
+            continue
         source = load_template(settings.templates, one.template, purpose=one.purpose)
         sample, _ = read_sample(settings.templates, one.template, settings)
         context = replace(
             sample, options=options.of_version(), campaign=campaign.name, step=one.key, topic=campaign.topic
         )
-        rendered = Renderer(source, surroundings_of(settings)).render(context)
-        message = EmailMessage(
-            key=f"test-{uuid.uuid4().hex}", to=Mailbox(address), sender=mailbox(settings.sender),
-            reply_to=mailbox(settings.reply_to) if settings.reply_to else None, subject=f"[Test] {rendered.subject}",
-            html=rendered.html, text=rendered.text, date=datetime.now(UTC), template=source.hash,
-        )  # fmt: skip
-        outcome = sender.send([message])[0]
+        outcome = sender.send([_message(source, context, settings, address)])[0]
         if not isinstance(outcome, Accepted):
             raise outcome
         yield one.key, f"accepted for {address} by {sender.name} ({outcome.provider_id})"
+
+
+def _message(
+    source: TemplateSource, context: MessageContext, settings: Settings, address: str
+) -> EmailMessage | SmsMessage:
+    key, now = f"test-{uuid.uuid4().hex}", datetime.now(UTC)
+    if source.channel == "sms":
+        text = SmsRenderer(source, surroundings_of(settings)).render(context, first=True).text
+        return SmsMessage(key, address, f"[Test] {text}", now, source.hash)
+    rendered = Renderer(source, surroundings_of(settings)).render(context)
+    return EmailMessage(
+        key=key, to=Mailbox(address), sender=mailbox(settings.sender),
+        reply_to=mailbox(settings.reply_to) if settings.reply_to else None, subject=f"[Test] {rendered.subject}",
+        html=rendered.html, text=rendered.text, date=now, template=source.hash,
+    )  # fmt: skip

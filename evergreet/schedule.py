@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import chain
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from evergreet.campaign import Email, SendWindow
+from evergreet.campaign import SendWindow, Step
 from evergreet.durations import number
 from evergreet.places import zone_of_country
 
@@ -27,7 +27,7 @@ def zone_of(name: str | None, default: str, country: str | None = None) -> ZoneI
     return ZoneInfo(default)
 
 
-def due_time(step: Email, caused_at: datetime, zone: ZoneInfo) -> datetime:
+def due_time(step: Step, caused_at: datetime, zone: ZoneInfo) -> datetime:
     """Return when a step is due, in UTC.
 
     Without `at` it is the triggering moment plus `after`. With `at` it is that local time on the day that

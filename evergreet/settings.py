@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     templates: str = Field(default="templates", description="Package or folder that holds the message templates.")
     lifecycle: str = Field(default="experience", description="Name of the lifecycle preset.")
     email: str = Field(default="outbox", description="Name of the connector that sends email.")
+    sms: str | None = Field(default=None, description="Name of the connector that sends SMS; empty: none does.")
     company: str = Field(default="Fernway Supply", description="The name customers know you by.")
     sender: str = Field(default="Fernway Supply <hello@fernway.example>", description="From: of every email.")
     reply_to: str | None = Field(default=None, description="Reply-To:, when it differs from the sender.")

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, Integer, String, bindparam, case, null, selec
 from sqlmodel import col
 
 from evergreet.campaigns import STOPPED
+from evergreet.channels import having
+from evergreet.consent import EVERYTHING
 from evergreet.contracts import Accepted, Outcome
 from evergreet.errors import Misconfigured, Permanent, Retryable
 from evergreet.ledger import (
@@ -174,6 +176,8 @@ def _judge(
 def _prepare_others(connection: Connection, outcomes: dict[int, Outcome], now: datetime) -> set[int]:
     """Lock whom the messages went to that were not accepted, and suppress the addresses that do not exist.
 
+    Those whose reader stopped messages with the provider get no marketing any more.
+
     Return the messages whose contact was erased while they were in hand; an erasure that comes later finds what is
     written. Contacts are locked before messages, as everywhere.
     """
@@ -183,17 +187,23 @@ def _prepare_others(connection: Connection, outcomes: dict[int, Outcome], now: d
     theirs = connection.execute(
         select(col(Message.contact_id)).where(among(Message.id, "messages")), {"messages": messages}
     )
-    contacts, addresses = set(theirs.scalars()), []
-    if invalid := [m for m in messages if isinstance(one := outcomes[m], Permanent) and one.address_invalid]:
-        bounced = connection.execute(select(col(Message.address)).where(col(Message.id).in_(invalid))).scalars()
-        addresses = sorted({address for address in bounced if address})
-        contacts |= set(
-            connection.execute(select(col(Contact.id)).where(col(Contact.address).in_(addresses))).scalars()
-        )
+    contacts, suppressed = set(theirs.scalars()), {}
+    judged = {
+        message: ("all", "hard_bounce") if outcome.address_invalid else ("marketing", EVERYTHING)
+        for message in messages
+        if isinstance(outcome := outcomes[message], Permanent) and (outcome.address_invalid or outcome.unsubscribed)
+    }
+    if judged:
+        rows = connection.execute(select(col(Message.id), col(Message.address)).where(col(Message.id).in_(judged)))
+        suppressed = {address: judged[message] for message, address in rows if address}
+        contacts |= set(connection.execute(select(col(Contact.id)).where(having(suppressed))).scalars())
     connection.execute(CONTACTS, {"contacts": sorted(contacts)})
     insert_ignore(
         connection, Suppression,
-        [{"address": a, "scope": "all", "reason": "hard_bounce", "source": "send", "at": now} for a in addresses],
+        [
+            {"address": address, "scope": scope, "reason": reason, "source": "send", "at": now}
+            for address, (scope, reason) in sorted(suppressed.items())
+        ],
     )  # fmt: skip
     erased = connection.execute(
         select(col(Message.id))

@@ -12,6 +12,7 @@ from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 
 from evergreet.campaign import Purpose
 from evergreet.catalogues import catalogue_files, translations
+from evergreet.channels import Channel
 from evergreet.errors import ConfigurationError, DefinitionError
 from evergreet.sandbox import environment
 
@@ -35,6 +36,15 @@ MESSAGE_NAMES = frozenset(
 COMPANY_NAMES = frozenset({"company", "postal_address", "site_url"})
 """What a template and its macros know about the company (`evergreet.rendering.Surroundings`)."""
 
+SMS = "sms.txt"
+"""The one file of an SMS."""
+
+OPT_OUT = "_base/opt_out.txt"
+"""What the first marketing SMS that somebody gets ends in: a file of the root itself, or ours."""
+
+_PARTS = ("subject.txt", "body.html", SMS)
+"""Files by which a folder is a message."""
+
 OWN_PACKAGE = "templates"
 """Evergreet's own templates; their `_base` serves roots that have none of their own."""
 
@@ -50,6 +60,11 @@ class TemplateSource:
     name: str
     hash: str
     sources: dict[str, str]
+
+    @property
+    def channel(self) -> Channel:
+        """What kind of message it is."""
+        return "sms" if f"{self.name}/{SMS}" in self.sources else "email"
 
 
 def template_root(root: str) -> Path:
@@ -70,9 +85,9 @@ def template_root(root: str) -> Path:
 
 
 def template_names(root: str) -> list[str]:
-    """Return the names of the messages below a root: folders with a subject or a body."""
+    """Return the names of the messages below a root: folders with a subject or a body, or the text of an SMS."""
     folder = template_root(root)
-    found = {path.parent.relative_to(folder) for file in ("subject.txt", "body.html") for path in folder.rglob(file)}
+    found = {path.parent.relative_to(folder) for file in _PARTS for path in folder.rglob(file)}
     return sorted(str(path.as_posix()) for path in found if not path.parts[0].startswith("_"))
 
 
@@ -91,7 +106,7 @@ def load_template(root: str, name: str, *, purpose: Purpose | None = None) -> Te
     """Read and check a message template.
 
     `root` is a package or a folder (`settings().templates`), `name` a folder in it such as
-    "thank_you/receipt". A marketing message (`purpose`) must show the unsubscribe link and the postal
+    "thank_you/receipt". A marketing email (`purpose`) must show the unsubscribe link and the postal
     address. Raises DefinitionError with the file, the line and what to write. What was read before and stands there
     unchanged is not checked again: to parse a message costs fifty times as much as to read it.
     """
@@ -105,15 +120,25 @@ def load_template(root: str, name: str, *, purpose: Purpose | None = None) -> Te
 
 def _load(root: str, folder: Path, name: str, purpose: Purpose | None) -> "_Read":
     check_exists(root, name)
-    for file in ("subject.txt", "body.html"):
-        if not (folder / name / file).is_file():
-            raise DefinitionError(f"Template {name!r} has no {file}: create {folder / name / file}.")
+    parts = {file for file in (*_PARTS, "body.txt") if (folder / name / file).is_file()}
     checked = _Checked(_search_path(folder))
-    for file in ("subject.txt", "body.html", "body.txt"):
-        if file != "body.txt" or (folder / name / file).is_file():
-            checked.add(f"{name}/{file}")
+    if SMS in parts:
+        if len(parts) > 1:
+            raise DefinitionError(
+                f"Template {name!r} has {SMS} and {min(parts - {SMS})}: an SMS and an email are two messages; give "
+                "each a folder of its own."
+            )
+        checked.add(f"{name}/{SMS}")
+        checked.add(OPT_OUT)
+    else:
+        for file in ("subject.txt", "body.html"):
+            if file not in parts:
+                raise DefinitionError(f"Template {name!r} has no {file}: create {folder / name / file}.")
+        for file in ("subject.txt", "body.html", "body.txt"):
+            if file in parts:
+                checked.add(f"{name}/{file}")
     checked.check_names()
-    if purpose is Purpose.MARKETING:
+    if purpose is Purpose.MARKETING and SMS not in parts:
         checked.check_marketing(f"{name}/body.html")
     catalogues = {path: path.read_bytes() for path in catalogue_files(folder)}
     sources = dict(sorted((checked.sources | translations(checked.trees.values(), folder)).items()))
@@ -132,9 +157,10 @@ class _Read:
     def is_up_to_date(self) -> bool:
         """Whether reading it anew would find the same files with the same content."""
         checked, folder = self.checked, self.checked.folders[0]
-        text = f"{self.source.name}/body.txt"
-        if (folder / text).is_file() != (text in checked.sources):
-            return False
+        for file in ("body.txt", *_PARTS):
+            name = f"{self.source.name}/{file}"
+            if (folder / name).is_file() != (name in checked.sources):
+                return False
         try:
             return all(
                 checked.find(name) == checked.paths[name] and checked.paths[name].read_text("utf-8") == content

@@ -13,8 +13,8 @@ class Contact(Table, table=True):
     """A person: address, place, free attributes and the stage of life with us they are in.
 
     `email` is the address as written, `address` its normalised form (what suppression, caps and
-    duplicates compare). Names are attributes: `first_name`, `last_name`. `changed_at` moves with every
-    change that matters to a message in hand.
+    duplicates compare); `phone` is E.164, and for SMS what the address is for email. Names are attributes:
+    `first_name`, `last_name`. `changed_at` moves with every change that matters to a message in hand.
     """
 
     __tablename__ = "contact"
@@ -22,6 +22,8 @@ class Contact(Table, table=True):
         UniqueConstraint("source", "source_id"),
         Index("ix_contact_address", "address", sqlite_where=text("address IS NOT NULL"),
               postgresql_where=text("address IS NOT NULL")),
+        Index("ix_contact_phone", "phone", sqlite_where=text("phone IS NOT NULL"),
+              postgresql_where=text("phone IS NOT NULL")),
         Index("ix_contact_stage", "stage", "stage_since"),
         Index("ix_contact_position", "position"),
     )  # fmt: skip

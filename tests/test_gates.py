@@ -451,6 +451,6 @@ def test_a_contact_that_changes_between_rendering_and_intent_is_rendered_again(s
                     attributes={"first_name": "Neu"}, changed_at=story.now + timedelta(seconds=1),
                 )  # fmt: skip
 
-    engine.limiter = Meddling()
+    engine.limiters["email"] = Meddling()
     engine.run(NEWS, Options())
     assert [(mail.to.address, mail.subject) for mail in story.sender.sent] == [("new@example.org", "Hello Neu")]

@@ -79,8 +79,8 @@ def launch(
 
     Example: evergreet launch thank-you --backfill 14d
     """
+    from evergreet.campaigns import check_channels, template_loader, version_of
     from evergreet.campaigns import launch as go_live
-    from evergreet.campaigns import template_loader, version_of
     from evergreet.clock import DatabaseClock
     from evergreet.commands.opening import actor, open_database, parse_moment
     from evergreet.enrollment import backfill as take_in
@@ -89,6 +89,7 @@ def launch(
     from evergreet.settings import settings
 
     found, chosen = _chosen(name, None)
+    check_channels(name, found.campaign.steps, settings().sms)
     clock, load = DatabaseClock(), template_loader(settings().templates)
     with open_database() as database:
         with database.read() as connection:
@@ -179,25 +180,18 @@ def run(
     from evergreet.campaigns import template_loader
     from evergreet.commands.opening import open_database, stop_on_signal
     from evergreet.commands.printing import RichReporter, print_json, print_report
-    from evergreet.contracts import EmailSender
     from evergreet.engine import Engine
-    from evergreet.errors import ConfigurationError
-    from evergreet.registry import open_connector
+    from evergreet.sending import opened_senders
     from evergreet.settings import settings
 
     found, chosen = _chosen(name, options)
     if dry_run:
         chosen = chosen.model_copy(update={"dry_run": True})
-    sender = open_connector(settings().email)
-    if not isinstance(sender, EmailSender):
-        raise ConfigurationError(f"EVERGREET_EMAIL={settings().email}: this connector does not send email.")
-    try:
-        with open_database() as database, RichReporter() as reporter:
-            engine = Engine(database, sender, settings(), template_loader(settings().templates), reporter=reporter)
-            with stop_on_signal(engine.request_stop):
-                report = engine.run(found.campaign, chosen)
-    finally:
-        sender.close()
+    with opened_senders() as senders, open_database() as database, RichReporter() as reporter:
+        load = template_loader(settings().templates)
+        engine = Engine(database, senders.email, settings(), load, reporter=reporter, sms=senders.sms)
+        with stop_on_signal(engine.request_stop):
+            report = engine.run(found.campaign, chosen)
     if json:
         print_json(report.as_dict())
     else:
@@ -209,25 +203,26 @@ def run(
 @app.command("send-test")
 def send_test(
     name: Name,
-    to: Annotated[str, typer.Option(help="The address that gets the test; nothing is written to the ledger.")],
+    to: Annotated[
+        str,
+        typer.Option(help="The address (or the number, for SMS) that gets it; nothing is written to the ledger."),
+    ],
     step: Annotated[str | None, typer.Option(help="Only this step.")] = None,
     options: Set = None,
 ) -> None:
-    """Send every step of a campaign, with its sample data, to an address of yours.
+    """Send every step of a campaign, with its sample data, to an address of yours, or its SMS to your number.
 
     Example: evergreet send-test thank-you --to me@example.org
     """
-    from evergreet.registry import open_connector
+    from evergreet.channels import is_number
     from evergreet.samples import send_samples
+    from evergreet.sending import opened_sender
     from evergreet.settings import settings
 
     found, chosen = _chosen(name, options)
-    sender = open_connector(settings().email)
-    try:
+    with opened_sender("sms" if is_number(to.strip()) else "email") as sender:
         for key, sentence in send_samples(sender, found.campaign, chosen, settings(), to=to, step=step):
             typer.echo(f"{key}: {sentence}")
-    finally:
-        sender.close()
 
 
 @app.command()

@@ -47,7 +47,8 @@ def list_connectors(
     table = Table("connector", "what it can do", "from")
     for row in rows:
         does = escape(row["does"]) if row["error"] is None else f"[red]{escape(row['error'])}[/red]"
-        table.add_row(row["name"] + (" (sends email now)" if row["in_use"] else ""), does, row["package"])
+        sends = f" (sends {row['capabilities']['channel']} now)" if row["in_use"] and row["capabilities"] else ""
+        table.add_row(row["name"] + sends, does, row["package"])
     console().print(table)
 
 
@@ -85,12 +86,12 @@ def _installed() -> list[dict[str, Any]]:
     from evergreet.registry import connector_class, connector_entries
     from evergreet.settings import settings
 
-    in_use = settings().email
+    in_use = {settings().email, settings().sms}
     rows = []
     for name, entry in connector_entries().items():
         row = {
             "name": name,
-            "in_use": name == in_use,
+            "in_use": name in in_use,
             "does": "",
             "capabilities": None,
             "package": f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown",

@@ -12,6 +12,7 @@ app = typer.Typer()
 
 SOURCE = "command line"
 Who = Annotated[str, typer.Argument(help="An email address, or the id of a contact.")]
+Whom = Annotated[str, typer.Argument(help="An email address, a phone number, or the id of a contact (its email).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")]
 
 
@@ -58,6 +59,7 @@ def _preview_one(name: str, contact: str | None, out: Path | None) -> Path:
     from evergreet.commands.opening import open_database
     from evergreet.explain import find_contacts
     from evergreet.preview import for_contact, read_sample, render, write_preview
+    from evergreet.rendering import Rendered
     from evergreet.settings import settings
     from evergreet.template_sources import check_exists
 
@@ -70,7 +72,8 @@ def _preview_one(name: str, contact: str | None, out: Path | None) -> Path:
     rendered = render(settings(), name, context)
     folder = out or settings().data_dir / "preview" / name
     page = write_preview(folder, name, context, rendered).resolve()
-    typer.echo(f"{rendered.subject}\n{page}")
+    said = rendered.subject if isinstance(rendered, Rendered) else f"{rendered.text}\n{rendered.segments}"
+    typer.echo(f"{said}\n{page}")
     return page
 
 
@@ -108,19 +111,21 @@ def unsubscribe(
 
 @app.command()
 def suppress(
-    who: Who,
+    who: Whom,
     scope: Annotated[
         Literal["all", "marketing"], typer.Option(help="all: write nothing to it; marketing: receipts still go out.")
     ] = "all",
     reason: Annotated[str, typer.Option(help="Why; stored with it.")] = "asked",
     as_json: AsJson = False,
 ) -> None:
-    """Never write to an address again, whether or not a contact has it.
+    """Never write to an address or phone number again, whether or not a contact has it.
 
     Example: evergreet suppress maya@example.com --scope marketing
+
+    Example: evergreet suppress +4915123456789
     """
     from evergreet import consent
-    from evergreet.addresses import read_address
+    from evergreet.channels import read_destination
     from evergreet.clock import DatabaseClock
     from evergreet.commands.opening import open_database
     from evergreet.errors import DataError
@@ -130,7 +135,7 @@ def suppress(
         raise DataError("--reason: write 1 to 100 characters.")
     with open_database() as database, database.write() as connection:
         number = row_id(who)
-        address = read_address(who.strip()).normalised if number is None else _address_of(connection, number)
+        address = read_destination(who) if number is None else _address_of(connection, number)
         if address is None:
             raise DataError(f"Contact {who} has no address: there is nothing to suppress.")
         changed = consent.suppress(
@@ -153,7 +158,7 @@ def erase(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Forget a person for good; a keyed hash of the address stays, so that an import cannot mail them again.
+    """Forget a person for good; keyed hashes of address and phone stay, so that no import brings them back.
 
     Example: evergreet erase maya@example.com --confirm maya@example.com
     """

@@ -103,10 +103,8 @@ def reconcile(
     from evergreet.clock import DatabaseClock
     from evergreet.commands.opening import actor, open_database
     from evergreet.commands.printing import print_json
-    from evergreet.contracts import EmailSender
-    from evergreet.errors import ConfigurationError
-    from evergreet.registry import open_connector
     from evergreet.resolutions import doubts
+    from evergreet.sending import opened_senders
     from evergreet.settings import settings
 
     clock = DatabaseClock()
@@ -120,13 +118,8 @@ def reconcile(
                 found = doubts(connection)
             print_json(found.as_dict()) if json else _show_doubts(found)
             return
-        sender = open_connector(settings().email)
-        if not isinstance(sender, EmailSender):
-            raise ConfigurationError(f"EVERGREET_EMAIL={settings().email}: this connector does not send email.")
-        try:
-            result = resolving.reconcile(database, sender, settings(), clock)
-        finally:
-            sender.close()
+        with opened_senders() as senders:
+            result = resolving.reconcile(database, senders.email, settings(), clock, also=senders.others)
     if json:
         print_json(asdict(result))
         return

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Integer, String, bindparam, case, func, or_, 
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlmodel import col
 
+from evergreet.channels import having
 from evergreet.clock import Clock
 from evergreet.contracts import Kind
 from evergreet.database import Database, exclusive, ingest_position
@@ -164,7 +165,7 @@ def _lock_contacts(connection: Connection, judged: Sequence[Judgement], places: 
         .where(
             or_(
                 among(Contact.id, "contacts"),
-                col(Contact.address).in_(sorted({one.address for one in judged})),
+                having(one.address for one in judged),
             )
         )
         .order_by(col(Contact.id))

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from evergreet.contracts import Kind
 from evergreet.feedback.placing import Place
-from evergreet.feedback.words import NAMES, OPENED_BY_MACHINE
+from evergreet.feedback.words import NAMES, OPENED_BY_MACHINE, SMS_NAMES
 
 _BOUNCES = {Kind.SOFT_BOUNCED: "soft", Kind.HARD_BOUNCED: "hard", Kind.BLOCKED: "blocked"}
 _OWN_PATHS = ("/u/",)
@@ -18,7 +18,7 @@ def facts_of(events: Sequence[Any], places: Mapping[int, Place]) -> list[dict[st
     facts = []
     for event in events:
         place, kind = places.get(event.id), Kind(event.kind)
-        if place is None or kind not in NAMES:
+        if place is None or kind not in (names := SMS_NAMES if place.channel == "sms" else NAMES):
             continue
         properties: dict[str, Any] = {"campaign_name": place.campaign, "step": place.step_key}
         properties["message_id"] = place.message_id
@@ -32,7 +32,7 @@ def facts_of(events: Sequence[Any], places: Mapping[int, Place]) -> list[dict[st
         facts.append(
             {
                 "contact_id": place.contact_id, "occurred_at": event.at, "properties": properties,
-                "name": OPENED_BY_MACHINE if kind is Kind.OPENED and event.machine else NAMES[kind],
+                "name": OPENED_BY_MACHINE if kind is Kind.OPENED and event.machine else names[kind],
                 "source": f"webhook:{event.connector}", "source_id": event.event_id,
             }
         )  # fmt: skip

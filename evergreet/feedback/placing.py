@@ -36,12 +36,14 @@ class Place:
     topic: str | None
     address: str | None
     key: str
+    channel: str
 
 
 def _places(which: ColumnElement[bool]) -> Select[Any]:
     return (
         select(
             col(Message.id), col(Message.contact_id), col(Message.step_key), col(Message.topic), col(Message.address),
+            col(Message.channel),
             col(Message.occurrence), col(CampaignRow.name), col(Contact.source), col(Contact.source_id),
         )
         .join(CampaignRow, col(CampaignRow.id) == col(Message.campaign_id))
@@ -102,7 +104,7 @@ def unknown_places(connection: Connection) -> Iterator[Place]:
 
 def _place(row: Any) -> Place:
     key = message_key(row.name, row.step_key, row.occurrence, f"{row.source}:{row.source_id}")
-    return Place(row.id, row.contact_id, row.name, row.step_key, row.topic, row.address, key)
+    return Place(row.id, row.contact_id, row.name, row.step_key, row.topic, row.address, key, row.channel)
 
 
 def place_later(connection: Connection) -> int:

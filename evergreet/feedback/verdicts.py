@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 from sqlmodel import col
 
-from evergreet.addresses import read_address
+from evergreet.channels import having, is_number, read_destination
 from evergreet.consent import EVERYTHING, Withdrawal, withdraw
 from evergreet.contracts import Verdict
 from evergreet.errors import DataError
@@ -50,7 +50,7 @@ def _address(told: str, place: Place | None) -> str | None:
     if place is not None and place.address and not place.address.startswith(_MARKS):
         return place.address
     try:
-        return read_address(told).normalised
+        return read_destination(told)
     except DataError:
         return None
 
@@ -74,7 +74,8 @@ def carry_out(connection: Connection, judged: Sequence[Judgement], position: int
             continue
         own = contacts.get(one.address, [])
         everything = one.verdict is Verdict.UNSUBSCRIBED or one.topic is None
-        withdrawals += [Withdrawal(contact, one.topic, everything, one.at, one.source) for contact in own]
+        by_sms = is_number(one.address)
+        withdrawals += [Withdrawal(contact, one.topic, everything, one.at, one.source, by_sms) for contact in own]
         if everything and known is None and not any(agreed.get(contact, one.at) > one.at for contact in own):
             entries[one.address] = Entry(one.address, "marketing", EVERYTHING, one.source, one.at)
     withdrawn = withdraw(connection, withdrawals, at=now) if withdrawals else 0
@@ -94,8 +95,10 @@ def _newest_grants(connection: Connection, contacts: Sequence[int]) -> dict[int,
 
 def _contacts(connection: Connection, addresses: Iterable[str]) -> Mapping[str, list[int]]:
     found: dict[str, list[Any]] = {}
+    wanted = set(addresses)
     for row in connection.execute(
-        select(col(Contact.id), col(Contact.address)).where(col(Contact.address).in_(sorted(addresses)))
+        select(col(Contact.id), col(Contact.address), col(Contact.phone)).where(having(wanted))
     ):
-        found.setdefault(row.address, []).append(row.id)
+        for address in wanted.intersection((row.address, row.phone)):
+            found.setdefault(address, []).append(row.id)
     return found

@@ -42,6 +42,17 @@ NAMES = {
 }
 """The events that conditions can ask for; docs/vocabulary.md describes them."""
 
+SMS_NAMES = {
+    Kind.DELIVERED: "sms_delivered",
+    Kind.DROPPED: "sms_failed",
+    Kind.SOFT_BOUNCED: "sms_failed",
+    Kind.HARD_BOUNCED: "sms_failed",
+    Kind.BLOCKED: "sms_failed",
+    Kind.REPLIED: "sms_replied",
+    Kind.UNSUBSCRIBED: "unsubscribed",
+}
+"""The same for messages sent by SMS."""
+
 OPENED_BY_MACHINE = "email_opened_by_machine"
 """A mail program or a proxy fetched the pictures, whether or not anybody reads: another name, so that
 `did("email_opened")` means a reader."""

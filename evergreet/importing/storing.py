@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, select, update
 from sqlmodel import col
 
+from evergreet.channels import having
 from evergreet.clock import Clock
 from evergreet.errors import EvergreetError
 from evergreet.importing.memory import RowMemory
@@ -88,9 +89,7 @@ def suppress_all(connection: Connection, entries: dict[str, Entry], position: in
             ),
             [_as_row(entries[address]) for address in sorted(changed)],
         )
-        connection.execute(
-            update(Contact).where(col(Contact.address).in_(list(changed))).values(changed_at=now, position=position)
-        )
+        connection.execute(update(Contact).where(having(changed)).values(changed_at=now, position=position))
     return changed
 
 

@@ -7,6 +7,7 @@ from prefect.exceptions import ObjectNotFound
 from evergreet.contracts import RateLimiter
 from evergreet.delivery import Unlimited
 from evergreet.errors import ConfigurationError
+from evergreet.settings import settings
 
 
 class PrefectLimit:
@@ -23,6 +24,12 @@ class PrefectLimit:
             # strict: a limit that was deleted meanwhile is an error, not permission to send at any rate
             rate_limit(self.name, occupy=part, strict=True)
             count -= part
+
+
+async def limiters() -> tuple[RateLimiter, RateLimiter | None]:
+    """Return the limiters of the connectors in use: that for email, and for SMS if one is set."""
+    sms = settings().sms
+    return await limiter_of(settings().email), await limiter_of(sms) if sms else None
 
 
 async def limiter_of(connector: str) -> RateLimiter:

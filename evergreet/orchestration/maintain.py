@@ -11,8 +11,8 @@ from evergreet.errors import ConfigurationError, ConnectorError
 from evergreet.feedback.pulling import Pulled, pull
 from evergreet.maintenance import Maintained
 from evergreet.maintenance import maintain as tidy_up
-from evergreet.orchestration.opening import opened_sender
 from evergreet.orchestration.runs import failing_in_one_line
+from evergreet.sending import opened_sender
 from evergreet.settings import settings
 from evergreet.tokens import Tokens
 
@@ -35,7 +35,7 @@ async def maintain_store() -> Maintained:
 
 def pull_suppressions() -> Pulled | None:
     """Read back whom the provider that sends does not write to any more; None where it cannot be asked."""
-    with open_database() as database, opened_sender() as sender:
+    with open_database() as database, opened_sender("email") as sender:
         if not isinstance(sender, SuppressionSource):
             return None
         return pull(database, sender, Tokens(settings().signing_keys), DatabaseClock())

@@ -7,10 +7,10 @@ from prefect.logging import get_run_logger
 from evergreet.clock import DatabaseClock
 from evergreet.commands.opening import open_database
 from evergreet.orchestration.artifacts import bullets, count, leave_page, table
-from evergreet.orchestration.opening import opened_sender
 from evergreet.orchestration.runs import failing_in_one_line
 from evergreet.reconcile import Reconciled, reconcile
 from evergreet.resolutions import Doubts, doubts
+from evergreet.sending import opened_senders
 from evergreet.settings import settings
 from evergreet.wording import moment
 
@@ -26,8 +26,8 @@ async def reconcile_unknown() -> Reconciled:
 
 
 def _reconcile() -> tuple[Reconciled, Doubts]:
-    with open_database() as database, opened_sender() as sender:
-        found = reconcile(database, sender, settings(), DatabaseClock())
+    with open_database() as database, opened_senders() as senders:
+        found = reconcile(database, senders.email, settings(), DatabaseClock(), also=senders.others)
         with database.read() as connection:
             return found, doubts(connection)
 

@@ -23,11 +23,11 @@ from evergreet.life_stages import in_lifecycle
 from evergreet.lifecycle import lifecycle
 from evergreet.orchestration.artifacts import campaign_page, failure_page, leave_page, one_line
 from evergreet.orchestration.deployments import mirror, mirror_cancellation
-from evergreet.orchestration.limits import limiter_of
-from evergreet.orchestration.opening import opened_sender
+from evergreet.orchestration.limits import limiters
 from evergreet.orchestration.progress import Progress
 from evergreet.orchestration.shards import Sharing
 from evergreet.orchestration.threads import work_in_thread
+from evergreet.sending import opened_senders
 from evergreet.settings import settings
 
 
@@ -86,10 +86,12 @@ async def run_shard(name: str, run: int) -> Report:
     alone; the campaign's own run is what to cancel to pause the campaign.
     """
     async with failing_in_one_line("shard"):
-        limiter = await limiter_of(settings().email)
-        with open_database() as database, opened_sender() as sender:
+        limiter, sms_limiter = await limiters()
+        with open_database() as database, opened_senders() as senders:
             load = campaigns.template_loader(settings().templates)
-            engine = Engine(database, sender, settings(), load, limiter=limiter)
+            engine = Engine(
+                database, senders.email, settings(), load, limiter=limiter, sms=senders.sms, sms_limiter=sms_limiter
+            )
             report = await work_in_thread(partial(engine.deliver, name, run), engine.request_stop)
             fault = _fault(database, report)
     if fault:
@@ -110,11 +112,14 @@ async def _run(
 ) -> tuple[Report, str | None, str | None]:
     """Return the report, what waits for somebody's word, and the fault that kept the engine from going on."""
     budget = None if options.max_seconds is None else timedelta(seconds=options.max_seconds)
-    limiter = await limiter_of(settings().email)
+    limiter, sms_limiter = await limiters()
     progress, sharing = Progress(), Sharing(campaign.name)
-    with open_database() as database, opened_sender() as sender:
+    with open_database() as database, opened_senders() as senders:
         load = load or campaigns.template_loader(settings().templates)
-        engine = Engine(database, sender, settings(), load, limiter=limiter, reporter=progress)
+        engine = Engine(
+            database, senders.email, settings(), load, limiter=limiter, reporter=progress, sms=senders.sms,
+            sms_limiter=sms_limiter,
+        )  # fmt: skip
         await mirror(database, [campaign.name])
         # One process at a time writes to SQLite, and a run with a time of its own, as in a tick, ends at that time.
         share = None if database.is_sqlite or budget is not None else sharing.from_thread()

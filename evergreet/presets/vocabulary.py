@@ -75,6 +75,9 @@ MAIL = (
 )  # fmt: skip
 """What became of a message, as its provider tells; a click on a link is a visit."""
 
+TEXTS = ("sms_delivered", "sms_failed", "sms_replied")
+"""The same of an SMS."""
+
 BUSINESS = ("product_launched",)
 """Facts about the business, without a contact: campaigns start from them, nobody moves."""
 

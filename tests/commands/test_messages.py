@@ -51,6 +51,37 @@ def maya(database: Database) -> int:
     return contact
 
 
+def test_an_sms_is_shown_with_its_segments_alone_and_among_all(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "mine" / "text"
+    folder.mkdir(parents=True)
+    (folder / "sms.txt").write_text("Hello {{ contact.first_name }} <3", "utf-8")
+    sample = {
+        "purpose": "marketing", "topic": "offers", "occurred_at": "2026-03-10T12:00Z", "contact": {"first_name": "Zoë"},
+    }  # fmt: skip
+    (folder / "preview.json").write_text(json.dumps(sample), "utf-8")
+    monkeypatch.setenv("EVERGREET_TEMPLATES", str(tmp_path / "mine"))
+    settings.cache_clear()
+    *text, segments, page = run("preview", "text", "--out", tmp_path / "out").splitlines()
+    assert text == ["Hello Zoë <3", "Reply STOP to opt out."]
+    assert segments == "35 characters, UCS-2, 1 segment"
+    assert "Hello Zoë &lt;3" in Path(page).read_text("utf-8")
+    gallery = run("preview", "--all", "--out", tmp_path / "all").splitlines()[-1]
+    assert "offers/sms · 35 characters, UCS-2, 1 segment" in Path(gallery).read_text("utf-8")
+    (folder / "body.html").write_text("<p>Hello</p>", "utf-8")
+    with pytest.raises(DefinitionError, match="two messages"):
+        run("preview", "text")
+
+
+def test_a_number_is_suppressed_as_an_address_is(run: Run, database: Database) -> None:
+    assert run("suppress", "+44 7700 900123") == "Suppressed +447700900123 (all).\n"
+    with pytest.raises(DataError, match="is no phone number"):
+        run("suppress", "+0")
+    with database.read() as connection:
+        assert connection.execute(select(col(Suppression.address))).scalars().all() == ["+447700900123"]
+
+
 def test_a_preview_shows_the_sample_on_a_page_with_both_widths(run: Run, tmp_path: Path) -> None:
     subject, page = run("preview", "thank_you/receipt", "--out", tmp_path / "out").splitlines()
     assert subject == "Thank you for your order FW-20417"
