@@ -131,7 +131,7 @@ def test_a_skip_says_its_reason(story: Story) -> None:
     story.launch()
     story.happened("order_placed", ana, order_id="A-1")
     story.run()
-    assert why(story, ana)[-1] == "receipt: skipped (no_address: the contact has no usable email address)"
+    assert why(story, ana)[-1] == "receipt: skipped (no_address: the contact has no usable address for it: no email, or no phone number for an SMS)"
 
 
 def test_a_campaign_that_was_never_live_says_so(story: Story) -> None:

@@ -27,7 +27,9 @@ def doubt(story: Story, *, arrived: bool, campaign: Campaign = THANKS) -> None:
         with story.database.read() as connection:
             row = story.messages[0]
             version = version_of(connection, row.version_id)
-            composer = Composer(connection, version, version.campaign.steps[0], story.settings, story.engine().tokens)
+            step = version.campaign.steps[0]
+            assert isinstance(step, Email)
+            composer = Composer(connection, version, step, story.settings, story.engine().tokens)
         with story.database.write() as connection:
             connection.execute(update(Message).values(state="planned", chunk_id=1, sent_at=None, unknown_since=None))
             letter = read_letters(connection, 1)[0]

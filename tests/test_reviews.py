@@ -126,4 +126,6 @@ def test_a_site_that_is_changed_in_the_form_is_looked_at_again(story: Story) -> 
         for url, why in (("https://www.yelp.com/x", "Yelp asks"), ("http://fernway.example", "not an https")):
             with pytest.raises(DefinitionError, match=why):
                 register(connection, open_site, Form(review_url=url), note, story.now)
-    assert kept.campaign.steps[0].review_site == OWN
+    (step,) = kept.campaign.steps
+    assert isinstance(step, Email)
+    assert step.review_site == OWN

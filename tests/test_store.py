@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Integer, String, event, insert, select, text
+from sqlalchemy import Connection, Executable, Integer, String, event, insert, select, text
 from sqlalchemy.exc import NotSupportedError
 from sqlmodel import col
 
@@ -98,10 +98,11 @@ def test_only_a_hash_says_that_somebody_was_erased(database: Database, address: 
 
 
 WINDOW: dict[str, Any] = {"messages": [1, 2], "chunk": 1, "now": NOW}
-SEEKING = {
+SEEKING: dict[str, tuple[Executable, dict[str, Any], str]] = {
     "settle, messages": (settling.WRITE_MESSAGES, WINDOW | {"outcomes": []}, "message"),
     "settle, attempts": (settling.WRITE_ATTEMPTS, WINDOW | {"outcomes": []}, "attempt"),
-    "intent": (ledger.WRITE_SENDING, WINDOW | {"through": "smtp"}, "message"),
+    "intent": (ledger.WRITE_SENDING["email"], WINDOW | {"through": "smtp"}, "message"),
+    "intent of SMS": (ledger.WRITE_SENDING["sms"], WINDOW | {"through": "texter"}, "message"),
     "attempts of an intent": (ledger.WRITE_ATTEMPTS, WINDOW | {"run": 1, "worker": 1, "mine": 1}, "message"),
     "decisions": (ledger.WRITE_ENDED, WINDOW | {"ended": []}, "message"),
 }
