@@ -26,6 +26,7 @@ from evergreet.durations import days
 from evergreet.errors import EvergreetError, Retryable
 from evergreet.explain import explain, find_contacts
 from evergreet.importing.one_event import record_event
+from evergreet.reasons import REASONS
 from evergreet.settings import Cap, Settings
 from models import Contact
 from tests.feedback.telling import Provider
@@ -131,7 +132,7 @@ def test_a_skip_says_its_reason(story: Story) -> None:
     story.launch()
     story.happened("order_placed", ana, order_id="A-1")
     story.run()
-    assert why(story, ana)[-1] == "receipt: skipped (no_address: the contact has no usable address for it: no email, or no phone number for an SMS)"
+    assert why(story, ana)[-1] == f"receipt: skipped (no_address: {REASONS['no_address']})"
 
 
 def test_a_campaign_that_was_never_live_says_so(story: Story) -> None:
