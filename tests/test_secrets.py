@@ -42,11 +42,20 @@ def _value(kind: type[BaseSettings], name: str) -> str:
     return f"{CANARY}-{name}"
 
 
+REQUIRED = {
+    "EVERGREET_SMTP_HOST": "127.0.0.1",
+    "EVERGREET_SES_REGION": "eu-west-1",
+    "EVERGREET_MAILGUN_DOMAIN": "mg.example.com",
+}
+"""What has no default and is no secret."""
+
+
 @pytest.fixture
 def canaries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for kind, name in SECRETS:
         monkeypatch.setenv(variable(kind, name), _value(kind, name))
-    monkeypatch.setenv("EVERGREET_SMTP_HOST", "127.0.0.1")
+    for name, value in REQUIRED.items():
+        monkeypatch.setenv(name, value)
     settings.cache_clear()
     yield
     settings.cache_clear()
@@ -159,7 +168,7 @@ for path in json.loads(sys.argv[1]):
 def test_commands_print_no_secret(store: str, sqlite_url: str) -> None:
     """All of them in one process; where one fails, not even its traceback has the secret."""
     canaries = {variable(kind, name): _value(kind, name) for kind, name in SECRETS}
-    canaries |= {"EVERGREET_SMTP_HOST": "127.0.0.1"}
+    canaries |= REQUIRED
     if store == "reachable":
         canaries["EVERGREET_DATABASE_URL"] = sqlite_url
     asked = [[*path, "--json"] for path in _reading()] + [["db", "check"], ["db", "upgrade"]]
@@ -171,7 +180,7 @@ def test_commands_print_no_secret(store: str, sqlite_url: str) -> None:
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [path for path, *_ in answers] == asked
     for path, code, output, told in answers:
-        if store == "reachable":
+        if store == "reachable" and path[:2] != ["suppressions", "pull"]:  # asks a provider: the outbox has none
             assert code == 0, (path, told)
             if "--json" in path:
                 json.loads(output)
