@@ -153,6 +153,9 @@ def _reading() -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
+ELSEWHERE = [["bounces"], ["suppressions", "pull"]]
+"""Commands that look at something which is not here: a mailbox, a provider's lists."""
+
 ASK_ALL = """
 import json, sys, traceback
 from typer.testing import CliRunner
@@ -180,7 +183,7 @@ def test_commands_print_no_secret(store: str, sqlite_url: str) -> None:
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [path for path, *_ in answers] == asked
     for path, code, output, told in answers:
-        if store == "reachable" and path[:2] != ["suppressions", "pull"]:  # asks a provider: the outbox has none
+        if store == "reachable" and path[:-1] not in ELSEWHERE:
             assert code == 0, (path, told)
             if "--json" in path:
                 json.loads(output)
