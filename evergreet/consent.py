@@ -153,11 +153,12 @@ def resubscribe(
 ) -> bool:
     """Record that the contact agrees to a topic; return False when they do already.
 
-    Lifts "unsubscribe from everything" of their address, which has withdrawn each topic by itself; never a
-    suppression of another cause, such as a bounce or a complaint.
+    Lifts "unsubscribe from everything" of their address (of their number, for a topic of SMS), which has withdrawn each
+    topic by itself; never a suppression of another cause, such as a bounce or a complaint.
     """
-    mailbox = _lock_mailbox(connection, contact_id)
-    address = next(row.address for row in mailbox if row.id == contact_id)
+    by_sms = topic.endswith(SMS_TOPIC)
+    mailbox = _lock_mailbox(connection, contact_id, phone_too=by_sms)
+    address = next(row.phone if by_sms else row.address for row in mailbox if row.id == contact_id)
     lifted = connection.execute(
         delete(Suppression).where(
             col(Suppression.address) == address,

@@ -317,11 +317,15 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WebhookRequest:
-    """What was posted to `/webhooks/NAME`, not looked at yet. Names of `headers` are in small letters."""
+    """What was posted to `/webhooks/NAME`, not looked at yet. Names of `headers` are in small letters.
+
+    `query` is what followed the `?`, as it was written; empty without one.
+    """
 
     headers: Mapping[str, str]
     body: bytes
     received_at: datetime
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 import pytest
 
-pytest.register_assert_rewrite("evergreet.testing.email", "evergreet.testing.webhooks")
+pytest.register_assert_rewrite("evergreet.testing.email", "evergreet.testing.sms", "evergreet.testing.webhooks")
 
 from evergreet.testing.email import Arrived, EmailConnectorContract  # noqa: E402 # after its asserts are to be rewritten
+from evergreet.testing.sms import ArrivedSms, SmsConnectorContract  # noqa: E402
 from evergreet.testing.webhooks import WebhookContract  # noqa: E402
 
-__all__ = ["Arrived", "EmailConnectorContract", "WebhookContract"]
+__all__ = ["Arrived", "ArrivedSms", "EmailConnectorContract", "SmsConnectorContract", "WebhookContract"]

@@ -36,12 +36,14 @@ class Posted:
 
     headers: dict[str, str]
     body: bytes
+    query: str = ""
 
 
 async def posted(request: Request) -> Posted:
     """Read the body; a header that comes twice is no header of a signature."""
     names = [name for name, _ in request.headers.items()]
-    return Posted({name: request.headers[name] for name in names if names.count(name) == 1}, await request.body())
+    headers = {name: request.headers[name] for name in names if names.count(name) == 1}
+    return Posted(headers, await request.body(), request.scope["query_string"].decode("latin-1"))
 
 
 class Inbox:
@@ -81,7 +83,7 @@ class Inbox:
         """Verify, read and store; return what to answer, which never says why."""
         with self._database.read() as connection:
             now = self._clock.now(connection)
-        request = WebhookRequest(told.headers, told.body, now)
+        request = WebhookRequest(told.headers, told.body, now, told.query)
         try:
             source.verify(request)
             events = source.parse(request)

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import select
 from sqlmodel import col
+from twilio.request_validator import RequestValidator
 
 from evergreet.database import Database
 from evergreet.errors import Retryable
@@ -89,6 +91,22 @@ def test_what_is_not_genuine_is_refused_without_a_detail_and_stored_nowhere(
 def test_what_is_signed_and_unreadable_is_a_bad_request(post: Post, database: Database, body: bytes) -> None:
     assert (answer := post(body)).status_code == 400, answer
     assert stored(database) == []
+
+
+def test_a_signature_over_the_url_is_verified_with_its_query(
+    post: Post, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"ACCOUNT_SID": "AC" + "0a" * 16, "AUTH_TOKEN": "12345", "SENDER": "+15557122661"}
+    for name, value in known.items():
+        monkeypatch.setenv(f"EVERGREET_TWILIO_{name}", value)
+    monkeypatch.setenv("EVERGREET_PUBLIC_URL", "https://mail.fernway.example")
+    told = {"MessageSid": "SM1", "MessageStatus": "sent", "To": "+447700900123"}
+    url, query = "https://mail.fernway.example/webhooks/twilio", "?row=7&key=a%20b"
+    good = {"X-Twilio-Signature": RequestValidator("12345").compute_signature(url + query, told)}
+    body = urlencode(told).encode()
+    assert post(body, good, f"twilio{query}").status_code == 204
+    assert post(body, good, "twilio?row=8&key=a%20b").status_code == 403
+    assert [(row.row, row.key, row.event_id) for row in stored(database)] == [(7, "a b", "SM1:sent")]
 
 
 def test_an_empty_list_is_fine(post: Post) -> None:

@@ -1,0 +1,135 @@
+"""Twilio: SMS, one request for each, with a status callback that names our row.
+
+Twilio has no idempotency key, and a list of messages to a number does not say which of them is ours. So what is in
+doubt stays so until a status callback tells of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Self
+from urllib.parse import urlencode
+
+import httpx
+
+from connectors.answers import object_answered
+from connectors.authorization import basic
+from connectors.calling import Answered, Caller, make_client
+from connectors.elapsed import Clock, elapsed
+from connectors.environment import read_settings
+from connectors.sms.twilio_answers import refused, understand
+from connectors.sms.twilio_events import KEY, ROW, read_events, verify
+from connectors.sms.twilio_settings import TwilioSettings
+from evergreet.contracts import Capabilities, Outcome, ProviderEvent, SmsMessage, WebhookRequest
+from evergreet.errors import Misconfigured, Permanent, Retryable
+
+LONGEST = 1600
+"""Characters of a text (https://www.twilio.com/docs/messaging/api/message-resource)."""
+
+
+class Twilio:
+    """Hands SMS to Twilio; `send` may be called from several threads."""
+
+    name: ClassVar[str] = "twilio"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        channel="sms",
+        batch_limit=100,
+        window=10,
+        connections=4,
+        webhooks=True,
+        proven_by=("its OpenAPI description", "the twilio package", "published signatures"),
+    )
+
+    def __init__(self, settings: TwilioSettings, client: httpx.Client, *, clock: Clock = elapsed) -> None:
+        self._settings = settings
+        self._client = client
+        self._secret = settings.password.get_secret_value()
+        self._caller = Caller(
+            "Twilio",
+            client,
+            settings.base_url,
+            self._secret,
+            {"Authorization": basic(settings.user, self._secret)},
+            settings.connect_timeout,
+            settings.timeout,
+            clock,
+        )
+        self._account = f"/2010-04-01/Accounts/{settings.account_sid}"
+        # What the class declares are the defaults of the settings.
+        self.capabilities = replace(  # type: ignore[misc]
+            type(self).capabilities, window=settings.window, connections=settings.connections
+        )
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read `EVERGREET_TWILIO_…`."""
+        settings = read_settings(TwilioSettings)
+        return cls(settings, make_client(settings.connections))
+
+    def send(self, batch: Sequence[SmsMessage]) -> list[Outcome]:
+        """Hand the messages over one after the other; an answer that stands for everybody ends the batch."""
+        outcomes: list[Outcome] = []
+        for message in batch:
+            outcome = self._send(message)
+            outcomes.append(outcome)
+            if isinstance(outcome, Retryable | Misconfigured):
+                rest = len(batch) - len(outcomes)
+                return outcomes + [Retryable("Not begun: the one before it was not taken.")] * rest
+        return outcomes
+
+    def _send(self, message: SmsMessage) -> Outcome:
+        try:
+            body = self._written(message)
+        except Permanent as fault:
+            return fault
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        answered = self._caller.call("POST", f"{self._account}/Messages.json", body, form)
+        return understand(answered, self._secret) if isinstance(answered, Answered) else answered
+
+    def _written(self, message: SmsMessage) -> bytes:
+        settings = self._settings
+        number = message.to.removeprefix("+")
+        if not (message.to.startswith("+") and number.isascii() and number.isdecimal() and 6 < len(number) <= 15):
+            raise Permanent("The recipient's number is not one in E.164.")
+        if not message.body.strip() or len(message.body) > LONGEST:
+            raise Permanent(f"Twilio takes a text of 1 to {LONGEST} characters; this one has {len(message.body)}.")
+        if "\0" in message.body or not message.key.isprintable():
+            raise Permanent("A control character stands in the text or in the key.")
+        fields = {"To": message.to, "Body": message.body}
+        if settings.sender:
+            fields["From"] = settings.sender
+        else:
+            fields["MessagingServiceSid"] = settings.messaging_service_sid
+        if settings.webhook:
+            fields["StatusCallback"] = f"{settings.webhook}?{urlencode({ROW: message.row, KEY: message.key})}"
+        return urlencode(fields, errors="replace").encode()
+
+    def check(self) -> str:
+        """Ask for one message of the account, which its key must be able to see."""
+        answered = self._caller.call("GET", f"{self._account}/Messages.json?PageSize=1")
+        if not isinstance(answered, Answered):
+            raise answered
+        if answered.status != 200:
+            raise refused(answered, self._secret)
+        if "messages" not in object_answered(answered.content):
+            raise Misconfigured("What answers there is not Twilio. Is EVERGREET_TWILIO_BASE_URL right?")
+        told = f"tells {self._settings.webhook}" if self._settings.webhook else "tells nothing of what it delivers"
+        return f"{httpx.URL(self._settings.base_url).host} answers, knows the account and {told}."
+
+    def verify(self, request: WebhookRequest) -> None:
+        """Raise `NotGenuine` unless our account signed it."""
+        token = self._settings.auth_token.get_secret_value()
+        if not token or not self._settings.webhook:
+            missing = "EVERGREET_PUBLIC_URL" if token else "EVERGREET_TWILIO_AUTH_TOKEN"
+            raise Misconfigured(f"{missing} is not set: Twilio's signature cannot be verified.")
+        verify(request, self._settings.webhook, token)
+
+    def parse(self, request: WebhookRequest) -> list[ProviderEvent]:
+        """Read the event of one request."""
+        return read_events(request)
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._client.close()
+
+    def __repr__(self) -> str:
+        return f"Twilio({self._settings.base_url!r})"
