@@ -79,7 +79,7 @@ def refusal(answered: Answered, secret: str) -> Retryable | Permanent | Misconfi
     if status in {408, 429}:
         waits = pause(answered.headers, "retry-after", "x-sib-ratelimit-reset")
         return Retryable(words, accepted="no", retry_after=waits)
-    if status >= 500:
+    if status >= 500 or status < 300:  # a success that its pages do not have leaves a doubt as well
         return Retryable(f"{words}; it may have taken the request.", accepted="maybe")
     if fault is Fault.REPEATED:  # one that was there before, and nothing says that it was accepted
         return Retryable(f"{words}; a request with this key may have been taken.", accepted="maybe")

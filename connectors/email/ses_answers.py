@@ -75,8 +75,15 @@ STATUSES: Mapping[str, Meaning] = {
 }
 """What is said of single entries of a bulk request; one that is not known leaves a doubt."""
 
-ABOUT_US = ("not verified", "configuration set", "from address", "fromemailaddress", "sender", "send from", "tenant")
-"""Words by which a refusal is no matter of the recipient, in small letters."""
+ABOUT_US = (
+    "not verified", "configuration set", "from address", "fromemailaddress", "sender", "send from", "tenant",
+    "paused", "suspended",
+)  # fmt: skip
+"""Words by which a refusal is no matter of the recipient, in small letters.
+
+"Account is paused" may come as `MessageRejected`:
+https://docs.aws.amazon.com/ses/latest/dg/troubleshoot-error-messages.html.
+"""
 
 HINTS: Mapping[str, str] = {
     "AccessDeniedException": "Allow the key ses:SendEmail, ses:SendRawEmail and, for bulk, ses:SendBulkEmail.",
@@ -141,7 +148,7 @@ def refused(answered: Answered, secrets: tuple[str, ...]) -> Retryable | Permane
     words = f"Amazon SES answers {status}{f' {told.code}' if told.code else ''}: {told.words}"
     meaning = CODES.get(told.code)
     if meaning is None:
-        if status >= 500:
+        if status >= 500 or status < 300:  # a success that its pages do not have leaves a doubt as well
             meaning = "maybe"
         elif status in {408, 429}:
             meaning = "later"

@@ -161,6 +161,8 @@ ANSWERS: list[tuple[Told, int, type[Exception], str | None]] = [
     (Told(201, {"messageId": 5}), 1, Retryable, "maybe"),
     (problem(500, "unprocessable_entity"), 2, Retryable, "maybe"),
     (Told(502, b"<html>"), 1, Retryable, "maybe"),
+    (Told(204, b""), 1, Retryable, "maybe"),
+    (Told(207, {"messageId": "<1@x>"}), 2, Retryable, "maybe"),
     (problem(400, "duplicate_parameter"), 2, Retryable, "maybe"),
     (problem(409, "duplicate_request"), 1, Retryable, "maybe"),
     (Told(429, {"code": "x"}, {"x-sib-ratelimit-reset": "7"}), 2, Retryable, "no"),
