@@ -48,6 +48,9 @@ HASHES: Mapping[str, HashAlgorithm] = {"1": SHA1(), "2": SHA256()}
 _HOST = re.compile(r"sns\.[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}\.amazonaws\.com(?:\.cn)?")
 _CERTIFICATE = re.compile(r"/[\w-]+\.pem", re.ASCII)
 _MOST_CERTIFICATES = 8
+_LONGEST_ADDRESS = 2000
+_ON_ONE_LINE = frozenset(["MessageId", "Timestamp", "TopicArn"])
+"""Signed parts that hold no line break: with one, a text could be cut into other parts under the same signature."""
 
 Fetch: TypeAlias = Callable[[str], bytes]
 """Returns what stands at an address of Amazon's; raises `Retryable` where it cannot be had now."""
@@ -123,14 +126,19 @@ class Topic:
     def _certificate(self, url: str) -> _Certificate:
         if not _is_amazons(url) or not _CERTIFICATE.fullmatch(urlsplit(url).path) or urlsplit(url).query:
             raise NotGenuine("the certificate of the signature is not at an address of Amazon SNS")
-        with self._lock:
-            known = self._certificates.get(url)
-            if known is None:
-                known = _read_certificate(self._fetch(url))
-                while len(self._certificates) >= _MOST_CERTIFICATES:
-                    del self._certificates[next(iter(self._certificates))]
-                self._certificates[url] = known
+        if (known := self._certificates.get(url)) is not None:
             return known
+        # Nothing is verified yet: whoever knows our topic can name addresses, and must keep neither others nor threads.
+        if not self._lock.acquire(blocking=False):
+            raise Retryable("A certificate of Amazon SNS is being asked for.")
+        try:
+            known = self._certificates.get(url) or _read_certificate(self._fetch(url))
+            while len(self._certificates) >= _MOST_CERTIFICATES:
+                del self._certificates[next(iter(self._certificates))]
+            self._certificates[url] = known
+            return known
+        finally:
+            self._lock.release()
 
 
 def fetcher(client: httpx.Client, connect: float, timeout: float, clock: Clock = elapsed) -> Fetch:
@@ -170,13 +178,15 @@ def _string_to_sign(message: Mapping[str, Any]) -> bytes:
             continue
         if not isinstance(value, str):
             raise NotGenuine("a part of what is signed is missing")
+        if name in _ON_ONE_LINE and "\n" in value:
+            raise NotGenuine("a part of what is signed holds a line break")
         parts.append(f"{name}\n{value}\n")
     return "".join(parts).encode()
 
 
 def _is_amazons(url: str) -> bool:
     """Return whether an address is one of SNS itself, reached over HTTPS."""
-    if not url.isascii() or not url.isprintable() or "\\" in url:
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url or len(url) > _LONGEST_ADDRESS:
         return False
     try:
         parts = urlsplit(url)

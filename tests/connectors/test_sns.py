@@ -1,7 +1,9 @@
 """Messages of SNS: both versions of the signature, a certificate from Amazon's own addresses, and our topic alone."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Event
 from typing import Any
 
 import httpx
@@ -63,6 +65,37 @@ def test_each_signed_part_is_needed_as_it_was(topic: Topic, name: str) -> None:
             topic.verify(posted(message, **{name: changed}))
 
 
+def test_one_message_cannot_be_cut_into_another_of_another_name(topic: Topic) -> None:
+    message = sns_message("text", subject="s")
+    name = f"{message['MessageId']}\nSubject\ns"
+    with pytest.raises(NotGenuine, match="line break"):
+        topic.verify(posted(message, MessageId=name, Subject=None))
+
+
+def test_while_one_certificate_is_awaited_those_that_are_known_are_used_and_no_other_is_waited_for() -> None:
+    began, answer = Event(), Event()
+
+    def fetch(url: str) -> bytes:
+        if "slow" in url:
+            began.set()
+            assert answer.wait(30)
+        return certificate()
+
+    topic = Topic(ARN, "X", fetch)
+    topic.verify(posted(sns_message("text")))
+    slow, other = (CERTIFICATE_URL.replace("SimpleNotificationService", name) for name in ("slow", "other"))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(topic.verify, posted(sns_message("text"), SigningCertURL=slow))
+        try:
+            assert began.wait(30)
+            topic.verify(posted(sns_message("text")))
+            with pytest.raises(Retryable):
+                topic.verify(posted(sns_message("text"), SigningCertURL=other))
+        finally:
+            answer.set()
+        waiting.result()
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -82,6 +115,8 @@ def test_each_signed_part_is_needed_as_it_was(topic: Topic, name: str) -> None:
         "https://sqs.eu-central-1.amazonaws.com/a.pem",
         "https://bucket.s3.amazonaws.com/a.pem",
         "https://sns.eu-central-1.amazonaws.com/a.pem\n",
+        " https://sns.eu-central-1.amazonaws.com/a.pem",
+        f"https://sns.eu-central-1.amazonaws.com/{'a' * 70_000}.pem",
         "https://[sns.eu-central-1.amazonaws.com/a.pem",
         "//sns.eu-central-1.amazonaws.com/a.pem",
         "",
