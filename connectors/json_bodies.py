@@ -52,7 +52,7 @@ def read_objects(pieces: Iterable[bytes]) -> Iterator[dict[str, Any]]:
             else:
                 try:
                     found, at = parse(text, at)
-                except (json.JSONDecodeError, RecursionError):
+                except (ValueError, RecursionError):  # also of a number with thousands of digits
                     if len(text) - at > _LONGEST_OBJECT:
                         raise Unreadable("The body is not a list of objects.") from None
                     break  # the rest of it is in the next piece

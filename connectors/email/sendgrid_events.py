@@ -42,11 +42,14 @@ WORDS: Mapping[str, tuple[Kind, Verdict]] = {
 
 DROPS: Mapping[str, Verdict] = {
     "invalid": Verdict.INVALID,
-    "bounced address": Verdict.INVALID,
     "spam reporting address": Verdict.COMPLAINED,
     "unsubscribed address": Verdict.UNSUBSCRIBED,
 }
-"""Reasons of `dropped` that are about the address, in small letters; content, quota and the like are not."""
+"""Reasons of `dropped` that are about the address, in small letters; content, quota and the like are not.
+
+Nor is "Bounced Address": what is on that list "can be either permanent or temporary failures"
+(https://www.twilio.com/docs/sendgrid/api-reference/bounces-api). The bounce itself says which.
+"""
 
 CLASSES: Mapping[str, Kind] = {
     "invalid address": Kind.HARD_BOUNCED,

@@ -185,7 +185,8 @@ def test_only_a_mailbox_that_is_not_there_is_a_hard_bounce(
 @pytest.mark.parametrize(
     ("reason", "verdict"),
     [
-        ("Bounced Address", Verdict.INVALID),
+        ("Invalid", Verdict.INVALID),
+        ("Bounced Address", Verdict.NONE),
         ("Spam Reporting Address", Verdict.COMPLAINED),
         ("Spam Content (if Spam Checker app enabled)", Verdict.NONE),
         ("Recipient List over Package Quota", Verdict.NONE),
@@ -214,7 +215,7 @@ def test_a_group_that_stands_for_a_topic_says_which_was_left(sendgrid_at: Connec
     )
     assert [(event.verdict, event.topic) for event in events] == [
         (Verdict.UNSUBSCRIBED_TOPIC, "offers"), (Verdict.UNSUBSCRIBED_TOPIC, ""), (Verdict.UNSUBSCRIBED_TOPIC, ""),
-        (Verdict.UNSUBSCRIBED_TOPIC, "news"), (Verdict.UNSUBSCRIBED, ""), (Verdict.INVALID, "news"),
+        (Verdict.UNSUBSCRIBED_TOPIC, "news"), (Verdict.UNSUBSCRIBED, ""), (Verdict.NONE, "news"),
         (Verdict.UNSUBSCRIBED, "news"),
     ]  # fmt: skip
 

@@ -141,6 +141,7 @@ def test_after_a_limit_or_a_lost_answer_it_goes_on_where_it_was(lists: Lists, se
         (Told(200, b"[[]]"), Retryable, "not a whole list"),
         (Told(200, b"[{}{}]"), Retryable, "not a whole list"),
         (Told(200, b'[{"email": ' + b"[" * 100_000), Retryable, "not a whole list"),
+        (Told(200, b'[{"created": ' + b"1" * 5000 + b"}]"), Retryable, "not a whole list"),
         (Told(200, b"\xff\xfe"), Retryable, "not a whole list"),
     ],
 )
