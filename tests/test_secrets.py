@@ -45,6 +45,9 @@ def _value(kind: type[BaseSettings], name: str) -> str:
 REQUIRED = {
     "EVERGREET_SMTP_HOST": "127.0.0.1",
     "EVERGREET_SES_REGION": "eu-west-1",
+    "EVERGREET_TWILIO_ACCOUNT_SID": "AC" + "0a" * 16,
+    "EVERGREET_TWILIO_KEY_SID": "SK" + "0a" * 16,
+    "EVERGREET_TWILIO_SENDER": "+15557122661",
     "EVERGREET_MAILGUN_DOMAIN": "mg.example.com",
 }
 """What has no default and is no secret."""

@@ -21,8 +21,8 @@ class TwilioSettings(BaseSettings):
         default=SecretStr(""),
         description="The account's auth token: it verifies webhooks, and signs in where there is no API key.",
     )
-    api_key: str = Field(default="", pattern=r"^(SK[0-9a-fA-F]{32})?$", description="SID of an API key (SK…).")
-    api_secret: SecretStr = Field(default=SecretStr(""), description="The secret of that key.")
+    key_sid: str = Field(default="", pattern=r"^(SK[0-9a-fA-F]{32})?$", description="SID of an API key (SK…).")
+    key_secret: SecretStr = Field(default=SecretStr(""), description="The secret of that key.")
     sender: str = Field(
         default="", max_length=20, description="Number (+15557122661), short code or name that messages come from; or …"
     )
@@ -45,10 +45,10 @@ class TwilioSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        if bool(self.api_key) != bool(self.api_secret.get_secret_value()):
-            raise ValueError("an API key has a SID and a secret: set API_KEY and API_SECRET, or neither")
-        if not (self.api_key or self.auth_token.get_secret_value()):
-            raise ValueError("set AUTH_TOKEN, or API_KEY and API_SECRET")
+        if bool(self.key_sid) != bool(self.key_secret.get_secret_value()):
+            raise ValueError("an API key has a SID and a secret: set KEY_SID and KEY_SECRET, or neither")
+        if not (self.key_sid or self.auth_token.get_secret_value()):
+            raise ValueError("set AUTH_TOKEN, or KEY_SID and KEY_SECRET")
         if bool(self.sender) == bool(self.messaging_service_sid):
             raise ValueError("set SENDER or MESSAGING_SERVICE_SID, and not both")
         can_be_sent(self.password)
@@ -57,12 +57,12 @@ class TwilioSettings(BaseSettings):
     @property
     def user(self) -> str:
         """Whom to sign in as."""
-        return self.api_key or self.account_sid
+        return self.key_sid or self.account_sid
 
     @property
     def password(self) -> SecretStr:
         """What to sign in with."""
-        return self.api_secret if self.api_key else self.auth_token
+        return self.key_secret if self.key_sid else self.auth_token
 
     @property
     def webhook(self) -> str:

@@ -94,13 +94,13 @@ def test_row_and_key_travel_in_the_status_callback(sink: TwilioSink, at: Callabl
 def test_an_api_key_signs_in_in_place_of_the_token(at: Callable[..., Twilio]) -> None:
     key = "SK" + "0c" * 16
     with TwilioSink(key, "its-secret") as server:
-        (outcome,) = at(server.url, api_key=key, api_secret="its-secret").send([sms("k")])
+        (outcome,) = at(server.url, key_sid=key, key_secret="its-secret").send([sms("k")])
     assert isinstance(outcome, Accepted)
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"auth_token": ""}, {"api_key": "SK" + "0c" * 16}, {"sender": ""}, {"messaging_service_sid": SERVICE},
+    [{"auth_token": ""}, {"key_sid": "SK" + "0c" * 16}, {"sender": ""}, {"messaging_service_sid": SERVICE},
      {"account_sid": "x"}, {"base_url": "http://api.twilio.com"}, {"auth_token": "two\nlines"}],
     ids=lambda wrong: next(iter(wrong)),
 )  # fmt: skip

@@ -109,7 +109,7 @@ def test_published_signatures_are_genuine_and_nothing_else_is(fixtures: Path) ->
 
 
 def test_without_what_it_is_verified_by_none_is_taken() -> None:
-    for missing in ({"public_url": ""}, {"auth_token": "", "api_key": "SK" + "0c" * 16, "api_secret": "s"}):
+    for missing in ({"public_url": ""}, {"auth_token": "", "key_sid": "SK" + "0c" * 16, "key_secret": "s"}):
         with pytest.raises(Misconfigured, match="is not set"):
             source(**missing).verify(request(status("sent"), signed(status("sent"))))
 
