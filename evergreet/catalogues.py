@@ -40,6 +40,18 @@ def catalogue_files(root: Path) -> list[Path]:
     return [path for folder in _folders(root) for path in sorted(folder.glob("*/LC_MESSAGES/evergreet.po"))]
 
 
+def catalogues_at(root: Path) -> dict[str, NullTranslations]:
+    """Return all translations by language, a template root's own before ours."""
+    found: dict[str, NullTranslations] = {}
+    for path in catalogue_files(root):
+        language = path.parts[-3]
+        made = catalogue(language, path.read_text("utf-8"))
+        found.setdefault(language, made)
+        if found[language] is not made:
+            found[language].add_fallback(made)
+    return found
+
+
 def catalogue_language(source_name: str) -> str | None:
     """Return the language of a source that is a catalogue; None for a template."""
     folder, _, file = source_name.partition("/")

@@ -303,6 +303,8 @@ class Renderer:
         """Render with stand-ins for the message's data."""
         watching = self._watching
         values = names_of(context, place) | trace.inputs
+        url = trace.inputs["unsubscribe_url"]
+        values["preferences_url"] = trace.apply("preferences_url", preferences_url, (url,), steady=True)
         watching.trace = trace
         try:
             return [
@@ -342,10 +344,20 @@ def told_of(error: Exception, source: TemplateSource) -> RenderError:
     return RenderError(f"{f'{where[0]}, line {where[1]}' if where else source.name}: {sentence(error)}")
 
 
+def preferences_url(unsubscribe_url: str | None) -> str | None:
+    """Return the link to the page with all choices: it has the token of the unsubscribe link."""
+    before, found, token = (unsubscribe_url or "").rpartition("/u/")
+    return f"{before}/preferences/{token}" if found else None
+
+
 def names_of(context: MessageContext, place: Place) -> dict[str, Any]:
     """What a template knows."""
     values = {name: getattr(context, name) for name in MessageContext.__slots__}
-    return values | {"language": place.language, "direction": place.direction}
+    return values | {
+        "language": place.language,
+        "direction": place.direction,
+        "preferences_url": preferences_url(context.unsubscribe_url),
+    }
 
 
 _inputs: Callable[[MessageContext], Inputs] = attrgetter(*INPUTS)

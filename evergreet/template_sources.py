@@ -29,7 +29,7 @@ MESSAGE_NAMES = frozenset(
         "step",
         "topic",
     }
-    | {"unsubscribe_url", "language", "direction", "picked", "nth"}
+    | {"unsubscribe_url", "preferences_url", "language", "direction", "picked", "nth"}
 )
 """What a template knows about one message (`evergreet.rendering.MessageContext`, and the language chosen)."""
 

@@ -32,6 +32,7 @@ _LINES = {
         contact.a[:2]
         event.items[0].name
         unsubscribe_url|default('', true)
+        preferences_url|default('', true)
         picked.x|default(contact.b)
         options.names.get(contact.a, 'nobody')
         (options.names.A)
@@ -169,6 +170,7 @@ _LINES = {
         event.items[0]
         picked.x
         unsubscribe_url
+        preferences_url
         (options.names[contact.b])
         contact
         «text»

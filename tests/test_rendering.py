@@ -45,7 +45,11 @@ def renderer(body: str = "<p>Hello</p>", subject: str = "Hello", **more: str) ->
 
 
 def test_the_names_a_template_is_checked_against_are_those_it_gets() -> None:
-    assert {field.name for field in fields(MessageContext)} | {"language", "direction"} == MESSAGE_NAMES
+    assert {field.name for field in fields(MessageContext)} | {
+        "language",
+        "direction",
+        "preferences_url",
+    } == MESSAGE_NAMES
     assert {field.name for field in fields(Surroundings)} == COMPANY_NAMES
 
 

@@ -319,5 +319,8 @@ def test_a_marketing_message_has_its_unsubscribe_link_however_it_is_made(name: s
     ]
     for made in (shown, changed):
         agree(made, [*data, replace(data[0], unsubscribe_url=None), replace(data[0], unsubscribe_url="")])
+    choices = "{% if preferences_url %}<a href='{{ preferences_url }}'>{{ contact.first_name }}</a>{% endif %}"
+    agree(renderer(choices, text=choices), [*data, replace(data[0], unsubscribe_url=None), *named("Max", "Zoë")])
+    assert "/preferences/0?a=1&amp;b=2" in outcome(renderer(choices + link, text=choices + link), data[0])[1]
     assert len(outcome(shown, data[3])) == (3 if name else 1)
     assert "must carry its unsubscribe link" in outcome(changed, data[3])[0] if name else True

@@ -9,8 +9,8 @@ from evergreet.feedback.placing import Place
 from evergreet.feedback.words import NAMES, OPENED_BY_MACHINE, SMS_NAMES
 
 _BOUNCES = {Kind.SOFT_BOUNCED: "soft", Kind.HARD_BOUNCED: "hard", Kind.BLOCKED: "blocked"}
-_OWN_PATHS = ("/u/",)
-"""Paths of our own links: who unsubscribes does not come to visit, and nobody needs the token."""
+_OWN_PATHS = ("/u/", "/preferences/")
+"""Paths of our own links: who goes there does not come to visit, and nobody needs the token."""
 
 
 def facts_of(events: Sequence[Any], places: Mapping[int, Place]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from evergreet.errors import EvergreetError
 from evergreet.registry import open_connector
 from evergreet.settings import Settings
 from evergreet.tokens import Tokens
-from evergreet.web import health, ingest, unsubscribe, webhooks
+from evergreet.web import health, ingest, preferences, unsubscribe, webhooks
 from evergreet.web.guard import POSTS, WITHOUT_TOKENS, BodyLimit, Headers
 from evergreet.web.pages import Pages
 from evergreet.web.posts import refusal
@@ -42,9 +42,10 @@ def create_app(
         inbox.close()
 
     app = FastAPI(title="Evergreet", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    pages = Pages(company=settings.company, site_url=settings.site_url)
+    pages = Pages(settings)
     app.include_router(health.router(database))
     app.include_router(unsubscribe.router(database, tokens, clock, pages))
+    app.include_router(preferences.router(database, tokens, clock, pages))
     app.include_router(webhooks.router(inbox))
     app.include_router(ingest.router(ingest.Intake(database, settings, clock)))
     app.add_middleware(BodyLimit)

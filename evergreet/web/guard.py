@@ -20,7 +20,7 @@ POST_LIMIT = 500 * 1024
 BODY_SECONDS = 30.0
 """How long somebody may take to send a body: who sends an octet now and then would hold a connection for good."""
 
-_TOKEN = re.compile(r"/u/[^/?#\s]+")
+_TOKEN = re.compile(r"/(u|preferences)/[^/?#\s]+")
 
 
 class Headers:
@@ -107,4 +107,4 @@ WITHOUT_TOKENS = WithoutTokens()
 
 
 def _hidden(value: Any) -> Any:
-    return _TOKEN.sub("/u/…", value) if isinstance(value, str) else value
+    return _TOKEN.sub(r"/\1/…", value) if isinstance(value, str) else value

@@ -48,14 +48,14 @@ def router(database: Database, tokens: Tokens, clock: Clock, pages: Pages) -> AP
 
     @routes.api_route("/u/{token}", methods=["GET", "HEAD"])
     def ask(token: str) -> Response:
-        link = _read(tokens, token)
+        link = read_link(tokens, token)
         with database.read() as connection:
             mailbox = _mailbox(connection, link)
-        return pages.ask(link.topic, mailbox)
+        return pages.ask(link.topic, mailbox, token)
 
     @routes.post("/u/{token}")
     def act(token: str, choice: Annotated[Choice, Depends(choice_of)]) -> Response:
-        link = _read(tokens, token)
+        link = read_link(tokens, token)
         everything = choice.scope == "everything" and not choice.one_click
         if not (choice.one_click or choice.scope in {"topic", "everything"}):
             raise HTTPException(HTTPStatus.BAD_REQUEST, "The request did not say what to unsubscribe from")
@@ -69,12 +69,12 @@ def router(database: Database, tokens: Tokens, clock: Clock, pages: Pages) -> AP
             else:
                 wording = "=".join(ONE_CLICK) if choice.one_click else topic_button(link.topic)
                 consent.unsubscribe(connection, link.contact_id, link.topic, at=at, source=source, wording=wording)
-        return pages.done(link.topic, mailbox, everything=everything)
+        return pages.done(link.topic, mailbox, token, everything=everything)
 
     return routes
 
 
-def _read(tokens: Tokens, token: str) -> Unsubscribe:
+def read_link(tokens: Tokens, token: str) -> Unsubscribe:
     """All that is wrong with a link looks the same, so that nobody learns by trying."""
     try:
         return tokens.read_unsubscribe(token)

@@ -18,6 +18,7 @@ from evergreet.rendering import MessageContext, Rendered, Renderer, TemplateSour
 from evergreet.sandbox import environment
 from evergreet.settings import Settings
 from evergreet.template_sources import template_names, template_root
+from evergreet.web import pages
 
 SETTINGS = Settings()
 NAMES = template_names(SETTINGS.templates)
@@ -258,7 +259,8 @@ def test_every_component_can_be_used() -> None:
 def test_the_catalogue_template_lists_every_word_of_the_templates() -> None:
     """`locales/babel.cfg` says how to write it anew."""
     jinja, words = environment({}), set()
-    for path in template_root("templates").rglob("*"):
+    own = Path(pages.__file__).parent
+    for path in [*template_root("templates").rglob("*"), *own.glob("*.html")]:
         if path.suffix in {".html", ".txt"}:
             for _line, _function, message in jinja.extract_translations(path.read_text(encoding="utf-8")):  # type: ignore[attr-defined]
                 words.add(message if isinstance(message, str) else message[0])

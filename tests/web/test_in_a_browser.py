@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from evergreet.preferences import Preferences
 from evergreet.settings import Settings
 from evergreet.web.pages import Pages
 from tests.browser import measure
+from tests.conftest import NOW
 from tests.templates.test_messages import NAMES, rendered, sample
 
 pytestmark = pytest.mark.browser
@@ -21,15 +23,19 @@ def looked_at() -> dict[str, str]:
              "items": [{"name": long, "quantity": 1200, "price": 99999.5}], "name": long, "description": long,
              "quantity": 1200, "price": 99999.5}  # fmt: skip
     picked = {"milestone": {"title": long, "text": long, "path": "/account"}}
-    pages = Pages(Settings().company, Settings().site_url)
+    pages = Pages(Settings())
     shown = {name: rendered(name).html for name in NAMES}
     for name in NAMES:
         shown[f"{name}, long words"] = rendered(
             name, replace(sample(name), contact={"first_name": long}, event=event, picked=picked)
         ).html
-    shown["ask"] = bytes(pages.ask("orders", "m•••@example.com").body).decode()
-    shown["ask, long words"] = bytes(pages.ask(long, f"m•••@{long}.example").body).decode()
-    shown["done"] = bytes(pages.done("orders", "m•••@example.com", everything=False).body).decode()
+    shown["ask"] = bytes(pages.ask("orders", "m•••@example.com", "t").body).decode()
+    shown["ask, long words"] = bytes(pages.ask(long, f"m•••@{long}.example", long).body).decode()
+    shown["done"] = bytes(pages.done("orders", "m•••@example.com", "t", everything=False).body).decode()
+    known = Preferences(1, None, None, None, {"news": True, "product_news": False, long: True}, NOW, silenced=True)
+    for name, saved, one in (("first", False, replace(known, topics={"news": True}, silenced=False, paused_until=None)),
+                             ("all", True, known)):  # fmt: skip
+        shown[f"preferences, {name}"] = bytes(pages.preferences(one, "m•••@example.com", saved=saved).body).decode()
     shown["message"] = bytes(pages.message("There is nothing here", "Sorry.", 404).body).decode()
     return shown
 
