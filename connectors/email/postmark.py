@@ -44,6 +44,7 @@ class Postmark:
     def __init__(self, settings: PostmarkSettings, client: httpx.Client, *, clock: Clock = elapsed) -> None:
         self._settings = settings
         self._client = client
+        self._clock = clock
         self._caller = Caller(
             "Postmark",
             client,
@@ -68,7 +69,7 @@ class Postmark:
 
     def send(self, batch: Sequence[EmailMessage]) -> list[Outcome]:
         """Hand the messages over; an answer that stands for everybody ends the batch."""
-        return hand_over_in_parts(batch, self._prepare, self._ask)
+        return hand_over_in_parts(batch, self._prepare, self._ask, self._clock)
 
     def find(self, keys: Sequence[str]) -> dict[str, Found]:
         """Look for messages by the key in their metadata, in both streams.

@@ -13,6 +13,7 @@ from postmark.models.outbound import TrackLinksOption
 from postmark.sync import ServerClient
 
 from connectors.calling import make_client
+from connectors.elapsed import Clock, elapsed
 from connectors.email.postmark import Postmark
 from connectors.email.postmark_payload import requests_of
 from connectors.email.postmark_settings import PostmarkSettings
@@ -48,10 +49,10 @@ def sink() -> Iterator[PostmarkSink]:
 def at() -> Iterator[At]:
     with ExitStack() as made:
 
-        def make(url: str, **options: Any) -> Postmark:
+        def make(url: str, clock: Clock = elapsed, **options: Any) -> Postmark:
             values = {"server_token": TOKEN, "base_url": url, "timeout": 20, **options}
             settings = PostmarkSettings.model_validate(values)
-            connector = Postmark(settings, make_client(settings.connections))
+            connector = Postmark(settings, make_client(settings.connections), clock=clock)
             made.callback(connector.close)
             return connector
 
@@ -206,6 +207,32 @@ def test_what_is_refused_as_a_whole_is_asked_for_in_halves(sink: PostmarkSink, a
     outcomes = at(sink.url).send([letter(f"k{n}", subject="bad" if n == 5 else "good") for n in range(8)])
     assert [isinstance(outcome, Accepted) for outcome in outcomes] == [n != 5 for n in range(8)]
     assert len(sink.mails) == 7
+
+
+def test_what_is_refused_as_a_whole_whoever_is_in_it_is_our_fault_and_nobody_elses(sink: PostmarkSink, at: At) -> None:
+    asked: list[int] = []
+
+    def refuse(batch: list[dict[str, Any]]) -> Told:
+        asked.append(len(batch))
+        return Told(422, {"ErrorCode": 77_777, "Message": "Something new."})
+
+    sink.instead = refuse
+    outcomes = at(sink.url).send([letter(f"k{n}") for n in range(40)])
+    assert {type(outcome) for outcome in outcomes} == {Misconfigured}
+    assert asked == [40, 1, 1, 1]
+
+
+def test_after_a_minute_no_smaller_request_is_begun(sink: PostmarkSink, at: At) -> None:
+    now = [0.0]
+
+    def refuse(batch: list[dict[str, Any]]) -> Told | None:
+        now[0] += 25
+        return Told(422, {"ErrorCode": 403, "Message": "a field"}) if len(batch) > 1 else None
+
+    sink.instead = refuse
+    outcomes = at(sink.url, clock=lambda: now[0]).send([letter(f"k{n}") for n in range(8)])
+    assert [n for n, outcome in enumerate(outcomes) if isinstance(outcome, Accepted)] == [0, 4]
+    assert {outcome.accepted for outcome in outcomes if isinstance(outcome, Retryable)} == {"no"}
 
 
 @pytest.mark.parametrize(("takes", "accepted"), [(40, "no"), (None, "maybe")])
