@@ -61,7 +61,7 @@ def reconcile(
     resolved: Counter[str] = Counter({"webhook": _listen(database, settings, clock)})
     for each in (sender, *also):
         if isinstance(each, Finder):
-            resolved += _ask(database, each, settings, clock)
+            resolved += _find(database, each, settings, clock)
         if isinstance(each, RepeatableSender):
             resolved["repeated"] += repeat(database, each, settings, clock)
     resolved["resend"] += _resend(database, clock)
@@ -73,7 +73,7 @@ def reconcile(
     return Reconciled({name: count for name, count in resolved.items() if count}, unknown, set_aside)
 
 
-def _ask(database: Database, finder: Finder, settings: Settings, clock: Clock) -> Counter[str]:
+def _find(database: Database, finder: Finder, settings: Settings, clock: Clock) -> Counter[str]:
     """Resolve unknown rows by asking the provider for them."""
     resolved: Counter[str] = Counter()
     after = 0

@@ -78,7 +78,7 @@ def test_death_at_any_commit_of_a_reconciliation(store: Store, tmp_path: Path) -
 
         copy, folder = fresh()
         _, labels = server.run(ask, copy, folder, Boundaries())
-        assert "commit of reconcile.reconcile" in labels
+        assert "commit of reconcile._find" in labels
         assert server.run(read, copy) == ("done", ({"ana": "accepted", "ben": "planned", "cem": "planned"}, []))
         store.drop(copy.url)
         for number, when in visits(labels):

@@ -45,7 +45,7 @@ NOT_OF_A_RUN = {
     "broadcasts.cancel": "an operator's command: one transaction, nothing is sent",
     "campaigns.stop": "an operator's command: one transaction, nothing is sent",
     "campaigns._move": "an operator's command: one transaction, nothing is sent",
-    "reconcile.reconcile": "asks the provider; SMTP cannot be asked (test_deaths_while_asking)",
+    "reconcile._find": "asks the provider; SMTP cannot be asked (test_deaths_while_asking)",
     "stages.evaluate_stages": "comes before the runs (test_deaths_while_stages_move)",
     "stages._move_in_time": "comes before the runs (test_deaths_while_stages_move)",
     "reconcile.assume_sent": "an operator's command: one transaction, nothing is sent",
@@ -59,7 +59,7 @@ NOT_OF_A_RUN = {
     "engine.deliver": "a shard of a large run: its windows are those of any run",
     "maintenance.maintain": "an operator's command: nothing is sent",
     "maintenance._empty_payloads": "an operator's command: nothing is sent",
-    "maintenance._remove_ended_requests": "an operator's command: nothing is sent",
+    "maintenance._remove": "an operator's command: nothing is sent",
     "maintenance._analyze": "an operator's command: nothing is sent",
 }
 
