@@ -139,6 +139,8 @@ def _life(span: "timedelta | None") -> str:
 
 
 def _in_words(capabilities: "Capabilities") -> str:
+    if capabilities.channel == "events":
+        return "tells what customers do"
     words = [
         f"sends {capabilities.channel}",
         f"up to {capabilities.batch_limit} a batch",

@@ -69,6 +69,9 @@ ACTIVITY = (
 )  # fmt: skip
 """Any sign of life: what people do themselves, and not what is done for them."""
 
+BILLING = ("order_refunded", "subscription_cancelled", "invoice_paid")
+"""What a shop tells of money and of contracts; it moves nobody."""
+
 MAIL = (
     "email_delivered", "email_opened", "email_opened_by_machine", "email_replied", "email_bounced",
     "email_marked_as_spam", "unsubscribed",

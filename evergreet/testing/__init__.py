@@ -2,10 +2,15 @@
 
 import pytest
 
-pytest.register_assert_rewrite("evergreet.testing.email", "evergreet.testing.sms", "evergreet.testing.webhooks")
+pytest.register_assert_rewrite(
+    *(f"evergreet.testing.{name}" for name in ("email", "events", "signatures", "sms", "webhooks"))
+)
 
 from evergreet.testing.email import Arrived, EmailConnectorContract  # noqa: E402 # after its asserts are to be rewritten
+from evergreet.testing.events import EventContract  # noqa: E402
 from evergreet.testing.sms import ArrivedSms, SmsConnectorContract  # noqa: E402
 from evergreet.testing.webhooks import WebhookContract  # noqa: E402
 
-__all__ = ["Arrived", "ArrivedSms", "EmailConnectorContract", "SmsConnectorContract", "WebhookContract"]
+__all__ = [
+    "Arrived", "ArrivedSms", "EmailConnectorContract", "EventContract", "SmsConnectorContract", "WebhookContract",
+]  # fmt: skip

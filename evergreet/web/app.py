@@ -34,7 +34,7 @@ def create_app(
 ) -> FastAPI:
     """Build the application over an open database; links are read with the keys of the settings."""
     clock, tokens = clock or DatabaseClock(), Tokens(settings.signing_keys)
-    inbox = webhooks.Inbox(database, tokens, clock, open_connector)
+    inbox = webhooks.Inbox(database, tokens, clock, open_connector, settings.event_names)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

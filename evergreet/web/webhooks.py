@@ -1,12 +1,13 @@
-"""`/webhooks/{connector}`: what providers tell of messages, verified before it is read, stored before it is answered.
+"""`/webhooks/{connector}`: what providers tell of messages and shops of customers, verified before it is read.
 
-A provider tells again what was not answered with 2xx, for a day or so; told twice, an event is stored once. Applying
-comes after the answer, and what this process does not get round to, `evergreet reconcile` does.
+It is stored before it is answered. Who tells does so again when it was not answered with 2xx, for a day or so; told
+twice, an event is stored once. Applying what is told of messages comes after the answer, and what this process does not
+get round to, `evergreet reconcile` does.
 """
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -18,11 +19,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from evergreet.clock import Clock
-from evergreet.contracts import Connector, WebhookRequest, WebhookSource
+from evergreet.contracts import Connector, EventSource, WebhookRequest, WebhookSource
 from evergreet.database import Database
 from evergreet.errors import ConfigurationError, Misconfigured, NotGenuine, Retryable, Unreadable
 from evergreet.feedback.applying import apply_waiting
 from evergreet.feedback.storing import store
+from evergreet.ingest import customers
 from evergreet.registry import connector_entries
 from evergreet.tokens import Tokens
 from evergreet.web.guard import WEBHOOKS
@@ -50,42 +52,51 @@ class Inbox:
     """Takes what connectors' providers tell: opens each connector when it is first told something, and stores."""
 
     def __init__(
-        self, database: Database, tokens: Tokens, clock: Clock, open_connector: Callable[[str], Connector]
+        self,
+        database: Database,
+        tokens: Tokens,
+        clock: Clock,
+        open_connector: Callable[[str], Connector],
+        event_names: Mapping[str, str],
     ) -> None:
         self._database = database
         self._tokens = tokens
         self._clock = clock
         self._open = open_connector
-        self._sources: dict[str, WebhookSource | None] = {}
+        self._event_names = event_names
+        self._sources: dict[str, WebhookSource | EventSource | None] = {}
         self._opening = threading.Lock()
         self._applying = threading.Lock()
         self._stored = threading.Event()
 
-    def source(self, name: str) -> WebhookSource | None:
+    def source(self, name: str) -> WebhookSource | EventSource | None:
         """Return the connector of that name; None where there is none that listens, or its settings are missing."""
         with self._opening:
             if name not in self._sources and name in connector_entries():
                 self._sources[name] = self._opened(name)
             return self._sources.get(name)
 
-    def _opened(self, name: str) -> WebhookSource | None:
+    def _opened(self, name: str) -> WebhookSource | EventSource | None:
         try:
             connector = self._open(name)
         except ConfigurationError as error:
             LOG.error("Webhooks of %s are refused: %s", name, error)
             return None
-        if isinstance(connector, WebhookSource):
+        if isinstance(connector, (WebhookSource, EventSource)):
             return connector
         connector.close()
         return None
 
-    def take(self, name: str, source: WebhookSource, told: Posted) -> HTTPStatus:
+    def take(self, name: str, source: WebhookSource | EventSource, told: Posted) -> HTTPStatus:
         """Verify, read and store; return what to answer, which never says why."""
         with self._database.read() as connection:
             now = self._clock.now(connection)
         request = WebhookRequest(told.headers, told.body, now, told.query)
         try:
             source.verify(request)
+            if isinstance(source, EventSource):
+                self._store_customers(name, source, request)
+                return HTTPStatus.NO_CONTENT
             events = source.parse(request)
         except NotGenuine as error:
             LOG.warning("A webhook of %s was refused: %s", name, error.reason)
@@ -103,6 +114,16 @@ class Inbox:
             with self._database.write() as connection:
                 store(connection, name, events, now)
         return HTTPStatus.NO_CONTENT
+
+    def _store_customers(self, name: str, source: EventSource, request: WebhookRequest) -> None:
+        """Store what a shop tells; what cannot be used is answered as well: told again it would be no better."""
+        told = source.read_events(request)
+        if not told:
+            return
+        with self._database.write() as connection:
+            left = customers.store(connection, name, told, self._event_names, self._clock, request.received_at)
+        if left:  # no values: a log is no place for them
+            LOG.warning("%d of %d events told by %s were left out: %s", left.total(), len(told), name, dict(left))
 
     def apply(self) -> None:
         """Apply what is stored, unless somebody in this process is at it, who then looks once more."""

@@ -1,0 +1,1 @@
+"""Shops and tills that tell what customers do."""
