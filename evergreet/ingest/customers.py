@@ -71,7 +71,10 @@ def store(
     _store_contacts(connection, [contact for _, contact in placed], clock, now)
     numbers = _numbers(connection, [contact for _, contact in placed])
     people.write(connection, numbers, now)
-    fresh = {each.id: (each, contact) for each, contact in placed if each.name and each.id not in people.by_event}
+    fresh: dict[str, tuple[CustomerEvent, _Found]] = {}
+    for each, contact in placed:
+        if each.name and each.id not in people.by_event:
+            fresh.setdefault(each.id, (each, contact))
     _store_events(connection, source, list(fresh.values()), numbers, names, now)
     return left
 

@@ -48,7 +48,7 @@ def test_who_is_new_becomes_a_contact_who_agreed_to_nothing(tell: Any, database:
     assert (contact.source, contact.source_id, contact.email, contact.address) == (
         "shop",
         "c1",
-        "Maya@example.com",
+        "Maya@Example.com",
         MAYA,
     )
     assert (contact.phone, contact.locale, contact.created_at) == ("+4930901820", "de_AT", NOW - timedelta(hours=1))

@@ -41,8 +41,9 @@ def test_a_purchase_starts_the_campaign_that_thanks_for_it_once(
     call: Call, database: Database, clock: FrozenClock
 ) -> None:
     story = Story(database, clock)
-    campaign = find_campaign("flows", "thank-you").campaign
-    story.launch(campaign)
+    found = find_campaign("flows", "thank-you")
+    campaign, options = found.campaign, found.options()
+    story.launch(campaign, options)
     paid = CHECKOUT | {"invoice": "in_7"}
     told = [("charge.refunded", CHARGE), ("checkout.session.completed", paid), ("invoice.paid", INVOICE),
             ("checkout.session.completed", paid), ("product.updated", {"id": "prod_7"})]  # fmt: skip
@@ -51,7 +52,7 @@ def test_a_purchase_starts_the_campaign_that_thanks_for_it_once(
         assert (answer.status_code, answer.content) == (204, b"")
     assert [event.name for event in events(database)] == ["order_refunded", "order_placed"]
     for _ in range(2):
-        story.run(campaign)
+        story.run(campaign, options)
     assert story.sender.recipients == ["maya@example.com"]
     with database.read() as connection:
         assert connection.execute(select(ProviderEvent)).first() is None
