@@ -7,7 +7,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal, or_, select, text, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    exists,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    text,
+    true,
+    update,
+)
 from sqlmodel import col
 
 from evergreet.campaign import CAMPAIGN, Campaign, Options, Purpose, Step
@@ -16,7 +29,7 @@ from evergreet.clock import Clock
 from evergreet.clock_causes import Span, days_begun, late_silences, silences
 from evergreet.database import Database, exclusive, settled_position
 from evergreet.errors import ConfigurationError, DefinitionError, EvergreetError
-from evergreet.store import insert_ignore, words
+from evergreet.store import insert_ignore
 from evergreet.tally import OPEN, add_to_tally
 from evergreet.template_sources import TemplateSource, load_template
 from models import (
@@ -40,6 +53,9 @@ was ingested, so that the question whether a rare event is among it stays short.
 
 STOPPED = "campaign_stopped"
 """The reason of what is not sent because somebody stopped its campaign."""
+
+ACTIVE = col(Enrollment.state) == literal_column("'active'")
+"""Of enrollments: in the words of their partial index, which SQLite takes only so, and PostgreSQL in kept plans."""
 
 EVERYTHING = 2**62
 """A position that no row has reached."""
@@ -382,7 +398,7 @@ def _something_due(row: Any, definition: dict[str, Any], now: datetime, look_any
         exists().where(
             col(Enrollment.campaign_id) == row.id,
             col(Enrollment.next_due_at).is_(None),
-            col(Enrollment.state).in_(words("active")),
+            ACTIVE,
         ),
         exists().where(
             col(Message.campaign_id) == row.id,

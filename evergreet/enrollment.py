@@ -29,7 +29,7 @@ from sqlmodel import col
 from evergreet.audience import Scope, compile_condition, shift
 from evergreet.broadcasts import announce
 from evergreet.campaign import AnniversaryTrigger, Trigger
-from evergreet.campaigns import State, Version, hold_off, record, required
+from evergreet.campaigns import ACTIVE, State, Version, hold_off, record, required
 from evergreet.causes import Reach, by_event, by_stage
 from evergreet.clock import Clock
 from evergreet.clock_causes import Span, anniversaries, late_anniversaries, late_silences, met_anniversaries, silences
@@ -38,7 +38,7 @@ from evergreet.database import Database, exclusive, settled_position
 from evergreet.durations import Duration
 from evergreet.errors import EvergreetError
 from evergreet.schedule import due_time, zone_of
-from evergreet.store import checked, given, insert_select_ignore, paired, words
+from evergreet.store import checked, given, insert_select_ignore, paired
 from models import CampaignRow, ClockStretch, Contact, Enrollment, Instant, Stretch
 from models.base import Id
 
@@ -377,7 +377,7 @@ def schedule(connection: Connection, versions: dict[int, Version], campaign_id: 
         .join(Contact, col(Contact.id) == col(Enrollment.contact_id))
         .where(
             col(Enrollment.campaign_id) == campaign_id,
-            col(Enrollment.state).in_(words("active")),  # in the words of the partial index, else it is not used
+            ACTIVE,
             col(Enrollment.next_due_at).is_(None),
             col(Enrollment.next_step).is_not(None),
         )

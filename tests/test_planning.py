@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 from sqlalchemy import text
+from sqlalchemy.event import listen
 
 from evergreet.campaign import Email, Options
 from evergreet.clock import FrozenClock
 from evergreet.database import Database
+from evergreet.enrollment import schedule
 from tests.story import THANKS, Story
 
 NEWS = replace(THANKS, steps=(Email("receipt", template="note"),))
@@ -41,3 +43,12 @@ def test_on_postgresql_a_row_is_read_a_few_times_however_many_chunks_there_are(
     again = _reads(fresh_postgres_url)
     assert again["enrollment"] - done["enrollment"] < 20
     assert again["message"] - done["message"] < 20
+
+
+def test_what_has_no_time_yet_is_found_by_its_own_index(story: Story, clock: FrozenClock) -> None:
+    story.launch(NEWS)
+    with story.database.write() as connection:
+        asked: list[str] = []
+        listen(connection, "before_cursor_execute", lambda c, cursor, statement, *rest: asked.append(statement))
+        schedule(connection, {}, 1, "UTC")
+    assert "enrollment.state = 'active'" in asked[-1]  # in the words of the index, else it is not used
