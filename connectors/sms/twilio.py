@@ -25,6 +25,9 @@ from evergreet.errors import Misconfigured, Permanent, Retryable
 LONGEST = 1600
 """Characters of a text (https://www.twilio.com/docs/messaging/api/message-resource)."""
 
+LONGEST_BATCH = 60.0
+"""Seconds after which no message of a batch is begun: who answers STOP meanwhile is not written to."""
+
 
 class Twilio:
     """Hands SMS to Twilio; `send` may be called from several threads."""
@@ -42,6 +45,7 @@ class Twilio:
     def __init__(self, settings: TwilioSettings, client: httpx.Client, *, clock: Clock = elapsed) -> None:
         self._settings = settings
         self._client = client
+        self._clock = clock
         self._secret = settings.password.get_secret_value()
         self._caller = Caller(
             "Twilio",
@@ -68,7 +72,11 @@ class Twilio:
     def send(self, batch: Sequence[SmsMessage]) -> list[Outcome]:
         """Hand the messages over one after the other; an answer that stands for everybody ends the batch."""
         outcomes: list[Outcome] = []
+        ends = self._clock() + LONGEST_BATCH
         for message in batch:
+            if self._clock() > ends:
+                rest = len(batch) - len(outcomes)
+                return outcomes + [Retryable("Not begun: those before it took too long.")] * rest
             outcome = self._send(message)
             outcomes.append(outcome)
             if isinstance(outcome, Retryable | Misconfigured):

@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from connectors.calling import make_client
+from connectors.elapsed import Clock, elapsed
 from connectors.sms.twilio import Twilio
 from connectors.sms.twilio_settings import TwilioSettings
 from evergreet.clock import FrozenClock
@@ -44,10 +45,10 @@ def sink() -> Iterator[TwilioSink]:
 def at() -> Iterator[Callable[..., Twilio]]:
     with ExitStack() as made:
 
-        def make(url: str, **options: Any) -> Twilio:
+        def make(url: str, clock: Clock = elapsed, **options: Any) -> Twilio:
             known = {"account_sid": ACCOUNT, "auth_token": TOKEN, "sender": "+15557122661", "public_url": ""}
             settings = TwilioSettings.model_validate({**known, "base_url": url, "timeout": 20, **options})
-            connector = Twilio(settings, make_client(settings.connections))
+            connector = Twilio(settings, make_client(settings.connections), clock=clock)
             made.callback(connector.close)
             return connector
 
@@ -89,6 +90,13 @@ def test_row_and_key_travel_in_the_status_callback(sink: TwilioSink, at: Callabl
         },
         {"To": "+447700900123", "Body": "Hello Maya.", "From": "+15557122661"},
     ]  # fmt: skip
+
+
+def test_after_a_minute_no_further_message_is_begun(sink: TwilioSink, at: Callable[..., Twilio]) -> None:
+    outcomes = at(sink.url, clock=lambda: 25.0 * len(sink.forms)).send([sms(f"k{n}") for n in range(5)])
+    assert [type(outcome) for outcome in outcomes] == [Accepted] * 3 + [Retryable] * 2
+    assert {outcome.accepted for outcome in outcomes if isinstance(outcome, Retryable)} == {"no"}
+    assert len(sink.forms) == 3
 
 
 def test_an_api_key_signs_in_in_place_of_the_token(at: Callable[..., Twilio]) -> None:
