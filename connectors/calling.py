@@ -20,6 +20,8 @@ from evergreet.errors import ConnectorError, Misconfigured, Retryable
 LONGEST_ANSWER = 64 * 1024
 """Octets of an answer that are read, unless a provider's are longer."""
 
+_LONGEST_SAID = 4000
+"""Characters that are looked at for a reason of at most 300."""
 _ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
 
 
@@ -39,6 +41,8 @@ def said(text: str, secret: str) -> str:
     """
     known = text.replace(secret, "(the key)") if secret else text
     words = " ".join("".join(c if c.isprintable() else " " for c in known).split())
+    if len(words) > _LONGEST_SAID:  # looking for addresses takes the square of it; half a one is not found
+        words = words[:_LONGEST_SAID].rpartition(" ")[0] or words[:_LONGEST_SAID]
     return _ADDRESS.sub("(address)", words)[:300].rstrip(".")
 
 

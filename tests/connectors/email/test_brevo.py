@@ -129,7 +129,7 @@ def test_a_request_has_one_sender_and_is_not_too_large(at: At) -> None:
 
 def test_what_brevo_would_read_as_its_own_placeholder_is_not_sent(sink: BrevoSink, at: At) -> None:
     half = letter("f", sender=Mailbox("hello@fernway.example", "\ud800"))
-    css = "<style>@media print{#menu{display:none}}</style>"
+    css = "<style>@media print{#menu{display:none}}</style>" + "{#" * 100_000
     mails = [letter("a", subject="{{ contact.EMAIL }}"), letter("b", html="{%if 1%}"), letter("c", text="{# gone #}")]
     outcomes = at(sink.url).send([*mails, letter("d", html=css), letter("e", headers={"X-Sib-Sandbox": "drop"}), half])
     assert [type(outcome) for outcome in outcomes] == [*[Permanent] * 3, Accepted, Permanent, Permanent]
