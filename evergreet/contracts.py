@@ -402,7 +402,8 @@ class CustomerEvent:
     """Something that a customer did, under a name of docs/vocabulary.md.
 
     `id` names the fact and not the message that tells it: told twice, or in two ways, it is one event. Without a `name`
-    nothing happened, and only the customer is told. No address of a person stands in `properties`.
+    nothing happened, and only the customer is told. No address of a person stands in `properties`. `like` is the id of
+    an earlier event of the same source, whose contact is meant where the customer has neither id nor address.
     """
 
     id: str
@@ -410,6 +411,7 @@ class CustomerEvent:
     at: datetime
     customer: Customer
     properties: Mapping[str, Any] = field(default_factory=dict)
+    like: str = ""
 
 
 @runtime_checkable

@@ -135,7 +135,7 @@ class _People:
         self._source = source
         self._all: dict[tuple[str, str], _Found] = {}
         self._aliases: dict[str, _Found] = {}
-        self.by_event = found(_BY_EVENT, {each.id for each in told})
+        self.by_event = found(_BY_EVENT, {name for each in told for name in (each.id, each.like)})
         self._by_id = found(_BY_ID, {each.customer.id for each in told} | {_address(each.customer) for each in told})
         self._by_address = found(_BY_ADDRESS, {_address(each.customer) for each in told})
 
@@ -148,7 +148,7 @@ class _People:
         if told.id in self.by_event:
             return self.by_event[told.id]
         if not (name or address):
-            return None
+            return self.by_event.get(told.like)
         contact = self._by_id.get(name) if name else None
         if contact is None:
             contact = self._by_address.get(address) or self._by_id.get(address)

@@ -65,7 +65,7 @@ class EventContract(SignatureContract):
             (event,) = source.read_events(posted)
             assert event.name == name
             assert event.id
-            assert event.customer.id or event.customer.email
+            assert event.customer.id or event.customer.email or event.like
             assert abs(event.at - RECEIVED) < timedelta(days=36_525)
             with pytest.raises(FrozenInstanceError):
                 event.name = "another"  # type: ignore[misc]

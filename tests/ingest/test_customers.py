@@ -95,6 +95,15 @@ def test_who_was_told_without_an_address_gets_it_and_it_is_not_changed_after(tel
     assert contact.address == MAYA
 
 
+def test_an_event_that_names_nobody_is_about_whom_an_earlier_one_was(tell: Any, database: Database) -> None:
+    refund = CustomerEvent("refund:1", "order_refunded", NOW, Customer(), like="paid:1")
+    assert tell(refund) == {"no contact": 1}
+    tell(order("1", Customer("c1", MAYA)))
+    assert not tell(refund)
+    assert len({event.contact_id for event in rows(database, Event)}) == 1
+    assert len(rows(database, Event)) == 2
+
+
 def test_a_customer_without_an_event_is_a_contact(tell: Any, database: Database) -> None:
     tell(order("1", Customer("c1", MAYA), name=""))
     assert len(rows(database, Contact)) == 1

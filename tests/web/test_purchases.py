@@ -16,6 +16,7 @@ from evergreet.registry import find_campaign
 from evergreet.settings import Settings
 from evergreet.web.app import create_app
 from models import Event, ProviderEvent
+from tests.connectors.events import test_shopify
 from tests.connectors.events.test_stripe import CHARGE, CHECKOUT, INVOICE, SECRET, header
 from tests.story import Story
 from tests.web.conftest import KEY, Call, caller
@@ -71,6 +72,23 @@ def test_what_is_not_genuine_or_unreadable_is_stored_nowhere(
     assert events(database) == []
     assert "1 of 1 events told by stripe were left out: {'no contact': 1}" in caplog.text
     assert not [word for word in (SECRET, "maya@", "cus_7") if word in caplog.text]
+
+
+def test_an_order_and_its_refund_at_shopify_are_events_of_one_contact(
+    call: Call, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVERGREET_SHOPIFY_WEBHOOK_SECRET", test_shopify.SECRET)
+    for topic, about in [("orders/create", test_shopify.ORDER), ("orders/paid", test_shopify.ORDER),
+                         ("refunds/create", test_shopify.REFUND), ("shop/update", {"id": 1})]:  # fmt: skip
+        body = json.dumps(about).encode()
+        headers = {**test_shopify.signed(body), "X-Shopify-Topic": topic}
+        assert call("POST", "/webhooks/shopify", content=body, headers=headers).status_code == 204
+        assert call("POST", "/webhooks/shopify", content=body + b" ", headers=headers).status_code == 403
+    told = events(database)
+    assert [(event.name, event.properties["amount"]) for event in told] == [
+        ("order_placed", 598.94), ("order_refunded", 209.95),
+    ]  # fmt: skip
+    assert len({event.contact_id for event in told}) == 1
 
 
 def test_without_its_secret_nothing_is_taken(
