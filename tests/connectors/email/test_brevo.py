@@ -20,7 +20,7 @@ from brevo.transactional_emails.types.send_transac_email_request_sender import S
 
 from connectors.calling import make_client
 from connectors.email.brevo import Brevo
-from connectors.email.brevo_payload import MOST_BYTES, with_key
+from connectors.email.brevo_payload import MOST_BYTES, with_key, written
 from connectors.email.brevo_settings import BrevoSettings
 from evergreet.contracts import Accepted, EmailSender, Mailbox, RepeatableSender
 from evergreet.errors import Misconfigured, Permanent, Retryable
@@ -129,7 +129,7 @@ def test_a_request_has_one_sender_and_is_not_too_large(at: At) -> None:
 
 def test_what_brevo_would_read_as_its_own_placeholder_is_not_sent(sink: BrevoSink, at: At) -> None:
     half = letter("f", sender=Mailbox("hello@fernway.example", "\ud800"))
-    css = "<style>@media print{#menu{display:none}}</style>" + "{#" * 100_000
+    css = "<style>@media print{#menu{display:none}}</style>"
     mails = [letter("a", subject="{{ contact.EMAIL }}"), letter("b", html="{%if 1%}"), letter("c", text="{# gone #}")]
     outcomes = at(sink.url).send([*mails, letter("d", html=css), letter("e", headers={"X-Sib-Sandbox": "drop"}), half])
     assert [type(outcome) for outcome in outcomes] == [*[Permanent] * 3, Accepted, Permanent, Permanent]
@@ -324,3 +324,10 @@ def test_a_doubt_is_repeated_with_its_key_and_nobody_gets_two(
     story.run()
     assert len(sink.mails) == 1
     assert story.rows(StoredRequest) == []
+
+
+def test_a_text_full_of_marks_is_looked_through_once() -> None:
+    settings = BrevoSettings.model_validate({"api_key": KEY})
+    assert written(letter("a", html="{#" * 500_000), settings)
+    with pytest.raises(Permanent):
+        written(letter("a", html="{#" * 500_000 + "#}"), settings)
