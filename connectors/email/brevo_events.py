@@ -4,7 +4,6 @@ https://developers.brevo.com/docs/transactional-webhooks and `…/docs/batch-web
 or a name and a password: https://developers.brevo.com/docs/username-and-password-authentication.
 """
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -14,6 +13,7 @@ import orjson
 from connectors.calling import said
 from connectors.email.brevo_answers import bare
 from connectors.email.brevo_payload import CUSTOM, KEY, ROW
+from connectors.email.statuses import kind_said
 from connectors.json_bodies import name_or_digest, object_in, read_json, text_in, whole_number
 from connectors.moments import from_seconds
 from evergreet.contracts import Kind, ProviderEvent, Verdict, WebhookRequest
@@ -42,8 +42,6 @@ WORDS: Mapping[str, tuple[Kind, Verdict]] = {
 """`event`, in every spelling that its pages and payloads have."""
 
 _PROXIES = frozenset({"proxy_open", "unique_proxy_open"})
-_REPLY = re.compile(r"(?<![\d.])([45])(?:\d\d|\.\d{1,3}\.\d{1,3})(?![\d.]\d)")
-"""The first answer of a receiver in a reason: `550`, or `4.2.2`."""
 _MILLISECONDS = 100_000_000_000
 """A time from here on is told in milliseconds: in seconds it would be the year 5138."""
 
@@ -71,10 +69,8 @@ def _event(entry: Any, received_at: datetime, secret: str) -> ProviderEvent:
 
 def _meaning(word: str, reason: str) -> tuple[Kind, Verdict]:
     kind, verdict = WORDS.get(word, (Kind.UNKNOWN, Verdict.NONE))
-    reply = _REPLY.search(reason)
-    if kind is Kind.HARD_BOUNCED and reply is not None and reply[1] == "4":
-        return Kind.SOFT_BOUNCED, Verdict.NONE  # whatever else it says, what was answered with 4… may pass
-    return kind, verdict
+    told = kind_said(reason) if kind is Kind.HARD_BOUNCED else None
+    return (kind, verdict) if told is None else (told, Verdict.NONE)
 
 
 def _custom(written: str) -> Mapping[str, Any]:

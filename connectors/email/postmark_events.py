@@ -10,6 +10,7 @@ from typing import Any
 
 from connectors.calling import said
 from connectors.email.postmark_payload import KEY, ROW
+from connectors.email.statuses import kind_said
 from connectors.json_bodies import name_or_digest, object_in, read_json, text_in, whole_number
 from connectors.moments import from_text
 from evergreet.contracts import Kind, ProviderEvent, Verdict, WebhookRequest
@@ -61,7 +62,6 @@ PREFETCHED = "Mozilla/5.0"
 
 _ONCE = frozenset({Kind.HARD_BOUNCED, Kind.COMPLAINED})
 _TIMES = ("DeliveredAt", "BouncedAt", "ReceivedAt", "ChangedAt")
-_MAY_PASS = re.compile(r"(?:smtp;\s*)?4(?:\d\d\b|\.\d+\.\d+)", re.IGNORECASE)
 _NOBODY = re.compile(r"[0-]*")
 
 
@@ -92,9 +92,8 @@ def read_events(request: WebhookRequest, secret: str) -> list[ProviderEvent]:
 def _meaning(word: str, raw: Mapping[str, Any]) -> tuple[Kind, Verdict]:
     if word == "Bounce":
         kind, verdict = BOUNCES.get(text_in(raw, "Type"), (Kind.SOFT_BOUNCED, Verdict.NONE))
-        if kind is Kind.HARD_BOUNCED and _MAY_PASS.match(text_in(raw, "Details").lstrip()):
-            return Kind.SOFT_BOUNCED, Verdict.NONE  # whatever else it says, what was answered with 4… may pass
-        return kind, verdict
+        told = kind_said(text_in(raw, "Details")) if kind is Kind.HARD_BOUNCED else None
+        return (kind, verdict) if told is None else (told, Verdict.NONE)
     if word == "SubscriptionChange":
         if raw.get("SuppressSending") is False:
             return Kind.GROUP_RESUBSCRIBED, Verdict.NONE

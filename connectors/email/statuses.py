@@ -1,5 +1,6 @@
 """What enhanced status codes (RFC 3463) and reports of complaints (RFC 5965) mean, whoever tells them."""
 
+import re
 from collections.abc import Mapping
 
 from evergreet.contracts import Kind, Verdict
@@ -25,6 +26,21 @@ REPORTS: Mapping[str, tuple[Kind, Verdict]] = {
 """Types of feedback (RFC 5965, 6591) in small letters that are nobody's complaint; any other is one."""
 
 COMPLAINT = (Kind.COMPLAINED, Verdict.COMPLAINED)
+
+
+_REPLY = re.compile(
+    r"(?<![\d.])(?:([45])\d\d(?:[ -]+#?([45]\.\d{1,3}\.\d{1,3})(?!\.?\d))?|([45]\.\d{1,3}\.\d{1,3}))(?![\d.]\d)"
+)
+"""The first answer of a receiver in words about it: `550`, `4.2.2` or `552 5.2.2`."""
+
+
+def kind_said(reply: str) -> Kind | None:
+    """Return what a receiver's own words say where they speak of no missing mailbox; None for all others.
+
+    Whatever a provider calls a bounce: what was answered with 4…, a full mailbox or a policy may pass.
+    """
+    found = _REPLY.search(reply)
+    return None if found is None else kind_otherwise(found[2] or found[3] or found[1])
 
 
 def kind_otherwise(status: str) -> Kind | None:

@@ -125,11 +125,13 @@ def test_events_in_a_list_are_each_read_and_known_by_what_they_say(source: Brevo
         ("550 5.1.1 no such user", Kind.HARD_BOUNCED),
         ("", Kind.HARD_BOUNCED),
         ("smtp; 452-4.2.2 mailbox full", Kind.SOFT_BOUNCED),
+        ("552 5.2.2 mailbox full", Kind.SOFT_BOUNCED),
+        ("550 5.7.1 blocked", Kind.BLOCKED),
         ("4.4.1 no answer from host", Kind.SOFT_BOUNCED),
         ("host 10.4.2.2 said: 550 gone", Kind.HARD_BOUNCED),
     ],
 )
-def test_what_was_answered_with_a_four_may_pass_whatever_it_is_called(source: Brevo, reason: str, kind: Kind) -> None:
+def test_what_the_receiver_says_may_pass_passes_whatever_it_is_called(source: Brevo, reason: str, kind: Kind) -> None:
     event = read(source, told("hard_bounce", reason=reason))
     assert (event.kind, event.verdict is Verdict.INVALID) == (kind, kind is Kind.HARD_BOUNCED)
 

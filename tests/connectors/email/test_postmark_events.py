@@ -118,8 +118,8 @@ def test_only_a_bounce_about_the_address_suppresses(source: Postmark, word: str)
     assert (event.row, event.key, event.provider_id) == (7, "ab12", MESSAGE)
 
 
-@pytest.mark.parametrize("details", ["smtp;452 4.2.2 full", "421 try later", "4.4.1 no answer"])
-def test_what_was_answered_with_a_four_may_pass_whatever_it_is_called(source: Postmark, details: str) -> None:
+@pytest.mark.parametrize("details", ["smtp;452 4.2.2 full", "421 try later", "4.4.1 no answer", "smtp;552 5.2.2 full"])
+def test_what_the_receiver_says_may_pass_passes_whatever_it_is_called(source: Postmark, details: str) -> None:
     event = read(source, told("Bounce", Type="HardBounce", Details=details))
     assert (event.kind, event.verdict) == (Kind.SOFT_BOUNCED, Verdict.NONE)
 
