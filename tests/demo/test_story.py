@@ -18,13 +18,21 @@ from evergreet.registry import find_campaigns
 pytestmark = [pytest.mark.prefect_server, pytest.mark.timeout(600)]
 
 
+RUN = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("evergreet.demo", run_name="__main__")
+"""
+"""The demo as in a terminal: whatever runs these tests may be one where SIGINT is ignored."""
+
+
 def _demo(folder: Path) -> "subprocess.Popen[str]":
     environment = {
         **os.environ, "HOME": str(folder / "home"), "PREFECT_API_URL": "http://127.0.0.1:1/api",
         "EVERGREET_DEMO_CUSTOMERS": "120", "EVERGREET_DEMO_DAYS": "18",
     }  # fmt: skip
     return subprocess.Popen(
-        [sys.executable, "-m", "evergreet.demo"], cwd=folder, env=environment, start_new_session=True,
+        [sys.executable, "-c", RUN], cwd=folder, env=environment, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
