@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from datetime import timedelta
 
+from connectors.comparing import any_alike
 from evergreet.contracts import WebhookRequest
 from evergreet.errors import Misconfigured, NotGenuine
 
@@ -30,7 +31,7 @@ def verify(request: WebhookRequest, secret: str, setting: str) -> str:
     if seconds is None or abs(request.received_at.timestamp() - seconds) > TOLERANCE.total_seconds():
         raise NotGenuine("the time of the signature is none, or too far from now")
     right = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest())
-    if not sum(hmac.compare_digest(right, one) for one in given):  # each is compared, whichever fits
+    if not any_alike(given, [right]):
         raise NotGenuine("the signature is not that of the body")
     return named
 

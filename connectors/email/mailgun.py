@@ -15,6 +15,7 @@ import httpx
 from connectors.authorization import basic
 from connectors.calling import Answered, Caller, make_client, said
 from connectors.elapsed import Clock, elapsed
+from connectors.email.brake import Brake
 from connectors.email.mailgun_answers import Answer, told, understand
 from connectors.email.mailgun_delivery import Delivery
 from connectors.email.mailgun_events import read_events, verify
@@ -79,7 +80,7 @@ class Mailgun:
         """
         requests, outcomes = pack(batch, self._settings)
         ends = self._clock() + self._settings.batch_seconds
-        Delivery(self._ask, outcomes, ends, self._clock, self._settings.sandbox).work(requests)
+        Delivery(self._ask, outcomes, Brake("Mailgun", ends, self._clock), self._settings.sandbox).work(requests)
         return [outcomes[place] for place in range(len(batch))]
 
     def check(self) -> str:

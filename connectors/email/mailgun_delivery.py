@@ -3,31 +3,21 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from connectors.elapsed import Clock
+from connectors.email.brake import Brake
 from connectors.email.mailgun_answers import Answer, Refused, Took
 from connectors.email.mailgun_payload import Request
 from evergreet.contracts import Accepted, Outcome
 from evergreet.errors import Misconfigured, Permanent, Retryable
 
-MOST_REFUSALS = 200
-"""Requests of one batch that may be refused; what is left then is given back."""
-
 
 @dataclass(slots=True)
 class Delivery:
-    """Asks for everybody and writes down what became of whom, by place in the batch.
-
-    An answer that stands for everybody (our fault, a limit, a doubt, nobody there) is `down`: from then on nothing is
-    begun.
-    """
+    """Asks for everybody and writes down what became of whom, by place in the batch, until the brake is down."""
 
     ask: Callable[[Request], Answer]
     outcomes: dict[int, Outcome]
-    ends: float
-    clock: Clock
+    brake: Brake
     sandbox: bool
-    refusals: int = 0
-    down: Retryable | Misconfigured | None = None
 
     def work(self, requests: Sequence[Request]) -> None:
         """Hand the requests over, one after another."""
@@ -37,20 +27,14 @@ class Delivery:
             todo += reversed(self._settle(request, self._answer(request)))
 
     def _answer(self, request: Request) -> Answer:
-        if self.down is None and self.clock() > self.ends:
-            self.down = Retryable("Not begun: the requests before it took too long.", accepted="no")
-        if self.down is None and self.refusals >= MOST_REFUSALS:
-            self.down = Retryable("Not begun: Mailgun refused so many requests of this batch.", accepted="no")
-        if self.down is not None:
-            return self.down
+        if (reason := self.brake.reason()) is not None:
+            return reason
         answer = self.ask(request)
         match answer:
             case Refused():
-                self.refusals += 1
-            case Retryable(accepted="maybe"):
-                self.down = Retryable("Not begun: the request before it ended in doubt.", accepted="no")
+                self.brake.count_refusal()
             case Retryable() | Misconfigured():
-                self.down = answer
+                self.brake.stop_after(answer)
         return answer
 
     def _settle(self, request: Request, answer: Answer) -> list[Request]:

@@ -14,6 +14,7 @@ import httpx
 
 from connectors.calling import Answered, Caller, bearer, make_client
 from connectors.elapsed import Clock, elapsed
+from connectors.email.brake import Brake
 from connectors.email.sendgrid_answers import Answer, understand, understand_scopes
 from connectors.email.sendgrid_delivery import Delivery
 from connectors.email.sendgrid_events import read_events, verify
@@ -77,7 +78,7 @@ class SendGrid:
         requests, outcomes = pack(batch, self._settings)
         keys = [message.key for message in batch]
         ends = self._clock() + self._settings.batch_seconds
-        Delivery(self._ask, keys, outcomes, ends, self._clock).work(requests)
+        Delivery(self._ask, keys, outcomes, Brake("SendGrid", ends, self._clock)).work(requests)
         return [outcomes[position] for position in range(len(batch))]
 
     def check(self) -> str:

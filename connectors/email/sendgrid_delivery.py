@@ -3,15 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from connectors.elapsed import Clock
+from connectors.email.brake import Brake
 from connectors.email.sendgrid_answers import Answer, Refused, Took, TooLarge
 from connectors.email.sendgrid_payload import Request
 from evergreet.contracts import Accepted, Outcome
 from evergreet.errors import Misconfigured, Permanent, Retryable
-
-MOST_REFUSALS = 200
-"""Requests of one batch that may be refused; what is left then is given back. Finding ten bad recipients in a
-thousand, where SendGrid names none, takes about seventy."""
 
 
 @dataclass(slots=True)
@@ -19,17 +15,13 @@ class Delivery:
     """Asks for everybody and writes down what became of whom.
 
     `ask` makes one request; `keys` are the messages' keys and `outcomes` what became of them, both by position in the
-    batch. An answer that stands for everybody (our fault, a limit, a doubt, nobody there) is `down`: from then on
-    nothing is begun.
+    batch. Once the brake is down nothing is begun.
     """
 
     ask: Callable[[Request], Answer]
     keys: Sequence[str]
     outcomes: dict[int, Outcome]
-    ends: float
-    clock: Clock
-    refusals: int = 0
-    down: Retryable | Misconfigured | None = None
+    brake: Brake
 
     def work(self, requests: Sequence[Request]) -> None:
         """Hand the requests over, one after another."""
@@ -39,20 +31,14 @@ class Delivery:
             todo += reversed(self._settle(request, self._answer(request)))
 
     def _answer(self, request: Request) -> Answer:
-        if self.down is None and self.clock() > self.ends:
-            self.down = Retryable("Not begun: the requests before it took too long.", accepted="no")
-        if self.down is None and self.refusals >= MOST_REFUSALS:
-            self.down = Retryable("Not begun: SendGrid refused so many requests of this batch.", accepted="no")
-        if self.down is not None:
-            return self.down
+        if (reason := self.brake.reason()) is not None:
+            return reason
         answer = self.ask(request)
         match answer:
             case Refused() | TooLarge():
-                self.refusals += 1
-            case Retryable(accepted="maybe"):
-                self.down = Retryable("Not begun: the request before it ended in doubt.", accepted="no")
+                self.brake.count_refusal()
             case Retryable() | Misconfigured():
-                self.down = answer
+                self.brake.stop_after(answer)
         return answer
 
     def _settle(self, request: Request, answer: Answer) -> list[Request]:
@@ -92,8 +78,9 @@ class Delivery:
         places = (0, last // 2, last)
         probes = [(request.only(place), self._answer(request.only(place))) for place in places]
         if all(isinstance(answer, Refused) and answer.reason == refused.reason for _, answer in probes):
-            self.down = Misconfigured(f"{refused.reason}. It says so of the first, the middle and the last recipient.")
-            return self._settle(request, self.down)
+            ours = Misconfigured(f"{refused.reason}. It says so of the first, the middle and the last recipient.")
+            self.brake.stop_after(ours)
+            return self._settle(request, ours)
         for probe, answer in probes:
             self._settle(probe, answer)
         rest = replace(request.without(places), probed=True)
