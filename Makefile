@@ -63,8 +63,8 @@ clients: $(STAMP) ## Segment's clients for Python and Node, unmodified, pointed 
 	@EVERGREET_CLIENTS=1 $(BIN)/python -m pytest -q tests/web/test_segment_python.py tests/web/test_segment_node.py
 
 .PHONY: test
-test: $(STAMP) ## All tests
-	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -q
+test: $(STAMP) ## All tests, by three processes: they wait for servers more than they compute
+	@$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q
 
 .PHONY: check
 check: $(STAMP) ## What CI runs: format, lint, types, imports, tests, wheel
