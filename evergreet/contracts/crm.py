@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from evergreet.contracts.connector import Connector
 from evergreet.contracts.customers import Agreement
+from evergreet.contracts.feedback import WebhookRequest
 from evergreet.contracts.sending import Outcome
 
 
@@ -55,6 +56,24 @@ class CrmSource(Connector, Protocol):
         In the order of change, so that a contact which changes while pages are read comes again and none is missed;
         told twice is harmless. A cursor that the CRM does not take any more is a `DataError` that says how to begin
         anew. Raises typed errors.
+        """
+        ...
+
+
+@runtime_checkable
+class CrmListener(Connector, Protocol):
+    """Is told by its CRM which contacts have changed, at `/webhooks/NAME`."""
+
+    def verify(self, request: WebhookRequest) -> None:
+        """Raise `NotGenuine` as `WebhookSource.verify` does, and what it raises beside."""
+        ...
+
+    def read_changes(self, request: WebhookRequest) -> list[CrmContact]:
+        """Return the contacts that a genuine request names, as the CRM has them now, in one bounded call to it.
+
+        What a request says of them is not believed: it may be late. Raises `Unreadable` where it is no message of the
+        CRM's at all, and typed errors where the CRM cannot be asked now: it tells again. A word that is not known never
+        raises.
         """
         ...
 
