@@ -1,7 +1,7 @@
 """Campaigns as the store knows them: versions, states, and what has something due."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,12 +23,13 @@ from sqlalchemy import (
 )
 from sqlmodel import col
 
-from evergreet.campaign import CAMPAIGN, Campaign, Options, Purpose, Step
+from evergreet.campaign import CAMPAIGN, Campaign, Options, Purpose
 from evergreet.causes import Reach
 from evergreet.clock import Clock
 from evergreet.clock_causes import Span, days_begun, late_silences, silences
 from evergreet.database import Database, exclusive, settled_position
-from evergreet.errors import ConfigurationError, DefinitionError, EvergreetError
+from evergreet.errors import EvergreetError
+from evergreet.step_checks import check_template
 from evergreet.store import insert_ignore
 from evergreet.tally import OPEN, add_to_tally
 from evergreet.template_sources import TemplateSource, load_template
@@ -207,26 +208,6 @@ def register(
         .values(current_version_id=row.id, priority=resolved.priority)
     )
     return replace(Version.read(row), new=new)
-
-
-def check_template(campaign: str, step: Step, source: TemplateSource) -> None:
-    """Refuse a step whose template is a message of another channel."""
-    if source.channel != step.channel:
-        needs = "sms.txt" if step.channel == "sms" else "subject.txt and body.html"
-        raise DefinitionError(
-            f"campaign {campaign!r}, step {step.key!r}: the template {step.template!r} is not of this channel; "
-            f"{type(step).__name__}(…) needs a folder with {needs}."
-        )
-
-
-def check_channels(campaign: str, steps: Iterable[Step], sms: str | None) -> None:
-    """Refuse steps that no connector sends; `sms` names the one that sends SMS."""
-    for step in steps:
-        if step.channel == "sms" and sms is None:
-            raise ConfigurationError(
-                f"Campaign {campaign!r} sends an SMS (step {step.key!r}) and no connector is set that does: set "
-                "EVERGREET_SMS to one that `evergreet connectors` lists for sms."
-            )
 
 
 def record(connection: Connection, now: datetime, actor: str, action: str, subject: str, **detail: Any) -> None:

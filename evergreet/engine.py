@@ -7,7 +7,7 @@ reporter come in as arguments.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
@@ -23,7 +23,6 @@ from evergreet.campaigns import (
     LoadTemplate,
     State,
     Version,
-    check_channels,
     hold_off,
     record,
     register,
@@ -34,7 +33,7 @@ from evergreet.campaigns import (
 )
 from evergreet.clock import Clock, DatabaseClock
 from evergreet.composing import Composer, SmsComposer, composer_of, read_letters
-from evergreet.contracts import EmailSender, RateLimiter, Reporter, Sender, SmsSender
+from evergreet.contracts import EmailSender, RateLimiter, Reporter, Sender
 from evergreet.database import Database, check_schema, exclusive
 from evergreet.delivery import Delivery, Unlimited
 from evergreet.dormancy import Ending, ending_campaigns
@@ -47,6 +46,7 @@ from evergreet.proving import prove
 from evergreet.rehearsal import rehearse
 from evergreet.settings import Settings
 from evergreet.shards import Shard, check_run, shards_of, summary_of, together
+from evergreet.step_checks import check_channels
 from evergreet.store import by_index
 from evergreet.tally import count_planned
 from evergreet.tokens import Tokens
@@ -68,7 +68,10 @@ class Silent:
 
 
 class Engine:
-    """Runs campaigns on one database through one connector for each channel; without one for SMS it sends none."""
+    """Runs campaigns on one database through one connector for each channel: `sender` for email, and the `others`.
+
+    `limiters` are by channel; one that has none sends as fast as it can.
+    """
 
     def __init__(
         self,
@@ -78,17 +81,18 @@ class Engine:
         load: LoadTemplate,
         *,
         clock: Clock | None = None,
-        limiter: RateLimiter | None = None,
+        limiters: Mapping[str, RateLimiter] | None = None,
         reporter: Reporter | None = None,
-        sms: SmsSender | None = None,
-        sms_limiter: RateLimiter | None = None,
+        others: Iterable[Sender] = (),
     ) -> None:
         self.database = database
-        self.senders: dict[str, Sender] = {"email": sender} | ({} if sms is None else {"sms": sms})
+        self.senders: dict[str, Sender] = {"email": sender, **{one.capabilities.channel: one for one in others}}
         self.settings = settings
         self.load = load
         self.clock = clock or DatabaseClock()
-        self.limiters = {"email": limiter or Unlimited(), "sms": sms_limiter or Unlimited()}
+        self.limiters: dict[str, RateLimiter] = {channel: Unlimited() for channel in self.senders} | dict(
+            limiters or {}
+        )
         self.reporter = reporter or Silent()
         self.tokens = Tokens(settings.signing_keys)
         self.composers: dict[
@@ -133,7 +137,7 @@ class Engine:
 
     def check_channels(self, campaign: str, steps: Iterable[Step]) -> None:
         """Refuse steps of a channel that this engine has no connector for."""
-        check_channels(campaign, steps, self.senders["sms"].name if "sms" in self.senders else None)
+        check_channels(campaign, steps, self.senders)
 
     def _prove(self, own: Worker, version: Version) -> tuple[str, ...]:
         """Try a new version on people who are there; what is wrong is told and kept in the audit log."""

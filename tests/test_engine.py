@@ -324,7 +324,7 @@ def test_an_error_around_a_message_does_not_make_it_poison(story: Story) -> None
 
     story.launch()
     story.happened("order_placed", *story.contacts(3))
-    engine = Engine(story.database, story.sender, story.settings, note, clock=story.clock, limiter=Away())
+    engine = Engine(story.database, story.sender, story.settings, note, clock=story.clock, limiters={"email": Away()})
     for _ in range(5):
         with pytest.raises(ConnectionError, match="is away"):
             engine.run(THANKS, Options())
@@ -344,7 +344,10 @@ def test_what_came_back_is_settled_while_the_limiter_lets_the_next_wait(story: S
 
     story.launch()
     story.happened("order_placed", *story.contacts(2))
-    Engine(story.database, story.sender, story.settings, note, clock=story.clock, limiter=Slow()).run(THANKS, Options())
+    limiters = {"email": Slow()}
+    Engine(story.database, story.sender, story.settings, note, clock=story.clock, limiters=limiters).run(
+        THANKS, Options()
+    )
     assert story.states() == {"accepted": 2}
 
 

@@ -83,7 +83,7 @@ class TextStory(Story):
 
     def engine(self) -> Engine:
         return Engine(
-            self.database, self.sender, self.settings, self.load, clock=self.clock, sms=self.texter
+            self.database, self.sender, self.settings, self.load, clock=self.clock, others=(self.texter,)
         )  # fmt: skip
 
     def person(self, name: str = "maya", phone: str | None = MAYA, **columns: Any) -> int:

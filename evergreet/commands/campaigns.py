@@ -79,17 +79,20 @@ def launch(
 
     Example: evergreet launch thank-you --backfill 14d
     """
-    from evergreet.campaigns import check_channels, template_loader, version_of
     from evergreet.campaigns import launch as go_live
+    from evergreet.campaigns import template_loader, version_of
     from evergreet.clock import DatabaseClock
     from evergreet.commands.opening import actor, open_database, parse_moment
     from evergreet.enrollment import backfill as take_in
     from evergreet.errors import DefinitionError
     from evergreet.proving import prove
+    from evergreet.sending import opened_others
     from evergreet.settings import settings
+    from evergreet.step_checks import check_channels
 
     found, chosen = _chosen(name, None)
-    check_channels(name, found.campaign.steps, settings().sms)
+    with opened_others() as others:
+        check_channels(name, found.campaign.steps, others)
     clock, load = DatabaseClock(), template_loader(settings().templates)
     with open_database() as database:
         with database.read() as connection:
@@ -189,7 +192,7 @@ def run(
         chosen = chosen.model_copy(update={"dry_run": True})
     with opened_senders() as senders, open_database() as database, RichReporter() as reporter:
         load = template_loader(settings().templates)
-        engine = Engine(database, senders.email, settings(), load, reporter=reporter, sms=senders.sms)
+        engine = Engine(database, senders.email, settings(), load, reporter=reporter, others=senders.others)
         with stop_on_signal(engine.request_stop):
             report = engine.run(found.campaign, chosen)
     if json:

@@ -84,9 +84,9 @@ def _installed() -> list[dict[str, Any]]:
 
     from evergreet.errors import ConfigurationError
     from evergreet.registry import connector_class, connector_entries
-    from evergreet.settings import settings
+    from evergreet.sending import connectors_in_use
 
-    in_use = {settings().email, settings().sms}
+    in_use = set(connectors_in_use().values())
     rows = []
     for name, entry in connector_entries().items():
         row = {

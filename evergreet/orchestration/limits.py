@@ -7,7 +7,7 @@ from prefect.exceptions import ObjectNotFound
 from evergreet.contracts import RateLimiter
 from evergreet.delivery import Unlimited
 from evergreet.errors import ConfigurationError
-from evergreet.settings import settings
+from evergreet.sending import connectors_in_use
 
 
 class PrefectLimit:
@@ -26,10 +26,9 @@ class PrefectLimit:
             count -= part
 
 
-async def limiters() -> tuple[RateLimiter, RateLimiter | None]:
-    """Return the limiters of the connectors in use: that for email, and for SMS if one is set."""
-    sms = settings().sms
-    return await limiter_of(settings().email), await limiter_of(sms) if sms else None
+async def limiters() -> dict[str, RateLimiter]:
+    """Return the limiters of the connectors in use, by the channel that each sends."""
+    return {channel: await limiter_of(name) for channel, name in connectors_in_use().items()}
 
 
 async def limiter_of(connector: str) -> RateLimiter:

@@ -86,12 +86,10 @@ async def run_shard(name: str, run: int) -> Report:
     alone; the campaign's own run is what to cancel to pause the campaign.
     """
     async with failing_in_one_line("shard"):
-        limiter, sms_limiter = await limiters()
+        paced = await limiters()
         with open_database() as database, opened_senders() as senders:
             load = campaigns.template_loader(settings().templates)
-            engine = Engine(
-                database, senders.email, settings(), load, limiter=limiter, sms=senders.sms, sms_limiter=sms_limiter
-            )
+            engine = Engine(database, senders.email, settings(), load, limiters=paced, others=senders.others)
             report = await work_in_thread(partial(engine.deliver, name, run), engine.request_stop)
             fault = _fault(database, report)
     if fault:
@@ -112,14 +110,13 @@ async def _run(
 ) -> tuple[Report, str | None, str | None]:
     """Return the report, what waits for somebody's word, and the fault that kept the engine from going on."""
     budget = None if options.max_seconds is None else timedelta(seconds=options.max_seconds)
-    limiter, sms_limiter = await limiters()
+    paced = await limiters()
     progress, sharing = Progress(), Sharing(campaign.name)
     with open_database() as database, opened_senders() as senders:
         load = load or campaigns.template_loader(settings().templates)
         engine = Engine(
-            database, senders.email, settings(), load, limiter=limiter, reporter=progress, sms=senders.sms,
-            sms_limiter=sms_limiter,
-        )  # fmt: skip
+            database, senders.email, settings(), load, limiters=paced, reporter=progress, others=senders.others
+        )
         await mirror(database, [campaign.name])
         # One process at a time writes to SQLite, and a run with a time of its own, as in a tick, ends at that time.
         share = None if database.is_sqlite or budget is not None else sharing.from_thread()
