@@ -144,17 +144,18 @@ def await_answer(server: Child, port: int) -> None:
     """Wait until a Prefect server answers; raises LocalPrefectError with its last words where it does not."""
     url = f"http://{HOST}:{port}/api/health"
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if server.ended:
-            raise LocalPrefectError(
-                f"The Prefect server ended while it was starting.\n{server.last_words()}\nLog: {server.log}"
-            )
-        try:
-            if httpx.get(url, timeout=2.0, trust_env=False).is_success:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.1)
+    with httpx.Client(timeout=2.0, trust_env=False) as client:  # one for all: making it costs more than asking
+        while time.monotonic() < deadline:
+            if server.ended:
+                raise LocalPrefectError(
+                    f"The Prefect server ended while it was starting.\n{server.last_words()}\nLog: {server.log}"
+                )
+            try:
+                if client.get(url).is_success:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.1)
     raise LocalPrefectError(f"The Prefect server did not answer within {START_SECONDS:.0f} s. Log: {server.log}")
 
 
