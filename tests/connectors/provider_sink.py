@@ -90,7 +90,11 @@ class _Handler(BaseHTTPRequestHandler):
     server: ProviderSink
 
     def _serve(self) -> None:
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        size = int(self.headers.get("Content-Length") or 0)
+        content = self.rfile.read(size)
+        if len(content) < size:  # half a request: whoever sent it is gone
+            self.close_connection = True
+            return
         headers = {name.lower(): value for name, value in self.headers.items()}
         with self.server.lock:
             told = self.server.take(self.command, self.path, headers, content)
