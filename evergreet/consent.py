@@ -41,6 +41,7 @@ from models import (
     Consent,
     Contact,
     ContactAlias,
+    CrmRow,
     Enrollment,
     Message,
     ProviderEvent,
@@ -220,6 +221,9 @@ def erase(connection: Connection, contact_id: int, *, tokens: Tokens, at: dateti
         )
     )
     gone = literal("erased:") + cast(col(Message.id), String)
+    records = col(CrmRow.contact_id) == contact_id
+    connection.execute(delete(CrmRow).where(records, col(CrmRow.source_id).in_(spellings)))
+    connection.execute(update(CrmRow).where(records).values(told={}))
     messages = connection.execute(
         update(Message)
         .where(_of(contact_id), col(Message.address).is_not(None))
@@ -230,7 +234,8 @@ def erase(connection: Connection, contact_id: int, *, tokens: Tokens, at: dateti
         update(Contact)
         .where(col(Contact.id) == contact_id)
         .values(
-            email=None, address=None, phone=None, locale=None, timezone=None, attributes={}, content_hash="",
+            email=None, address=None, phone=None, locale=None, timezone=None, attributes={}, told_at=None,
+            content_hash="",
             erased_at=at, changed_at=at, position=ingest_position(connection),
             # a file whose only id was the address: the hash in its place still finds the same contact
             source_id=next(iter(hashes.values())) if hashes and contact.source_id in spellings else contact.source_id,

@@ -22,7 +22,7 @@ STAGE = "evergreet.stage."
 RESOURCE = "prefect.resource.id"
 CAMPAIGN_TAGS = ("evergreet", "campaign")
 
-OPERATIONS = {name: f"flows._{name}.{name}" for name in ("dispatch", "stages", "reconcile", "maintain", "shard")}
+OPERATIONS = {name: f"flows._{name}.{name}" for name in ("dispatch", "stages", "reconcile", "crm", "maintain", "shard")}
 """The flows that every installation runs, with their entrypoints."""
 
 KEYS = {

@@ -67,6 +67,15 @@ class Settings(BaseSettings):
     lifecycle: str = Field(default="experience", description="Name of the lifecycle preset.")
     email: str = Field(default="outbox", description="Name of the connector that sends email.")
     sms: str | None = Field(default=None, description="Name of the connector that sends SMS; empty: none does.")
+    crm: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names of the CRMs (connectors) whose contacts are read, with commas between them; empty: none.",
+    )
+    crm_stages: str | None = Field(
+        default=None,
+        description="Name of the CRM whose stages move contacts in the lifecycle; empty: where somebody is, is decided "
+        "here, and what a CRM calls it is the attribute NAME_stage.",
+    )
     company: str = Field(default="Fernway Supply", description="The name customers know you by.")
     sender: str = Field(default="Fernway Supply <hello@fernway.example>", description="From: of every email.")
     reply_to: str | None = Field(default=None, description="Reply-To:, when it differs from the sender.")
@@ -180,7 +189,7 @@ class Settings(BaseSettings):
         default="INBOX", pattern=r"^[ !#-\[\]-~]+$", description="Folder that the bounces are in."
     )
 
-    @field_validator("write_keys", mode="before")
+    @field_validator("write_keys", "crm", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         if not isinstance(value, str):

@@ -3,6 +3,7 @@
 from models.base import Instant, Table
 from models.campaign import AuditLog, Broadcast, CampaignRow, CampaignVersion, ClockStretch, Stretch, TemplateVersion
 from models.contact import Consent, Contact, Suppression
+from models.crm import CrmCursor, CrmRow
 from models.event import Cursor, Event, IngestPosition, Transition
 from models.ledger import Attempt, Chunk, Enrollment, Message, Run, StoredRequest, Tally, WorkerRow
 from models.posted import ContactAlias, PostedMessage
@@ -19,6 +20,8 @@ __all__ = [
     "Consent",
     "Contact",
     "ContactAlias",
+    "CrmCursor",
+    "CrmRow",
     "Cursor",
     "Enrollment",
     "Event",

@@ -14,7 +14,9 @@ class Contact(Table, table=True):
 
     `email` is the address as written, `address` its normalised form (what suppression, caps and
     duplicates compare); `phone` is E.164, and for SMS what the address is for email. Names are attributes:
-    `first_name`, `last_name`. `changed_at` moves with every change that matters to a message in hand.
+    `first_name`, `last_name`. `changed_at` moves with every change that matters to a message in hand. `told_at` says
+    when a value was last changed, by the column's name or by an attribute's with a dot before it; what is not in it is
+    as old as the contact.
     """
 
     __tablename__ = "contact"
@@ -37,6 +39,7 @@ class Contact(Table, table=True):
     locale: str | None = Field(default=None, max_length=35)
     timezone: str | None = Field(default=None, max_length=64)
     attributes: dict[str, Any] = Field(default_factory=dict, sa_type=Json, nullable=False)
+    told_at: dict[str, str] | None = Field(default=None, sa_type=Json)
     content_hash: str = Field(default="", max_length=64)
     stage: str | None = Field(default=None, max_length=100)
     stage_since: datetime | None = Field(default=None, sa_type=Instant)

@@ -21,6 +21,7 @@ from evergreet.contracts import Suppressed, SuppressionSource
 from evergreet.database import Database, exclusive, ingest_position
 from evergreet.errors import DataError, Retryable
 from evergreet.feedback.verdicts import Judgement, carry_out
+from evergreet.patience import Patience
 from evergreet.store import insert_into
 from evergreet.tokens import Tokens
 from models import Contact, Cursor, Suppression
@@ -28,12 +29,6 @@ from models import Contact, Cursor, Suppression
 BATCH = 1000
 OVERLAP = timedelta(days=1)
 """How much is read again each time: what a provider puts on its lists late, and clocks that differ."""
-TRIES = 5
-"""How often it is asked again for what did not come, and then gives up."""
-MOST_TRIES = 50
-"""How often in all."""
-LONGEST_PAUSE = timedelta(minutes=2)
-"""A provider that wants to be left alone for longer is left for the next time."""
 
 
 @dataclass(slots=True)
@@ -102,20 +97,16 @@ def pull(
 
 def _patiently(entries: Iterator[Suppressed], wait: Callable[[float], None]) -> Iterator[Suppressed]:
     """Yield the entries; where the provider asks for time or does not answer, ask again, but not for ever."""
-    in_a_row = in_all = 0
+    patience = Patience(wait)
     while True:
         try:
             entry = next(entries)
         except StopIteration:
             return
         except Retryable as error:
-            in_a_row, in_all = in_a_row + 1, in_all + 1
-            pause = error.retry_after or timedelta(seconds=2**in_a_row)
-            if in_a_row > TRIES or in_all > MOST_TRIES or pause > LONGEST_PAUSE:
-                raise
-            wait(pause.total_seconds())
+            patience.after(error)
         else:
-            in_a_row = 0
+            patience.answered()
             yield entry
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Column, ColumnElement, Connection, MetaData, Row, Table, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -24,7 +24,7 @@ from models.base import Id
 CONTENT = ("email", "address", "phone", "locale", "timezone", "attributes", "created_at")
 """The columns that make a contact's content, and its `content_hash`."""
 
-WRITTEN = (*CONTENT, "stage", "stage_since", "content_hash")
+WRITTEN = (*CONTENT, "told_at", "stage", "stage_since", "content_hash")
 
 CONTACT, CONSENT, TRANSITION = (Models.metadata.tables[name] for name in ("contact", "consent", "transition"))
 STAGED = Table(
@@ -40,9 +40,21 @@ STAGED = Table(
 Found: TypeAlias = Row[Any]
 
 
+class Said(NamedTuple):
+    """What a row says to being written to about a topic. Without `at` it may take consent back, and never gives it."""
+
+    granted: bool
+    at: datetime | None = None
+    source: str = ""
+    wording: str = ""
+
+
 @dataclass(slots=True)
 class ContactRow:
-    """A row of the file, checked. `changes` has the columns that it gives; an attribute of None is removed."""
+    """A row of the file, checked. `changes` has the columns that it gives; an attribute of None is removed.
+
+    With `told_at`, when its values were changed where they come from, a newer value that is known stays.
+    """
 
     record: Record
     source_id: str
@@ -51,18 +63,16 @@ class ContactRow:
     stage: str | None = None
     stage_at: datetime | None = None
     unsubscribed: bool = False
-    consents: dict[str, bool] = field(default_factory=dict)
-    consent_at: datetime | None = None
-    consent_source: str = ""
-    consent_wording: str = ""
+    consents: dict[str, Said] = field(default_factory=dict)
+    told_at: datetime | None = None
     warnings: tuple[str, ...] = ()
 
     def content(self) -> list[Any]:
         """Everything the row says, to be compared with another row of the same id."""
         return [
             {name: str(value) for name, value in self.changes.items()}, self.attributes, self.stage,
-            str(self.stage_at), self.unsubscribed, self.consents, str(self.consent_at), self.consent_source,
-            self.consent_wording,
+            str(self.stage_at), self.unsubscribed,
+            {topic: [said.granted, str(said.at), said.source, said.wording] for topic, said in self.consents.items()},
         ]  # fmt: skip
 
 
@@ -79,11 +89,11 @@ class _Draft:
 
 
 class ContactStore:
-    """Stores batches of contacts of one source."""
+    """Stores batches of contacts of one source. `cause` is that of moves between stages."""
 
-    def __init__(self, setting: Setting, topics: list[str]) -> None:
+    def __init__(self, setting: Setting, cause: str = "import") -> None:
         self._setting = setting
-        self._topics = topics
+        self._cause = cause
 
     def store(self, connection: Connection, rows: Sequence[ContactRow]) -> Outcome:
         """Store a batch; all contacts it touches are locked first, in the order of their ids, as windows do."""
@@ -162,10 +172,11 @@ class ContactStore:
         """Return the newest consent per contact and topic, and the stage a file gave each contact last."""
         consents: dict[tuple[int, str], Found] = {}
         stages: dict[int, str] = {}
-        if ids and any(row.consents for row in rows):
+        topics = sorted({topic for row in rows for topic in row.consents})
+        if ids and topics:
             found: Iterable[Found] = connection.execute(
                 select(col(Consent.contact_id), col(Consent.topic), col(Consent.granted), col(Consent.at))
-                .where(col(Consent.contact_id).in_(ids), col(Consent.topic).in_(self._topics))
+                .where(col(Consent.contact_id).in_(ids), col(Consent.topic).in_(topics))
                 .order_by(col(Consent.at), col(Consent.id))
             )
             consents = {(row.contact_id, row.topic): row for row in found}
@@ -182,22 +193,24 @@ class ContactStore:
         self, row: ContactRow, known: Found | None, consents: dict[tuple[int, str], Found],
         stages: dict[int, str], now: datetime,
     ) -> _Draft:  # fmt: skip
-        values = {name: None if known is None else getattr(known, name) for name in (*CONTENT, "stage", "stage_since")}
+        kept = (*CONTENT, "told_at", "stage", "stage_since")
+        values = {name: None if known is None else getattr(known, name) for name in kept}
+        changes, given, values["told_at"] = _newer(row, known, now)
         values["created_at"] = values["created_at"] or now
-        values.update(row.changes)
-        attributes = {**(values["attributes"] or {}), **row.attributes}
+        values.update(changes)
+        attributes = {**(values["attributes"] or {}), **given}
         values["attributes"] = {name: value for name, value in attributes.items() if value is not None}
         draft = _Draft(row, known, values, [])
         if self._moves(row, known, stages):
             draft.moved, draft.moved_from = True, values["stage"]
             values["stage"], values["stage_since"] = row.stage, _past(row.stage_at, now)
-        for topic, granted in row.consents.items():
+        for topic, said in row.consents.items():
             newest = None if known is None else consents.get((known.id, topic))
-            at = _past(row.consent_at, now)
-            if _counts(granted, at if row.consent_at else None, newest):
+            at = _past(said.at, now)
+            if _counts(said.granted, at if said.at else None, newest):
                 draft.consents.append(
-                    {"topic": topic, "granted": granted, "at": at,
-                     "source": row.consent_source or self._setting.source, "wording": row.consent_wording}
+                    {"topic": topic, "granted": said.granted, "at": at,
+                     "source": said.source or self._setting.source, "wording": said.wording}
                 )  # fmt: skip
         return draft
 
@@ -243,7 +256,7 @@ class ContactStore:
                     "from_stage": [draft.moved_from for _, draft in moved],
                     "to_stage": [draft.values["stage"] for _, draft in moved],
                     "at": [draft.values["stage_since"] for _, draft in moved],
-                    "cause": Same("import"), "recorded_at": Same(now), "position": Same(position),
+                    "cause": Same(self._cause), "recorded_at": Same(now), "position": Same(position),
                 },
             )  # fmt: skip
         consents = [(number, draft, consent) for number, draft in numbered for consent in draft.consents]
@@ -275,6 +288,33 @@ def _columns(drafts: Sequence[tuple[Any, _Draft]]) -> dict[str, list[Any]]:
     return {**kept, "content_hash": [_hash(each) for each in values]}
 
 
+def _newer(
+    row: ContactRow, known: Found | None, now: datetime
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, str] | None]:
+    """Return the columns and attributes of a row that count, and when each of the contact's values was changed."""
+    at = row.told_at
+    if known is None:
+        names = () if at is None else (*row.changes, *(f".{name}" for name in row.attributes))
+        return row.changes, row.attributes, dict.fromkeys(names, (at or now).isoformat()) or None
+    times: dict[str, str] = dict(known.told_at or {})
+
+    def counts(name: str, value: Any, before: Any) -> bool:
+        if at is None and value == before:
+            return True
+        said = datetime.fromisoformat(times[name]) if name in times else None
+        if said is None and before is not None:
+            said = known.created_at
+        if at is not None and said is not None and at < said:
+            return False
+        times[name] = (at or now).isoformat()
+        return True
+
+    stored = known.attributes or {}
+    changes = {name: value for name, value in row.changes.items() if counts(name, value, getattr(known, name))}
+    given = {name: value for name, value in row.attributes.items() if counts(f".{name}", value, stored.get(name))}
+    return changes, given, times or known.told_at
+
+
 def _past(at: datetime | None, now: datetime) -> datetime:
     """Return the time a file gives, or now; a consent of tomorrow would outlive a withdrawal of today."""
     return now if at is None else min(at, now)
@@ -294,6 +334,8 @@ def _counts(granted: bool, at: datetime | None, newest: Found | None) -> bool:
 
 
 def _differs(known: Found, values: dict[str, Any]) -> bool:
+    if known.told_at != values["told_at"]:
+        return True
     return _hash({name: getattr(known, name) for name in CONTENT}) != _hash(values)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from evergreet.importing.contact_store import ContactRow, ContactStore
+from evergreet.importing.contact_store import ContactRow, ContactStore, Said
 from evergreet.importing.mapping import Plan
 from evergreet.importing.people import address_or_none, locale_or_none, phone_or_none, timezone_or_none
 from evergreet.importing.records import Record
@@ -35,11 +35,13 @@ class ContactImport:
         *,
         stages: Callable[[], Collection[str]] | None = None,
         region: str | None = None,
+        cause: str = "import",
     ) -> None:
         self._plan = plan
         self._setting = setting
         self._stages = stages
         self._region = region
+        self._cause = cause
         self._topics = [name.removeprefix("consent.") for name in plan.fields if name.startswith("consent.")]
 
     def shape(self, record: Record) -> ContactRow:
@@ -54,9 +56,7 @@ class ContactImport:
             attributes={**plan.rest(values), **as_object(plan.get(values, "attributes"), "attributes")},
             stage=self._stage(values), stage_at=self._time(values, "stage_at"),
             unsubscribed=as_boolean(plan.get(values, "unsubscribed"), "unsubscribed") or False,
-            consents=self._consents(values), consent_at=self._time(values, "consent_at"),
-            consent_source=as_text(plan.get(values, "consent_source"), "consent_source", 100) or "",
-            consent_wording=as_text(plan.get(values, "consent_wording"), "consent_wording", 2000) or "",
+            consents=self._consents(values),
             warnings=tuple(warnings),
         )  # fmt: skip
         content = digest(row.content())
@@ -109,16 +109,19 @@ class ContactImport:
             raise Rejected("unknown stage", f"stage is {shown(stage)}; the lifecycle has {', '.join(known)}")
         return stage
 
-    def _consents(self, values: dict[str, Any]) -> dict[str, bool]:
+    def _consents(self, values: dict[str, Any]) -> dict[str, Said]:
+        at = self._time(values, "consent_at")
+        source = as_text(self._plan.get(values, "consent_source"), "consent_source", 100) or ""
+        wording = as_text(self._plan.get(values, "consent_wording"), "consent_wording", 2000) or ""
         found = {}
         for topic in self._topics:
             if len(topic) > 100:
                 raise Rejected("too long", f"the topic {shown(topic)} has more than 100 characters")
             granted = as_boolean(self._plan.get(values, f"consent.{topic}"), f"consent.{topic}")
             if granted is not None:
-                found[topic] = granted
+                found[topic] = Said(granted, at, source, wording)
         return found
 
     def store(self, connection: Connection, rows: Sequence[ContactRow]) -> Outcome:
         """Store a batch in the caller's writing transaction."""
-        return ContactStore(self._setting, self._topics).store(connection, rows)
+        return ContactStore(self._setting, self._cause).store(connection, rows)

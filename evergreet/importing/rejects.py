@@ -31,8 +31,8 @@ class RejectsFile:
     A rejects file of an earlier run is replaced, or removed when nothing is rejected any more.
     """
 
-    def __init__(self, path: Path, source: Path) -> None:
-        if path.exists() and (path.is_dir() or path.samefile(source)):
+    def __init__(self, path: Path, source: Path | None = None) -> None:
+        if path.exists() and (path.is_dir() or (source is not None and path.samefile(source))):
             raise DataError(f"--rejects {path}: this is a folder or the input itself; name another file.")
         if not path.parent.is_dir():
             raise DataError(f"--rejects {path}: there is no folder {path.parent}.")

@@ -112,7 +112,7 @@ def test_a_company_begins_without_a_file(acme: Path) -> None:
     assert "There is no prefect.yaml here" in check(code=1)
     assert "every campaign of acme_campaigns has its deployment (2)" in check("--write")
     found = deployments(acme / "prefect.yaml")
-    assert set(found) == {"dispatch", "stages", "reconcile", "maintain", "shard", "hello", "loyal-friends"}
+    assert set(found) == {"dispatch", "stages", "reconcile", "maintain", "crm", "shard", "hello", "loyal-friends"}
     assert found["hello"]["entrypoint"] == "acme_campaigns.hello.hello"
     assert found["hello"]["description"].startswith("Welcome who signed up. `dispatch` runs it")
     assert found["hello"]["work_pool"] == found["dispatch"]["work_pool"] == {"name": "evergreet"}
@@ -147,7 +147,7 @@ deployments:
     name: k8s
   concurrency_limit: 1"""
     file.write_text(before)
-    assert check(code=1).count("`--write` adds") == 6
+    assert check(code=1).count("`--write` adds") == 7
     check("--write")
     after = file.read_text()
     lines = added(before + "\n", after)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from evergreet import patience
 from evergreet.consent import erase, resubscribe
 from evergreet.contracts import Kind, Suppressed, Verdict
 from evergreet.errors import Misconfigured, Retryable
-from evergreet.feedback import pulling
 from evergreet.feedback.pulling import OVERLAP, Pulled, pull
 from evergreet.tokens import Tokens
 from models import Suppression
@@ -145,7 +145,7 @@ def test_the_webhook_and_the_list_say_it_once(story: Story, source: Source, prov
 def test_a_limit_is_waited_for_and_not_for_ever(story: Story, source: Source, read: Read) -> None:
     entry = Suppressed("ana@example.org", Verdict.INVALID, story.now)
     limit, away = Retryable("slow down", retry_after=timedelta(seconds=30)), Retryable("away")
-    source.entries = [limit, entry, away, away, entry, *[away] * pulling.TRIES, entry]
+    source.entries = [limit, entry, away, away, entry, *[away] * patience.TRIES, entry]
     assert read().read == {"invalid": 3}
     assert source.waited == [30, 2, 4, 2, 4, 8, 16, 32]
     for never in ([away] * 6, [limit, entry] * 51, [Retryable("tomorrow", retry_after=timedelta(hours=1))]):

@@ -183,7 +183,7 @@ def test_all_deployments_say_where_when_and_how(deployments: dict[str, dict[str,
 
 
 def test_operations_run_by_schedule(deployments: dict[str, dict[str, Any]]) -> None:
-    for name in ("dispatch", "stages", "reconcile", "maintain"):
+    for name in ("dispatch", "stages", "reconcile", "crm", "maintain"):
         assert deployments[name]["schedules"]
     assert [schedule["cron"] for schedule in deployments["dispatch"]["schedules"]] == ["* * * * *"]
 

@@ -1,0 +1,76 @@
+"""What of a record is news: what its CRM did not say already when it was read last."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from evergreet.contracts import Agreement, CrmContact
+from evergreet.importing.contact_store import Said
+from evergreet.importing.rejects import Rejected
+from evergreet.importing.values import as_text, check_json
+
+COLUMNS = ("phone", "locale", "timezone", "created_at")
+"""The details that are columns of a contact; all others are attributes, but for the stage."""
+
+_UNSAID = object()
+
+
+@dataclass(slots=True)
+class News:
+    """What has changed there: the address, details and the stage (None: they are gone), and what is kept for next time.
+
+    `unsubscribed` is None where it is as it was.
+    """
+
+    email: str | None
+    columns: dict[str, Any]
+    attributes: dict[str, Any]
+    stage: str | None
+    unsubscribed: bool | None
+    consents: dict[str, Said]
+    told: dict[str, Any]
+
+
+def news(contact: CrmContact, before: Mapping[str, Any], source: str) -> News:
+    """Compare a record with what it said before; raises `Rejected` for one that a store cannot hold.
+
+    What it never said and does not say now is no news: an empty field of a CRM erases nothing that others know.
+    """
+    as_text(contact.id, "id", 255)
+    check_json([contact.id, contact.email, dict(contact.details)])
+    try:
+        details: dict[str, Any] = orjson.loads(orjson.dumps(dict(contact.details), option=orjson.OPT_NON_STR_KEYS))
+    except (TypeError, ValueError) as error:
+        raise Rejected("wrong type", f"a detail is no JSON value: {error}") from None
+    known: dict[str, Any] = before.get("details") or {}
+    changed = {
+        name: value
+        for name, value in details.items()
+        if value != known.get(name, _UNSAID) and not (value is None and name not in known)
+    }
+    stage = changed.pop("stage", None)
+    if "stage" in details:
+        changed |= {f"{source}_stage": details["stage"]} if details["stage"] != known.get("stage") else {}
+    columns = {name: changed.pop(name) for name in COLUMNS if name in changed}
+    email, was = contact.email.strip(), before.get("email", "")
+    left = contact.unsubscribed
+    return News(
+        email=None if email == was else email, columns=columns, attributes=changed,
+        stage=as_text(stage, "stage", 100),
+        unsubscribed=None if left == before.get("unsubscribed", False) else left,
+        consents=_consents(contact.agreements, f"crm:{source}"),
+        told={"email": email, "unsubscribed": left, "details": {**known, **details}},
+    )  # fmt: skip
+
+
+def _consents(agreements: tuple[Agreement, ...], source: str) -> dict[str, Said]:
+    """Return the last word on each topic; of a yes and a no of the same moment the no."""
+    found: dict[str, Said] = {}
+    for one in sorted(agreements, key=lambda each: (each.at, not each.granted)):
+        topic = as_text(one.topic, "topic", 100)
+        if topic:
+            check_json([topic, one.wording])
+            found[topic] = Said(one.granted, one.at, source, as_text(one.wording, "wording", 2000) or "")
+    return found

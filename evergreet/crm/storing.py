@@ -1,0 +1,302 @@
+"""Store what a CRM tells of its contacts, by the rules of an import; in the caller's writing transaction.
+
+Per value the side wins where it was changed last: what the CRM only tells again is passed over, and what has changed
+there counts as of the record's own time of change. Where somebody is in their life with us stays ours, unless the
+setting names this CRM. An unsubscription goes before an agreement of the same moment. docs/crm.md says it in full.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, delete, or_, select
+from sqlmodel import col
+
+from evergreet.clock import Clock
+from evergreet.consent import EVERYTHING, Withdrawal, withdraw
+from evergreet.contracts import CrmContact, Verdict
+from evergreet.crm.news import COLUMNS, News, news
+from evergreet.crm.people import People, Whose, normalised
+from evergreet.database import exclusive, ingest_position
+from evergreet.feedback.verdicts import Judgement, carry_out
+from evergreet.importing.contact_store import ContactRow
+from evergreet.importing.contacts import ContactImport
+from evergreet.importing.mapping import Columns as Mapping
+from evergreet.importing.mapping import bind
+from evergreet.importing.memory import RowMemory
+from evergreet.importing.records import Record
+from evergreet.importing.rejects import Rejected
+from evergreet.importing.storing import Setting
+from evergreet.store import among, among_texts, by_index, insert_into
+from models import Consent, Contact, ContactAlias, CrmRow, Suppression
+
+_PLAN = bind(
+    Mapping(), ("source_id", "email", *COLUMNS, "attributes"), ("source_id", "email", *COLUMNS, "attributes"),
+    are_text=False, path=Path("what a CRM told"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The stages of the lifecycle, and whether this CRM moves contacts between them."""
+
+    known: Collection[str] = ()
+    move: bool = False
+
+
+@dataclass(slots=True)
+class Stored:
+    """What became of the records: each is counted in one of `new`, `changed`, `unchanged`, `gone` or `rejected`.
+
+    `joined` are those of `changed` and `unchanged` whose contact was known from elsewhere until now.
+    """
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    gone: int = 0
+    joined: int = 0
+    rejected: list[tuple[str, Rejected]] = field(default_factory=list)
+    warnings: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class _Told:
+    """A record that is to be stored."""
+
+    contact: CrmContact
+    whose: Whose
+    news: News
+    row: ContactRow
+
+
+def store(
+    connection: Connection, source: str, contacts: Sequence[CrmContact], stages: Stages, clock: Clock, now: datetime
+) -> Stored:
+    """Store records of a CRM, which is the source of its contacts' ids; told twice they change nothing."""
+    exclusive(connection, f"crm:{source}")
+    connection.execute(select(by_index()))
+    stored = Stored()
+    waiting = _newest(contacts)
+    while waiting:  # one round, but for records that the CRM has merged and tells of side by side
+        people = People(connection, source, waiting)
+        turns: dict[tuple[str, str], tuple[CrmContact, Whose]] = {}
+        later = []
+        for contact in waiting:
+            whose = people.of(contact)
+            if (whose.source, whose.source_id) in turns:
+                later.append(contact)
+            else:
+                turns[whose.source, whose.source_id] = (contact, whose)
+        _Round(connection, source, stages, clock, now, stored).store(list(turns.values()))
+        waiting = later
+    return stored
+
+
+def _newest(contacts: Sequence[CrmContact]) -> list[CrmContact]:
+    """Return each record once, as it was changed last."""
+    found: dict[str, CrmContact] = {}
+    for contact in contacts:
+        if contact.id not in found or found[contact.id].changed_at <= contact.changed_at:
+            found[contact.id] = contact
+    return list(found.values())
+
+
+class _Round:
+    """Stores records that are about different contacts."""
+
+    def __init__(
+        self, connection: Connection, source: str, stages: Stages, clock: Clock, now: datetime, stored: Stored
+    ) -> None:
+        self._connection = connection
+        self._source = source
+        self._stages = stages
+        self._clock = clock
+        self._now = now
+        self._stored = stored
+
+    def store(self, turns: Sequence[tuple[CrmContact, Whose]]) -> None:
+        told: list[_Told] = []
+        gone: list[tuple[CrmContact, Whose]] = []
+        with ExitStack() as stack:
+            importers = {
+                source: self._importer(source, stack.enter_context(closing(RowMemory())))
+                for source in sorted({whose.source for _, whose in turns})
+            }
+            for contact, whose in turns:
+                if whose.record is not None and contact.changed_at < whose.record.changed_at:
+                    self._stored.unchanged += 1  # a page that was made before what is known
+                elif contact.deleted:
+                    gone.append((contact, whose))
+                else:
+                    told += self._shaped(contact, whose, importers[whose.source])
+            self._lock(told, gone)
+            self._store_contacts(told, importers)
+        self._number(told)
+        self._unsubscribe(told)
+        self._remember(told)
+        self._let_go(gone)
+
+    def _importer(self, source: str, memory: RowMemory) -> ContactImport:
+        setting = Setting(Path("what a CRM told"), source, ZoneInfo("UTC"), self._now, self._clock, memory)
+        return ContactImport(_PLAN, setting, cause="crm")
+
+    def _shaped(self, contact: CrmContact, whose: Whose, importer: ContactImport) -> Iterable[_Told]:
+        try:
+            told = news(contact, {} if whose.record is None else whose.record.told, self._source)
+            values = {"source_id": whose.source_id, **told.columns, "attributes": told.attributes}
+            if told.email is not None:
+                values["email"] = told.email
+            if whose.id is not None:  # when its CRM has heard of somebody says nothing about a contact that is known
+                values.pop("created_at", None)
+            row = importer.shape(Record(0, "", values))
+        except Rejected as problem:
+            self._stored.rejected.append((contact.id, problem))
+            return
+        row.told_at = min(contact.changed_at, self._now)
+        row.consents = told.consents
+        if told.stage is not None and self._stages.move:
+            if told.stage in self._stages.known:
+                row.stage, row.stage_at = told.stage, row.told_at
+            else:
+                row.warnings = (*row.warnings, f"stage {told.stage} is none of the lifecycle and moved nobody")
+        yield _Told(contact, whose, told, row)
+
+    def _lock(self, told: Sequence[_Told], gone: Sequence[tuple[CrmContact, Whose]]) -> None:
+        """Lock all contacts of the round, and who has the addresses of those who leave, in the order of their ids."""
+        for source in sorted({one.whose.source for one in told}):
+            exclusive(self._connection, f"import:{source}")
+        ids = {whose.id for whose in (*(one.whose for one in told), *(whose for _, whose in gone)) if whose.id}
+        self._connection.execute(
+            select(col(Contact.id))
+            .where(or_(among(Contact.id, "ids"), among_texts(col(Contact.address), "addresses")))
+            .order_by(col(Contact.id))
+            .with_for_update(key_share=True),
+            {"ids": sorted(ids), "addresses": sorted({_address(one) for one in told if one.news.unsubscribed})},
+        )
+
+    def _store_contacts(self, told: Sequence[_Told], importers: dict[str, ContactImport]) -> None:
+        for source, importer in importers.items():
+            rows = [one.row for one in told if one.whose.source == source]
+            if not rows:
+                continue
+            outcome = importer.store(self._connection, rows)
+            self._stored.new += outcome.stored
+            self._stored.changed += outcome.corrected
+            self._stored.unchanged += outcome.duplicate
+            self._stored.warnings += outcome.warnings
+
+    def _number(self, told: Sequence[_Told]) -> None:
+        """Learn the ids of those who are new."""
+        new = {one.whose.source_id: one.whose for one in told if one.whose.id is None}
+        if not new:
+            return
+        rows = self._connection.execute(
+            select(col(Contact.source_id), col(Contact.id)).where(
+                col(Contact.source) == self._source, among_texts(col(Contact.source_id), "names")
+            ),
+            {"names": sorted(new)},
+        )
+        for name, number in rows.tuples():
+            new[name].id = number
+
+    def _unsubscribe(self, told: Sequence[_Told]) -> None:
+        """Stop marketing to those who left, from when their record was changed; let go of it where they came back.
+
+        Who agreed to something here after that stays on. Coming back takes back what this CRM said and nothing else.
+        """
+        source = f"crm:{self._source}"
+        judged = []
+        for one in told:
+            address = _address(one)
+            if one.news.unsubscribed and address and not one.whose.erased:
+                at = min(one.contact.changed_at, self._now)
+                judged.append(Judgement(0, Verdict.UNSUBSCRIBED, at, source, address, None))
+            elif one.news.unsubscribed:
+                one.news.told["unsubscribed"] = False  # so that it is news once there is an address
+                self._stored.warnings["unsubscribed, but has no address to suppress"] += 1
+        position = ingest_position(self._connection)
+        carry_out(self._connection, judged, position, self._now)
+        for one in told:
+            if one.news.unsubscribed is False and (address := _address(one)):
+                self._connection.execute(
+                    delete(Suppression).where(
+                        col(Suppression.address) == address, col(Suppression.scope) == "marketing",
+                        col(Suppression.reason) == EVERYTHING, col(Suppression.source) == source,
+                        col(Suppression.at) < one.contact.changed_at,
+                    )
+                )  # fmt: skip
+
+    def _remember(self, told: Sequence[_Told]) -> None:
+        """Keep what each record said, and which ids mean whom from now on."""
+        rows: list[dict[str, Any]] = []
+        aliases: list[tuple[str, int | None]] = []
+        for one in told:
+            number, changed_at = one.whose.id, min(one.contact.changed_at, self._now)
+            if one.whose.by:
+                self._stored.joined += 1
+                aliases.append((one.contact.id, number))
+            row = {"source": self._source, "source_id": one.contact.id, "contact_id": number, "changed_at": changed_at}
+            rows.append({**row, "told": {} if one.whose.erased else one.news.told, "gone_at": None})
+            for merged in one.contact.merged:
+                if merged != one.contact.id:
+                    aliases.append((merged, number))
+                    rows.append({**row, "source_id": merged, "told": {}, "gone_at": changed_at})
+        self._write(CrmRow, rows, ("contact_id", "changed_at", "told", "gone_at"))
+        named = [
+            {"source": self._source, "source_id": name, "contact_id": number, "at": self._now}
+            for name, number in dict(aliases).items()
+        ]
+        self._write(ContactAlias, named, ("contact_id", "at"))
+
+    def _write(self, table: Any, rows: Sequence[dict[str, Any]], changing: Sequence[str]) -> None:
+        if rows:
+            new = insert_into(self._connection, table)
+            self._connection.execute(
+                new.on_conflict_do_update(
+                    index_elements=["source", "source_id"], set_={name: new.excluded[name] for name in changing}
+                ),
+                sorted(rows, key=lambda row: str(row["source_id"])),
+            )
+
+    def _let_go(self, gone: Sequence[tuple[CrmContact, Whose]]) -> None:
+        """Of records that are deleted there: take back what their CRM said they agreed to; the person stays."""
+        there = [(contact, whose) for contact, whose in gone if whose.record is not None and not whose.record.gone_at]
+        known = {int(whose.id or 0): contact for contact, whose in there}
+        self._stored.gone += len(known)
+        self._stored.unchanged += len(gone) - len(known)  # of whom nothing was known here
+        if not known:
+            return
+        source = f"crm:{self._source}"
+        agreed = self._connection.execute(
+            select(col(Consent.contact_id), col(Consent.topic), col(Consent.source), col(Consent.granted))
+            .where(among(Consent.contact_id, "contacts"))
+            .order_by(col(Consent.at), col(Consent.id)),
+            {"contacts": sorted(known)},
+        )
+        newest = {(row.contact_id, row.topic): row for row in agreed}
+        withdrawals = [
+            Withdrawal(number, topic, False, min(known[number].changed_at, self._now), source)
+            for (number, topic), row in newest.items()
+            if row.granted and row.source == source
+        ]
+        withdraw(self._connection, withdrawals, at=self._now)
+        self._write(
+            CrmRow,
+            [
+                {"source": self._source, "source_id": contact.id, "contact_id": number, "told": {},
+                 "changed_at": min(contact.changed_at, self._now), "gone_at": self._now}
+                for number, contact in known.items()
+            ],
+            ("changed_at", "told", "gone_at"),
+        )  # fmt: skip
+
+
+def _address(told: _Told) -> str:
+    """Return the address that a record's person is reached at: the one it tells, else the one that is known."""
+    return normalised(told.contact.email) or told.whose.address or ""

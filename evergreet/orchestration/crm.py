@@ -1,0 +1,67 @@
+"""Reading CRMs, as a flow run."""
+
+import threading
+from contextlib import closing
+from functools import partial
+
+from prefect.logging import get_run_logger
+
+from evergreet.clock import DatabaseClock
+from evergreet.commands.opening import open_database
+from evergreet.crm.opening import open_source, stages_of
+from evergreet.crm.pulling import Pulled, pull
+from evergreet.errors import ConnectorError, EvergreetError
+from evergreet.importing.rejects import Rejected
+from evergreet.orchestration.runs import failing_in_one_line
+from evergreet.orchestration.threads import work_in_thread
+from evergreet.settings import settings
+
+TOLD = 20
+"""How many rejected records of a CRM the log names; `evergreet crm pull` lists all."""
+
+
+class _Stopped(Exception):
+    """The run is to end; what was read is stored."""
+
+
+class _Turn:
+    """Ends a pull between two pages, where the run is ended."""
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+
+    def progress(self, _phase: str, _done: int, _total: int | None) -> None:
+        if self._stopping.is_set():
+            raise _Stopped
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+
+async def read_crms() -> None:
+    """Read each CRM of the settings; one that cannot be read keeps no other from it, and fails the run at its end."""
+    faults = []
+    turn = _Turn()
+    async with failing_in_one_line("crm"):
+        for name in settings().crm:
+            try:
+                pulled, rejected = await work_in_thread(partial(_read, name, turn), turn.stop)
+            except (EvergreetError, ConnectorError) as error:
+                faults.append(f"{name}: {error}")
+                continue
+            get_run_logger().info(pulled.sentence)
+            for record, why in rejected:
+                get_run_logger().warning("%s, record %s: %s", name, record, why)
+        if faults:
+            raise EvergreetError(" ".join(faults))
+
+
+def _read(name: str, turn: _Turn) -> tuple[Pulled, list[tuple[str, Rejected]]]:
+    rejected: list[tuple[str, Rejected]] = []
+
+    def refuse(record: str, why: Rejected) -> None:
+        if len(rejected) < TOLD:
+            rejected.append((record, why))
+
+    with open_database() as database, closing(open_source(name)) as source:
+        return pull(database, source, stages_of(name), DatabaseClock(), refuse=refuse, reporter=turn), rejected
