@@ -38,8 +38,9 @@ bench-large: $(STAMP) ## The same for a million messages, and a segment over 10 
 	@$(BIN)/python -m benchmarks --n 1000000 --segment 1000000 10000000 $(BENCH)
 
 .PHONY: bench-workers
-bench-workers: $(STAMP) ## One, two and four processes that send for one campaign on one PostgreSQL
+bench-workers: $(STAMP) ## One, two and four processes that send for one campaign on one PostgreSQL, then as Prefect workers
 	@$(BIN)/python -m benchmarks.workers $(if $(N),--n $(N)) $(BENCH)
+	@$(BIN)/python -m benchmarks.prefect_workers $(if $(N),--n $(N))
 
 .PHONY: replicas
 replicas: $(STAMP) ## Two replicas of the Prefect server on PostgreSQL and Redis, half of it killed during a campaign
