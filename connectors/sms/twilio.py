@@ -46,7 +46,6 @@ class Twilio:
         self._settings = settings
         self._client = client
         self._clock = clock
-        self._secret = settings.password.get_secret_value()
         self._caller = Caller(
             "Twilio",
             client,
@@ -62,6 +61,10 @@ class Twilio:
         self.capabilities = replace(  # type: ignore[misc]
             type(self).capabilities, window=settings.window, connections=settings.connections
         )
+
+    @property
+    def _secret(self) -> str:
+        return self._settings.password.get_secret_value()
 
     @classmethod
     def from_environment(cls) -> Self:

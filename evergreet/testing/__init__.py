@@ -3,14 +3,16 @@
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"evergreet.testing.{name}" for name in ("email", "events", "signatures", "sms", "webhooks"))
+    *(f"evergreet.testing.{name}" for name in ("connector", "email", "events", "signatures", "sms", "webhooks"))
 )
 
-from evergreet.testing.email import Arrived, EmailConnectorContract  # noqa: E402 # after its asserts are to be rewritten
+from evergreet.testing.connector import ConnectorContract  # noqa: E402 # after its asserts are to be rewritten
+from evergreet.testing.email import Arrived, EmailConnectorContract  # noqa: E402
 from evergreet.testing.events import EventContract  # noqa: E402
 from evergreet.testing.sms import ArrivedSms, SmsConnectorContract  # noqa: E402
 from evergreet.testing.webhooks import WebhookContract  # noqa: E402
 
 __all__ = [
-    "Arrived", "ArrivedSms", "EmailConnectorContract", "EventContract", "SmsConnectorContract", "WebhookContract",
+    "Arrived", "ArrivedSms", "ConnectorContract", "EmailConnectorContract", "EventContract", "SmsConnectorContract",
+    "WebhookContract",
 ]  # fmt: skip

@@ -20,14 +20,11 @@
 Where a provider cannot do what a rule asks, say so in a class attribute, with a comment why; never skip a rule.
 """
 
-import logging
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage as ParsedMessage
 from typing import Any, ClassVar, Self
@@ -36,17 +33,14 @@ import pytest
 
 from evergreet.contracts import (
     Accepted,
-    Capabilities,
     EmailMessage,
     EmailSender,
     Finder,
     Mailbox,
     Outcome,
-    SuppressionSource,
-    WebhookSource,
 )
-from evergreet.errors import ConnectorError, Misconfigured, Permanent, Retryable
-from evergreet.registry import connector_class, connector_entries
+from evergreet.errors import Misconfigured, Permanent, Retryable
+from evergreet.testing.connector import ConnectorContract, is_a_sentence
 
 _ONE_CLICK = {
     "List-Unsubscribe": f"<https://mail.fernway.example/u/{'eyJjb250YWN0IjoxMjM0NTY3ODkwfQ.' * 7}>",
@@ -111,39 +105,24 @@ def email(key: str, *, address: str = "anna@customer.example", name: str = "Anna
     )
 
 
-class EmailConnectorContract:
+class EmailConnectorContract(ConnectorContract):
     """Subclass it, say who you are, and give the fixtures; every rule is then a test of yours."""
 
-    entry_point: ClassVar[str]
-    """Name under `evergreet.connectors` in your package's entry points."""
-    required_settings: ClassVar[tuple[str, ...]]
-    """Environment variables without which the connector cannot be built; empty when there are none."""
-    secrets: ClassVar[tuple[str, ...]]
-    """Canary values that the fixtures use as credentials; empty when the connector has none."""
+    channel = "email"
+    protocol = EmailSender
     seconds: ClassVar[float] = 20.0
     """What one `send` may take in these tests: give the `silent` fixture time limits far below."""
     keeps_message_id: ClassVar[bool] = True
     """False where the provider writes a Message-ID of its own."""
 
     @pytest.fixture
-    def connector(self) -> EmailSender:
-        """Give a connector that works."""
-        raise NotImplementedError("Override the fixture `connector`.")
-
-    @pytest.fixture
-    def arrived(self) -> Callable[[], list[Arrived]]:
-        """Give a function that tells what the provider took so far, in order."""
-        raise NotImplementedError("Override the fixture `arrived`.")
-
-    @pytest.fixture
-    def unreachable(self) -> EmailSender:
-        """Give a connector with the same secrets whose provider can accept nothing."""
-        raise NotImplementedError("Override the fixture `unreachable`.")
-
-    @pytest.fixture
     def silent(self) -> EmailSender:
         """Give one whose provider never answers; a store on this machine gives one that works."""
         raise NotImplementedError("Override the fixture `silent`.")
+
+    def tried(self, connector: EmailSender) -> list[Outcome]:
+        """Send what can be sent and what cannot."""
+        return [*connector.send([email("1.a")]), *connector.send([_broken(email("2.b"))])]
 
     # Outcomes
 
@@ -251,12 +230,7 @@ class EmailConnectorContract:
             for outcome in outcomes:
                 assert isinstance(outcome, Misconfigured | Retryable), outcome
                 assert not isinstance(outcome, Retryable) or outcome.accepted == "no"
-                assert _is_a_sentence(outcome.reason), outcome
-
-    def test_check_says_what_is_wrong(self, unreachable: EmailSender) -> None:
-        with pytest.raises(ConnectorError) as refused:
-            unreachable.check()
-        assert _is_a_sentence(str(refused.value))
+                assert is_a_sentence(outcome.reason), outcome
 
     def test_a_silent_provider_does_not_hold_us_for_ever(self, silent: EmailSender) -> None:
         threads = ThreadPoolExecutor(1)
@@ -265,25 +239,6 @@ class EmailConnectorContract:
         finally:
             threads.shutdown(wait=False)
         assert isinstance(outcome, Accepted | Retryable), outcome
-
-    def test_secrets_are_in_no_text(
-        self, connector: EmailSender, unreachable: EmailSender, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        caplog.set_level(logging.DEBUG)
-        outcomes = [
-            outcome
-            for sender in (connector, unreachable)
-            for outcome in (*sender.send([email("1.a")]), *sender.send([_broken(email("2.b"))]))
-        ]
-        texts = [caplog.text]
-        for thing in (connector, unreachable, *outcomes):
-            texts += [str(thing), repr(thing), repr(getattr(thing, "__dict__", ""))]
-        try:
-            unreachable.check()
-        except ConnectorError as error:
-            texts += [str(error), repr(error), repr(error.__dict__)]
-        for secret in self.secrets:
-            assert secret not in "\n".join(texts)
 
     # Threads
 
@@ -300,33 +255,6 @@ class EmailConnectorContract:
         wanted = Counter((f"c{key}@customer.example",) for mine in keys for key in mine)
         assert Counter(got.recipients for got in arrived()) == wanted
 
-    # What it says of itself
-
-    def test_check_says_in_a_sentence_what_it_found(
-        self, connector: EmailSender, arrived: Callable[[], list[Arrived]]
-    ) -> None:
-        assert _is_a_sentence(connector.check())
-        assert arrived() == [], "a check sends nothing"
-
-    def test_it_is_found_by_its_entry_point(self, connector: EmailSender) -> None:
-        assert self.entry_point in connector_entries(), f"no entry point {self.entry_point!r} in evergreet.connectors"
-        assert connector_class(self.entry_point) is type(connector)
-        assert type(connector).name == self.entry_point
-
-    def test_its_capabilities_are_consistent(self, connector: EmailSender) -> None:
-        assert isinstance(connector, EmailSender)
-        for capabilities in (type(connector).capabilities, connector.capabilities):
-            assert isinstance(capabilities, Capabilities)
-            assert capabilities.channel == "email"
-            assert capabilities.window >= 1
-            assert capabilities.batch_limit >= 1
-            assert capabilities.connections >= 1
-            assert all(capabilities.proven_by)
-            assert capabilities.idempotency is None or capabilities.idempotency > timedelta(0)
-            assert capabilities.find == isinstance(connector, Finder), "`find` is declared where it is implemented"
-            assert capabilities.webhooks == isinstance(connector, WebhookSource), "and so is `webhooks`"
-            assert capabilities.suppressions == isinstance(connector, SuppressionSource), "and `suppressions`"
-
     def test_what_it_finds_is_true(self, connector: EmailSender) -> None:
         if not isinstance(connector, Finder):
             return  # that it does not declare it either is a rule above
@@ -336,38 +264,6 @@ class EmailConnectorContract:
         assert "1.a" not in answers or (answers["1.a"].accepted and answers["1.a"].provider_id)
         assert "9.z" not in answers or not answers["9.z"].accepted
         assert connector.find([]) == {}
-
-    def test_missing_settings_are_named(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-    ) -> None:
-        monkeypatch.chdir(tmp_path_factory.mktemp("empty"))  # there is no .env
-        for name in self.required_settings:
-            monkeypatch.delenv(name, raising=False)
-        kind = connector_class(self.entry_point)
-        if not self.required_settings:
-            kind.from_environment().close()
-            return
-        with pytest.raises(Misconfigured) as refused:
-            kind.from_environment()
-        for name in self.required_settings:
-            assert name in str(refused.value)
-
-    def test_importing_it_opens_no_connection(self) -> None:
-        program = (
-            "import sys\n"
-            "def hook(event, arguments):\n"
-            "    assert event not in ('socket.connect', 'socket.getaddrinfo', 'socket.gethostbyname'), event\n"
-            "sys.addaudithook(hook)\n"
-            "from evergreet.registry import connector_class\n"
-            f"connector_class({self.entry_point!r})\n"
-        )
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
-        assert done.returncode == 0, done.stderr
-
-    def test_it_may_be_closed_twice(self, connector: EmailSender) -> None:
-        connector.send([email("1.a")])
-        connector.close()
-        connector.close()
 
     @staticmethod
     def _batches(connector: EmailSender, messages: list[EmailMessage]) -> list[list[EmailMessage]]:
@@ -389,7 +285,3 @@ def _broken(message: EmailMessage, place: str = "subject", smuggled: str = _BREA
     else:
         changed = {field: f"{getattr(message, field)}{smuggled}"}
     return replace(message, **changed)
-
-
-def _is_a_sentence(text: str) -> bool:
-    return len(text.split()) >= 3 and "\n" not in text and "Traceback" not in text
