@@ -13,9 +13,9 @@ from typing import ClassVar, Self
 import httpx
 
 from connectors.authorization import basic
+from connectors.brake import Brake
 from connectors.calling import Answered, Caller, make_client, said
 from connectors.elapsed import Clock, elapsed
-from connectors.email.brake import Brake
 from connectors.email.mailgun_answers import Answer, told, understand
 from connectors.email.mailgun_delivery import Delivery
 from connectors.email.mailgun_events import read_events, verify

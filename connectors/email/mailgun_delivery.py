@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from connectors.email.brake import Brake
+from connectors.brake import Brake
 from connectors.email.mailgun_answers import Answer, Refused, Took
 from connectors.email.mailgun_payload import Request
 from evergreet.contracts import Accepted, Outcome

@@ -12,9 +12,9 @@ from typing import ClassVar, Self
 
 import httpx
 
+from connectors.brake import Brake
 from connectors.calling import Answered, Caller, bearer, make_client
 from connectors.elapsed import Clock, elapsed
-from connectors.email.brake import Brake
 from connectors.email.sendgrid_answers import Answer, understand, understand_scopes
 from connectors.email.sendgrid_delivery import Delivery
 from connectors.email.sendgrid_events import read_events, verify

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from connectors.email.brake import Brake
+from connectors.brake import Brake
 from connectors.email.sendgrid_answers import Answer, Refused, Took, TooLarge
 from connectors.email.sendgrid_payload import Request
 from evergreet.contracts import Accepted, Outcome

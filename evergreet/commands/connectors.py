@@ -7,7 +7,7 @@ import typer
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from evergreet.contracts import Capabilities
+    from evergreet.contracts import Connector
 
 app = typer.Typer()
 connectors = typer.Typer(invoke_without_command=True)
@@ -99,8 +99,8 @@ def _installed() -> list[dict[str, Any]]:
             "error": None,
         }
         try:
-            capabilities = connector_class(name).capabilities
-            row["does"], row["capabilities"] = _in_words(capabilities), asdict(capabilities)
+            kind = connector_class(name)
+            row["does"], row["capabilities"] = _in_words(kind), asdict(kind.capabilities)
         except ConfigurationError as error:
             row["error"] = str(error)
         rows.append(row)
@@ -122,9 +122,11 @@ def _in_markdown() -> str:
     for name, entry in sorted(connector_entries().items()):
         if entry.dist is None or entry.dist.name != "evergreet":
             continue
-        can = connector_class(name).capabilities
+        kind = connector_class(name)
+        can = kind.capabilities
+        channel = f"crm: {' and '.join(_of_crm(kind))}" if can.channel == "crm" else can.channel
         lines.append(
-            f"| [`{name}`](connectors/{name}.md) | {can.channel} | {can.batch_limit} | {can.window} "
+            f"| [`{name}`](connectors/{name}.md) | {channel} | {can.batch_limit} | {can.window} "
             f"| {can.connections} | {yes(can.find)} | {_life(can.idempotency)} | {yes(can.webhooks)} "
             f"| {yes(can.suppressions)} | {', '.join(can.proven_by)} |"
         )
@@ -138,9 +140,18 @@ def _life(span: "timedelta | None") -> str:
     return f"{minutes // 60} hours" if minutes % 60 == 0 else f"{minutes} minutes"
 
 
-def _in_words(capabilities: "Capabilities") -> str:
+def _of_crm(kind: "type[Connector]") -> list[str]:
+    """Say which protocols of `evergreet.contracts.crm` a class has."""
+    return [said for method, said in (("changed_since", "reads"), ("push", "writes")) if hasattr(kind, method)]
+
+
+def _in_words(kind: "type[Connector]") -> str:
+    capabilities = kind.capabilities
     if capabilities.channel == "events":
         return "tells what customers do"
+    if capabilities.channel == "crm":
+        told = ", is told what changes" if capabilities.webhooks else ""
+        return f"{' and '.join(_of_crm(kind))} contacts of a CRM{told}"
     words = [
         f"sends {capabilities.channel}",
         f"up to {capabilities.batch_limit} a batch",

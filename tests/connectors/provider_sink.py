@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -40,6 +41,8 @@ class ProviderSink(ThreadingHTTPServer):
 
     origin: ClassVar[str]
     """The provider's address in its description, as in https://api.example.com."""
+    now: datetime | None = None
+    """What its clock says, where that matters."""
     daemon_threads = True
     request_queue_size = 64
 
@@ -107,6 +110,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        now = self.server.now
+        return super().date_time_string(timestamp if now is None else now.timestamp())
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Say nothing."""

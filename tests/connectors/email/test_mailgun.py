@@ -225,7 +225,7 @@ def test_who_is_not_named_is_found_by_halves_and_a_refusal_of_all_comes_to_an_en
     assert sum(sink.sizes) == 99
     sink.asked.clear()
     sink.judge = lambda recipients: problem(400, "newly invented")
-    monkeypatch.setattr("connectors.email.brake.MOST_REFUSALS", 20)
+    monkeypatch.setattr("connectors.brake.MOST_REFUSALS", 20)
     outcomes = at(sink.url).send(crowd(100))
     assert len(sink.asked) == 20
     assert {type(outcome) for outcome in outcomes} == {Permanent, Retryable}

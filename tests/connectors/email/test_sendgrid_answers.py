@@ -185,7 +185,7 @@ def test_addresses_that_sendgrid_holds_for_the_same_are_found_by_halves(sink: Si
 def test_too_many_refusals_end_the_batch_and_nobody_is_lost(
     sink: Sink, sendgrid_at: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connectors.email.brake.MOST_REFUSALS", 20)
+    monkeypatch.setattr("connectors.brake.MOST_REFUSALS", 20)
     sink.judge = lambda body: errors(("personalizations.0.headers", "no"))
     outcomes = sendgrid_at(sink.url).send(crowd(30))
     assert kinds(outcomes) == {"Permanent": 20, "Retryable": 10}

@@ -1,0 +1,1 @@
+"""Connectors to CRMs: their contacts are read, and what Evergreet knows is written back."""

@@ -1,0 +1,123 @@
+"""HubSpot: contacts that changed are read by its search, and what Evergreet knows is written back by the hundred.
+
+Its webhooks say whose contact changed and not how it stands: it is then read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Self
+
+import httpx
+
+from connectors.calling import Caller, bearer, make_client
+from connectors.crm.hubspot_answers import asked, not_found
+from connectors.crm.hubspot_changes import CONTACTS, changed_since, results_of
+from connectors.crm.hubspot_reading import opt_outs_read, properties_read, read_contacts
+from connectors.crm.hubspot_requests import MOST, Requests
+from connectors.crm.hubspot_settings import HubSpotSettings
+from connectors.crm.hubspot_webhooks import contacts_named, verify
+from connectors.crm.hubspot_writing import write
+from connectors.elapsed import Clock, elapsed
+from connectors.environment import read_settings
+from connectors.json_bodies import text_in
+from evergreet.contracts import Capabilities, CrmContact, CrmPage, Outcome, Push, WebhookRequest
+from evergreet.errors import Misconfigured, Permanent
+
+LONGEST_ANSWER = 8 * 1024 * 1024
+"""Octets: 200 contacts with some hundred properties."""
+
+
+class HubSpot:
+    """Reads and writes the contacts of a HubSpot account; all of it may be called from several threads."""
+
+    name: ClassVar[str] = "hubspot"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        channel="crm",
+        batch_limit=1000,
+        window=100,
+        connections=2,
+        webhooks=True,
+        proven_by=("descriptions made from its own package", "the hubspot-api-client package", "published signatures"),
+    )
+
+    def __init__(self, settings: HubSpotSettings, client: httpx.Client, *, clock: Clock = elapsed) -> None:
+        self._settings = settings
+        self._client = client
+        self._clock = clock
+        token = settings.token.get_secret_value()
+        self._caller = Caller(
+            "HubSpot",
+            client,
+            settings.base_url,
+            token,
+            bearer(token),
+            settings.connect_timeout,
+            settings.timeout,
+            clock,
+            LONGEST_ANSWER,
+        )
+        # What the class declares are the defaults of the settings.
+        self.capabilities = replace(  # type: ignore[misc]
+            type(self).capabilities, connections=settings.connections
+        )
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read `EVERGREET_HUBSPOT_…`."""
+        settings = read_settings(HubSpotSettings)
+        return cls(settings, make_client(settings.connections))
+
+    def changed_since(self, cursor: str) -> CrmPage:
+        """Return the next page of contacts that changed, or were deleted."""
+        return changed_since(self._caller, self._settings, cursor)
+
+    def push(self, batch: Sequence[Push]) -> list[Outcome]:
+        """Write back; an answer that stands for everybody ends the batch."""
+        return write(Requests(self._caller, self._settings, self._clock), batch)
+
+    def check(self) -> str:
+        """Ask for the properties that are read and written: HubSpot passes over those that it does not know."""
+        settings = self._settings
+        written = (settings.stage_property, settings.last_message_property, settings.last_message_at_property)
+        wanted = dict.fromkeys([*settings.properties, *opt_outs_read(settings), *filter(None, written)])
+        try:
+            content, _ = asked(self._caller, "POST", "/crm/v3/properties/contacts/batch/read", {
+                "archived": False, "inputs": [{"name": name} for name in wanted],
+            })  # fmt: skip
+        except Permanent as fault:
+            raise Misconfigured(fault.reason) from None
+        known = {text_in(one, "name") for one in results_of(content) if isinstance(one, dict)}
+        missing = [name for name in wanted if name not in known]
+        if missing:
+            raise Misconfigured(f"HubSpot's contacts have no {', '.join(missing)}: see docs/connectors/hubspot.md.")
+        told = "its webhooks are taken" if settings.secret.get_secret_value() and settings.webhook else "no webhooks"
+        return f"{httpx.URL(settings.base_url).host} answers and has all {len(wanted)} properties; {told}."
+
+    def verify(self, request: WebhookRequest) -> None:
+        """Raise `NotGenuine` unless HubSpot signed it with the app's secret."""
+        secret, url = self._settings.secret.get_secret_value(), self._settings.webhook
+        if not (secret and url):
+            missing = "EVERGREET_PUBLIC_URL" if secret else "EVERGREET_HUBSPOT_SECRET"
+            raise Misconfigured(f"{missing} is not set: HubSpot's signature cannot be verified.")
+        verify(request, url, secret)
+
+    def read_changes(self, request: WebhookRequest) -> list[CrmContact]:
+        """Read the contacts that a request names; who is not there any more is deleted."""
+        named = contacts_named(request)
+        return [contact for start in range(0, len(named), MOST) for contact in self._read(named[start : start + MOST])]
+
+    def _read(self, ids: Sequence[str]) -> list[CrmContact]:
+        content, now = asked(self._caller, "POST", f"{CONTACTS}/batch/read", {
+            "properties": properties_read(self._settings), "propertiesWithHistory": [],
+            "inputs": [{"id": number} for number in ids],
+        })  # fmt: skip
+        contacts, _ = read_contacts(results_of(content), self._settings)
+        gone = not_found(content)
+        return contacts + [CrmContact(number, now, deleted=True) for number in ids if number in gone]
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._client.close()
+
+    def __repr__(self) -> str:
+        return f"HubSpot({self._settings.base_url!r})"
