@@ -44,7 +44,7 @@ class Report:
 
     `attempted` counts this run's hand-overs by outcome, with those of its `shards` (how each stands, by its number);
     `reasons` the campaign's rows that were not accepted, by "state: reason"; `halted` says why the run stopped early.
-    `warnings` are sentences about a new version.
+    `warnings` are sentences about a new version. `providers` says why a connector cannot be asked now, by its name.
     """
 
     campaign: str
@@ -61,6 +61,7 @@ class Report:
     dry_run: bool = False
     warnings: tuple[str, ...] = ()
     shards: dict[int, str] = field(default_factory=dict)
+    providers: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for machines."""
@@ -82,11 +83,11 @@ def balance_of(connection: Connection, campaign_id: int) -> tuple[Balance, dict[
 def report_of(
     connection: Connection, state: State, *, run_id: int | None = None, halted: str | None = None, enrolled: int = 0,
     excluded: int = 0, planned: int = 0, attempted: dict[str, int] | None = None, more: bool = False,
-    dry_run: bool = False, shards: dict[int, str] | None = None,
+    dry_run: bool = False, shards: dict[int, str] | None = None, providers: dict[str, str] | None = None,
 ) -> Report:  # fmt: skip
     """Report how a campaign stands now, with what a run did."""
     balance, reasons = balance_of(connection, state.id)
     return Report(
         state.name, run_id, state.state, balance, reasons, enrolled, excluded, planned, attempted or {}, halted, more,
-        dry_run, shards=shards or {},
+        dry_run, shards=shards or {}, providers=providers or {},
     )  # fmt: skip

@@ -7,7 +7,7 @@ reporter come in as arguments.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
@@ -33,9 +33,9 @@ from evergreet.campaigns import (
 )
 from evergreet.clock import Clock, DatabaseClock
 from evergreet.composing import Composer, SmsComposer, composer_of, read_letters
-from evergreet.contracts import EmailSender, RateLimiter, Reporter, Sender
+from evergreet.contracts import EmailSender, Reporter, Sender
 from evergreet.database import Database, check_schema, exclusive
-from evergreet.delivery import Delivery, Unlimited
+from evergreet.delivery import Delivery
 from evergreet.dormancy import Ending, ending_campaigns
 from evergreet.enrollment import enroll, schedule
 from evergreet.errors import ConfigurationError
@@ -44,10 +44,12 @@ from evergreet.ledger import ClaimedChunk, claim, release
 from evergreet.planning import chunk_waiting, count_anew, plan_chunk
 from evergreet.proving import prove
 from evergreet.rehearsal import rehearse
+from evergreet.routing import Route
 from evergreet.settings import Settings
 from evergreet.shards import Shard, check_run, shards_of, summary_of, together
 from evergreet.step_checks import check_channels
 from evergreet.store import by_index
+from evergreet.switchboard import Switchboard
 from evergreet.tally import count_planned
 from evergreet.tokens import Tokens
 from evergreet.worker import Worker
@@ -68,31 +70,28 @@ class Silent:
 
 
 class Engine:
-    """Runs campaigns on one database through one connector for each channel: `sender` for email, and the `others`.
+    """Runs campaigns on one database through a connector for each channel: `sender` for email, and the `others`.
 
-    `limiters` are by channel; one that has none sends as fast as it can.
+    Each may be a route of several connectors.
     """
 
     def __init__(
         self,
         database: Database,
-        sender: EmailSender,
+        sender: EmailSender | Route,
         settings: Settings,
         load: LoadTemplate,
         *,
         clock: Clock | None = None,
-        limiters: Mapping[str, RateLimiter] | None = None,
         reporter: Reporter | None = None,
-        others: Iterable[Sender] = (),
+        others: Iterable[Sender | Route] = (),
     ) -> None:
         self.database = database
-        self.senders: dict[str, Sender] = {"email": sender, **{one.capabilities.channel: one for one in others}}
+        routes = [one if isinstance(one, Route) else Route.of(one) for one in (sender, *others)]
+        self.routes = {route.channel: route for route in routes}
         self.settings = settings
         self.load = load
         self.clock = clock or DatabaseClock()
-        self.limiters: dict[str, RateLimiter] = {channel: Unlimited() for channel in self.senders} | dict(
-            limiters or {}
-        )
         self.reporter = reporter or Silent()
         self.tokens = Tokens(settings.signing_keys)
         self.composers: dict[
@@ -137,7 +136,7 @@ class Engine:
 
     def check_channels(self, campaign: str, steps: Iterable[Step]) -> None:
         """Refuse steps of a channel that this engine has no connector for."""
-        check_channels(campaign, steps, self.senders)
+        check_channels(campaign, steps, {channel: route.senders[0] for channel, route in self.routes.items()})
 
     def _prove(self, own: Worker, version: Version) -> tuple[str, ...]:
         """Try a new version on people who are there; what is wrong is told and kept in the audit log."""
@@ -205,6 +204,7 @@ class _CampaignRun:
         self.misconfigured: str | None = None
         self.endings: tuple[Ending, ...] = ()
         self.rules: dict[tuple[int, str], Rules] = {}
+        self.boards = {channel: Switchboard(route) for channel, route in engine.routes.items()}
 
     def perform(self) -> Report:
         """Do it; the run's row says how it ended, also when it fails."""
@@ -228,6 +228,7 @@ class _CampaignRun:
                 planned=self.planned, attempted=dict(self.attempted + together(self.shards)), more=more,
                 shards={shard.id: shard.state for shard in self.shards},
                 halted=self.misconfigured or (None if state.state == "live" else state.not_live),
+                providers={name: said for board in self.boards.values() for name, said in board.faults.items()},
             )  # fmt: skip
 
     def _enroll(self) -> None:
@@ -327,8 +328,7 @@ class _CampaignRun:
             self.rules[key] = Rules(version.campaign, step, engine.settings, engine.tokens, self.endings)
         delivery = Delivery(
             self.worker, chunk, self.rules[key], engine.composers[key],
-            engine.senders[step.channel], engine.limiters[step.channel], engine.settings, self.run_id, pool,
-            self.over,
+            self.boards[step.channel], engine.settings, self.run_id, pool, self.over,
         )  # fmt: skip
         elsewhere = together(self.shards).total()
         while letters:

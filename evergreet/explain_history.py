@@ -28,7 +28,8 @@ def _attempts(connection: Connection, message: Any) -> Iterator[Line]:
         return
     for attempt in attempts:
         outcome = attempt.outcome or "in a worker's hands"
-        yield Line(attempt.started_at, f"{message.step_key}, attempt {attempt.number}: {outcome}", attempt.detail)
+        by = f" by {attempt.provider}" if attempt.provider else ""  # an older one does not say
+        yield Line(attempt.started_at, f"{message.step_key}, attempt {attempt.number}{by}: {outcome}", attempt.detail)
 
 
 def _told(connection: Connection, message: Any) -> Iterator[Line]:

@@ -30,6 +30,7 @@ from models.base import Id
 
 REASON_LENGTH = 500
 PROVIDER_ID_LENGTH = 998
+NOBODY_LEFT = "no_provider"
 INTENT_TRIES = 10
 """How often a window is decided anew because another worker has just sent to the same address."""
 
@@ -79,10 +80,11 @@ WRITE_SENDING = {
 }  # fmt: skip
 """The intent, by channel."""
 WRITE_ATTEMPTS = insert(Attempt).from_select(
-    ["message_id", "number", "run_id", "worker_id", "epoch", "started_at", "outcome", "detail"],
+    ["message_id", "number", "run_id", "worker_id", "epoch", "started_at", "outcome", "detail", "provider"],
     select(
         col(Message.id), col(Message.attempts), bindparam("run", type_=Id), bindparam("worker", type_=Id),
         bindparam("mine", type_=Integer()), bindparam("now", type_=Instant()), literal(""), literal(""),
+        col(Message.provider),
     ).where(among(Message.id, "messages")),
 )  # fmt: skip
 
@@ -213,6 +215,19 @@ def take_in_hand(worker: Worker, chunk: ClaimedChunk, message: int) -> None:
     with worker.transaction() as connection:
         own(connection, worker, chunk)
         connection.execute(update(Chunk).where(col(Chunk.id) == chunk.id).values(in_hand=message))
+
+
+def put_off(worker: Worker, chunk: ClaimedChunk, messages: Sequence[int], seconds: int) -> None:
+    """Plan messages of a chunk for so many seconds later: nobody that has not refused them can be asked now."""
+    with worker.transaction() as connection:
+        own(connection, worker, chunk)
+        if campaign_state(connection, chunk) != "live":
+            return
+        now = worker.clock.now(connection)
+        ended = [(message, "planned", NOBODY_LEFT, now + timedelta(seconds=seconds)) for message in messages]
+        window = {"messages": list(messages), "ended": ended, "chunk": chunk.id, "now": now}
+        found = connection.execute(WRITE_ENDED, window).rowcount
+        expect(found, len(ended), "Putting messages off")
 
 
 def own(connection: Connection, worker: Worker, chunk: ClaimedChunk) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, func, literal, null, select, update
+from sqlalchemy import ColumnElement, Connection, case, func, literal, null, or_, select, update
 from sqlmodel import col
 
 from evergreet.campaigns import STOPPED, Version, record, required
@@ -30,9 +30,10 @@ from evergreet.store import words
 from evergreet.tally import add_to_tally, recount
 from evergreet.tokens import Tokens
 from evergreet.worker import Worker
-from models import Attempt, CampaignRow, CampaignVersion, Contact, Instant, Message
+from models import Attempt, CampaignRow, CampaignVersion, Contact, Instant, Message, StoredRequest
 
 BATCH = 500
+HELD = "held_after_restore"
 ENDED = words("stopped", "archived")
 
 
@@ -51,7 +52,7 @@ class Reconciled:
 def reconcile(
     database: Database, sender: Sender, settings: Settings, clock: Clock, *, also: Sequence[Sender] = ()
 ) -> Reconciled:
-    """Resolve what can be resolved for all campaigns, by one sender of each channel.
+    """Resolve what can be resolved for all campaigns, by these senders; each is asked for what it was given.
 
     In this order: by what was told, by asking, by an identical repeat while its key lives, by the steps' own opt-in.
     What dead workers had in hand is unknown before anything is looked at.
@@ -59,9 +60,11 @@ def reconcile(
     with Worker.open(database, clock, silence_seconds=settings.owner_silence_seconds):
         pass
     resolved: Counter[str] = Counter({"webhook": _listen(database, settings, clock)})
-    for each in (sender, *also):
+    senders, absent = (sender, *also), Counter[int]()
+    for each in senders:
         if isinstance(each, Finder):
-            resolved += _find(database, each, settings, clock)
+            beside = sum(other.capabilities.channel == each.capabilities.channel for other in senders)
+            resolved += _find(database, each, settings, clock, beside, absent)
         if isinstance(each, RepeatableSender):
             resolved["repeated"] += repeat(database, each, settings, clock)
     resolved["resend"] += _resend(database, clock)
@@ -73,11 +76,24 @@ def reconcile(
     return Reconciled({name: count for name, count in resolved.items() if count}, unknown, set_aside)
 
 
-def _find(database: Database, finder: Finder, settings: Settings, clock: Clock) -> Counter[str]:
-    """Resolve unknown rows by asking the provider for them."""
+def given_to(connection: Connection) -> set[str]:
+    """Return the connectors that have something in doubt: unknown messages, or requests that may be repeated."""
+    unknown = select(col(Message.provider)).where(UNKNOWN, col(Message.resolution).is_distinct_from(ASSUMED)).distinct()
+    stored = select(col(StoredRequest.connector)).distinct()
+    return {name for query in (unknown, stored) for name in connection.execute(query).scalars() if name}
+
+
+def _find(
+    database: Database, finder: Finder, settings: Settings, clock: Clock, senders: int, absent: Counter[int]
+) -> Counter[str]:
+    """Resolve unknown rows by asking the provider for them.
+
+    Where nobody knows which of several `senders` may have a row, it is not found only once all of them say so: `absent`
+    counts that.
+    """
     resolved: Counter[str] = Counter()
     after = 0
-    while rows := _in_doubt(database, finder, settings, clock, after):
+    while rows := _in_doubt(database, finder, settings, clock, after, alone=senders == 1):
         after = rows[-1].id
         answers = finder.find([_key(row) for row in rows])
         with database.write() as connection:
@@ -88,7 +104,9 @@ def _find(database: Database, finder: Finder, settings: Settings, clock: Clock) 
                     continue
                 if answer.accepted:
                     resolved["found"] += _accept(connection, row, answer.provider_id, now)
-                else:
+                    continue
+                absent[row.id] += 1
+                if absent[row.id] == senders or not row.anywhere:
                     resolved["not_found"] += _give_back(
                         connection, col(Message.id) == row.id, row.attempts, "not_found", now
                     )
@@ -104,21 +122,28 @@ def _listen(database: Database, settings: Settings, clock: Clock) -> int:
         return resolved + accept_what_was_told_before(connection, clock.now(connection))
 
 
-def _in_doubt(database: Database, finder: Finder, settings: Settings, clock: Clock, after: int) -> Sequence[Any]:
-    """Read unknown rows that this provider was given, once the hand-over's deadline is well past."""
+def _in_doubt(
+    database: Database, finder: Finder, settings: Settings, clock: Clock, after: int, *, alone: bool
+) -> Sequence[Any]:
+    """Read unknown rows that this provider was given, once the hand-over's deadline is well past.
+
+    Where it is not `alone`, also those that it may have been given: after a restore nobody knows.
+    """
+    anywhere: ColumnElement[bool] = col(Message.provider).is_(None)
+    if not alone:
+        anywhere = or_(anywhere, col(Message.reason) == HELD)
     with database.read() as connection:
         settled = clock.now(connection) - timedelta(seconds=2 * settings.hand_over_seconds)
         return connection.execute(
             select(
                 col(Message.id), col(Message.contact_id), col(Message.occurrence), col(Message.step_key),
                 col(Message.attempts), col(Message.campaign_id), col(CampaignRow.name).label("campaign"),
-                col(Contact.source), col(Contact.source_id),
+                col(Contact.source), col(Contact.source_id), anywhere.label("anywhere"),
             )
             .join(CampaignRow, col(CampaignRow.id) == col(Message.campaign_id))
             .join(Contact, col(Contact.id) == col(Message.contact_id))
             .where(
-                UNKNOWN, col(Message.id) > after,
-                func.coalesce(col(Message.provider), finder.name) == finder.name,
+                UNKNOWN, col(Message.id) > after, or_(col(Message.provider) == finder.name, anywhere),
                 col(Message.channel) == finder.capabilities.channel,
                 col(Message.resolution).is_distinct_from(ASSUMED),
                 col(Message.sent_at) <= settled,
@@ -287,7 +312,7 @@ def hold(database: Database, since: datetime, *, clock: Clock, actor: str) -> in
             update(Message)
             .where(col(Message.state).in_(("planned", "deferred", "sending")), due)
             .values(
-                state="unknown", reason="held_after_restore", chunk_id=None, not_before=None, sent_at=now,
+                state="unknown", reason=HELD, chunk_id=None, not_before=None, sent_at=now,
                 unknown_since=now, changed_at=now,
                 # One that was given back knows where it went last: somebody else may have got it there since.
                 address=case((col(Message.state) == "sending", col(Message.address)), else_=null()),

@@ -1,14 +1,20 @@
-"""Opening the connectors that the settings name, one for each channel."""
+"""Opening the connectors that the settings name for each channel."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
-from evergreet.contracts import EmailSender, Sender
+from evergreet.contracts import EmailSender, RateLimiter, Sender
+from evergreet.database import Database
 from evergreet.errors import ConfigurationError
+from evergreet.rates import Unlimited
+from evergreet.reconcile import given_to
 from evergreet.registry import open_connector
+from evergreet.routing import Named, Provider, Route, read_route
 from evergreet.settings import settings
 
+LOG = logging.getLogger("evergreet.sending")
 WORDS = {"email": "email", "sms": "SMS"}
 """What a channel sends, as sentences say it."""
 
@@ -17,42 +23,85 @@ WORDS = {"email": "email", "sms": "SMS"}
 class Senders:
     """What sends: email always, and the other channels for which a connector is set."""
 
-    email: EmailSender
-    others: tuple[Sender, ...] = ()
+    email: Route
+    others: tuple[Route, ...] = ()
+
+    @property
+    def all(self) -> tuple[Sender, ...]:
+        """The connectors of all channels."""
+        return tuple(sender for route in (self.email, *self.others) for sender in route.senders)
 
 
-def connectors_in_use() -> dict[str, str]:
-    """Return the names of the connectors that the settings name, by the channel that each sends."""
-    named = {"email": settings().email, "sms": settings().sms}
-    return {channel: name for channel, name in named.items() if name is not None}
+def connectors_in_use() -> dict[str, tuple[Named, ...]]:
+    """Return the connectors that the settings name, in order, by the channel that they send."""
+    return {channel: read_route(written) for channel, written in _written().items()}
+
+
+def _written() -> dict[str, str]:
+    written = {"email": settings().email, "sms": settings().sms}
+    return {channel: one for channel, one in written.items() if one is not None}
 
 
 @contextmanager
-def opened_senders() -> Iterator[Senders]:
-    """Open the connectors that send; closed at the end."""
-    with opened_sender("email") as email, opened_others() as others:
-        assert isinstance(email, EmailSender)
-        yield Senders(email, tuple(others.values()))
+def opened_senders(limiters: Mapping[str, RateLimiter] | None = None) -> Iterator[Senders]:
+    """Open the connectors that send, each with its limiter (by name); closed at the end."""
+    with ExitStack() as opened:
+        email, *others = (_opened_route(opened, channel, limiters or {}) for channel in connectors_in_use())
+        yield Senders(email, tuple(others))
 
 
 @contextmanager
 def opened_others() -> Iterator[dict[str, Sender]]:
-    """Open the connectors that send something else than email, by channel; closed at the end."""
+    """Open the connectors that send something else than email, by channel, of several the first; closed at the end."""
     with ExitStack() as opened:
-        yield {
-            channel: opened.enter_context(opened_sender(channel))
-            for channel in connectors_in_use()
-            if channel != "email"
-        }
+        others = [channel for channel in connectors_in_use() if channel != "email"]
+        yield {channel: opened.enter_context(opened_sender(channel)) for channel in others}
 
 
 @contextmanager
 def opened_sender(channel: str) -> Iterator[Sender]:
-    """Open the connector that sends for a channel; closed at the end."""
-    variable, name = f"EVERGREET_{channel.upper()}", connectors_in_use().get(channel)
-    if name is None:
-        raise ConfigurationError(f"{variable} is not set: no connector sends {WORDS[channel]}.")
-    with closing(open_connector(name)) as sender:
-        if not isinstance(sender, Sender) or sender.capabilities.channel != channel:
-            raise ConfigurationError(f"{variable}={name}: this connector does not send {WORDS[channel]}.")
-        yield sender
+    """Open the connector that sends for a channel, of several the first; closed at the end."""
+    named = connectors_in_use().get(channel)
+    if named is None:
+        raise ConfigurationError(f"EVERGREET_{channel.upper()} is not set: no connector sends {WORDS[channel]}.")
+    with ExitStack() as opened:
+        yield _opened(opened, channel, named[0].name)
+
+
+@contextmanager
+def opened_for_doubts(database: Database) -> Iterator[tuple[Sender, ...]]:
+    """Open the connectors that send, and those that messages in doubt were given to before the settings changed."""
+    with opened_senders() as senders, ExitStack() as opened:
+        known = list(senders.all)
+        with database.read() as connection:
+            others = given_to(connection) - {sender.name for sender in known}
+        for name in sorted(others):
+            try:
+                found = opened.enter_context(closing(open_connector(name)))
+            except ConfigurationError as error:
+                LOG.warning("Messages in doubt were given to %s, which cannot be asked. %s", name, error)
+                continue
+            if isinstance(found, Sender):
+                known.append(found)
+        yield tuple(known)
+
+
+def _opened_route(opened: ExitStack, channel: str, limiters: Mapping[str, RateLimiter]) -> Route:
+    named = connectors_in_use()[channel]
+    return Route(
+        tuple(
+            Provider(_opened(opened, channel, one.name), one.weight, limiters.get(one.name) or Unlimited())
+            for one in named
+        )
+    )
+
+
+def _opened(opened: ExitStack, channel: str, name: str) -> Sender:
+    sender = opened.enter_context(closing(open_connector(name)))
+    able = isinstance(sender, EmailSender if channel == "email" else Sender)
+    if not able or sender.capabilities.channel != channel:
+        written = _written()[channel]
+        which = "this connector" if written == name else f"the connector {name!r}"
+        raise ConfigurationError(f"EVERGREET_{channel.upper()}={written}: {which} does not send {WORDS[channel]}.")
+    assert isinstance(sender, Sender)
+    return sender

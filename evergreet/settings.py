@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from evergreet.errors import ConfigurationError
+from evergreet.routing import read_route
 
 SHORTEST_KEY = 16
 """Characters of a write key."""
@@ -65,8 +66,15 @@ class Settings(BaseSettings):
     campaigns: str = Field(default="flows", description="Package that holds the campaigns.")
     templates: str = Field(default="templates", description="Package or folder that holds the message templates.")
     lifecycle: str = Field(default="experience", description="Name of the lifecycle preset.")
-    email: str = Field(default="outbox", description="Name of the connector that sends email.")
-    sms: str | None = Field(default=None, description="Name of the connector that sends SMS; empty: none does.")
+    email: str = Field(
+        default="outbox",
+        description="Name of the connector that sends email. Several in order, as in `sendgrid, ses`: the others stand "
+        "by for what the first does not take. With weights, as in `sendgrid 80, ses 20`, they share the messages.",
+    )
+    sms: str | None = Field(
+        default=None,
+        description="Name of the connector that sends SMS, or several as for email; empty: none does.",
+    )
     crm: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Names of the CRMs (connectors) whose contacts are read, with commas between them; empty: none.",
@@ -207,6 +215,13 @@ class Settings(BaseSettings):
         if any(len(key.get_secret_value()) < SHORTEST_KEY for key in keys):
             raise ValueError(f"a key has fewer than {SHORTEST_KEY} characters, and could be guessed")
         return keys
+
+    @field_validator("email", "sms")
+    @classmethod
+    def _a_route(cls, value: str | None) -> str | None:
+        if value is not None:
+            read_route(value)
+        return value
 
     @field_validator("default_timezone")
     @classmethod

@@ -1,11 +1,11 @@
 """Settle: what became of a window that was handed over, written in one transaction."""
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Integer, String, bindparam, case, null, select, update
+from sqlalchemy import Connection, Integer, String, and_, bindparam, case, null, select, update
 from sqlmodel import col
 
 from evergreet.campaigns import STOPPED
@@ -68,13 +68,16 @@ OUTCOMES = given(
 """What became of the others, one each: what the ledger says from now on, and what its attempt says."""
 
 _UNKNOWN = OUTCOMES.c.becomes == "unknown"
+_MOVES = and_(OUTCOMES.c.becomes == "planned", OUTCOMES.c.again.is_(None))
+"""Planned for another provider at once: it stays in its chunk."""
 WRITE_MESSAGES = (
     update(Message)
     .where(
         paired(Message.id, OUTCOMES.c.message, "messages"), col(Message.attempts) == OUTCOMES.c.attempt, SENDING
     )
     .values(
-        state=OUTCOMES.c.becomes, reason=OUTCOMES.c.why, not_before=OUTCOMES.c.again, chunk_id=None,
+        state=OUTCOMES.c.becomes, reason=OUTCOMES.c.why, not_before=OUTCOMES.c.again,
+        chunk_id=case((_MOVES, col(Message.chunk_id)), else_=null()),
         sent_at=case((_UNKNOWN, col(Message.sent_at)), else_=null()),
         unknown_since=case((_UNKNOWN, NOW), else_=null()), changed_at=NOW,
     )
@@ -89,22 +92,20 @@ WRITE_ATTEMPTS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What became of a window: counts by state, and the sentence of a fault of ours."""
-
-    counts: Counter[str]
-    misconfigured: str | None = None
-
-
 def settle(
     worker: Worker,
     chunk: ClaimedChunk,
     attempts: dict[int, int],
     outcomes: dict[int, Outcome],
     settings: Settings,
-) -> Settled:
-    """Write what became of a window, in one transaction: accepted, failed, planned again, or unknown."""
+    moving: Collection[int] = (),
+    providers: int = 1,
+) -> Counter[str]:
+    """Write what became of a window, in one transaction: accepted, failed, planned again, or unknown.
+
+    Those that are `moving` are planned for another provider at once; each of so many `providers` may be asked as often
+    as the settings say. Returns counts by state, or by what became of the attempt where the message is planned.
+    """
     with worker.transaction() as connection:
         own(connection, worker, chunk)
         now = worker.clock.now(connection)
@@ -112,7 +113,6 @@ def settle(
         others: list[tuple[Any, ...]] = []
         changes: Counter[tuple[str, str]] = Counter()
         counts: Counter[str] = Counter()
-        misconfigured = None
         may_return = any(isinstance(outcome, Retryable | Misconfigured) for outcome in outcomes.values())
         stopped = may_return and campaign_state(connection, chunk) == "stopped"
         erased = _prepare_others(connection, outcomes, now)
@@ -120,13 +120,13 @@ def settle(
             if isinstance(outcome, Accepted):
                 accepted.append((message, attempts[message], storable(outcome.provider_id, PROVIDER_ID_LENGTH)))
                 continue
-            state, result, reason, again = _judge(outcome, attempts[message], settings, now)
+            state, result, reason, again = _judge(outcome, attempts[message], providers, settings, now)
+            if message in moving:
+                state, again = "planned", None
             detail = reason = ERASED if message in erased else reason  # providers repeat the address
             if state == "planned" and stopped:  # nobody would come back for it
                 state, reason, again = "skipped", STOPPED, None
             counts[result if state == "planned" else state] += 1
-            if isinstance(outcome, Misconfigured):
-                misconfigured = outcome.reason
             why, told = storable(reason, REASON_LENGTH), storable(detail, REASON_LENGTH)
             others.append((message, attempts[message], state, why, again, result, told))
             changes[state, why] += 1
@@ -140,7 +140,7 @@ def settle(
             found = connection.execute(WRITE_ATTEMPTS, window).rowcount
             expect(found, len(others), "Settling the attempts of a window")
         add_to_tally(connection, chunk.campaign_id, changes)
-        return Settled(counts, misconfigured)
+        return counts
 
 
 def _write_accepted(
@@ -158,16 +158,17 @@ def _write_accepted(
 
 
 def _judge(
-    outcome: Retryable | Permanent | Misconfigured, attempt: int, settings: Settings, now: datetime
+    outcome: Retryable | Permanent | Misconfigured, attempt: int, providers: int, settings: Settings, now: datetime
 ) -> tuple[str, str, str, datetime | None]:
     """Return the message's state, the attempt's outcome, the reason, and when to try again."""
     if isinstance(outcome, Permanent):
         return "failed", "failed", outcome.reason or "refused", None
     if isinstance(outcome, Retryable) and outcome.accepted != "no":
         return "unknown", "unknown", outcome.reason or "no answer", None
-    pause = timedelta(seconds=min(settings.retry_seconds * 2 ** min(attempt - 1, 20), settings.retry_max_seconds))
+    tried = -(-attempt // providers)  # how often by each
+    pause = timedelta(seconds=min(settings.retry_seconds * 2 ** min(tried - 1, 20), settings.retry_max_seconds))
     if isinstance(outcome, Retryable):
-        if attempt > settings.retries:
+        if tried > settings.retries:
             return "failed", "returned", f"gave up after {attempt} attempts: {outcome.reason}", None
         pause = min(max(pause, outcome.retry_after or timedelta(0)), LONGEST_PAUSE)
     return "planned", "returned", outcome.reason, now + pause

@@ -179,7 +179,8 @@ class Attempt(Table, table=True):
     """One hand-over of one message: written with the intent, before the network is touched.
 
     `outcome` is empty while in flight; then accepted, failed, returned (certainly not accepted, planned
-    again) or unknown. `request_id` names the `StoredRequest` it went in, where that is kept.
+    again) or unknown. `provider` is the connector it was handed to: a message may go to another one when it certainly
+    was not accepted. `request_id` names the `StoredRequest` it went in, where that is kept.
     """
 
     __tablename__ = "attempt"
@@ -199,6 +200,7 @@ class Attempt(Table, table=True):
     settled_at: datetime | None = Field(default=None, sa_type=Instant)
     outcome: str = Field(default="", max_length=20)
     detail: str = Field(default="", max_length=500)
+    provider: str | None = Field(default=None, max_length=100)
     request_id: int | None = Field(default=None, sa_type=Id)
 
 

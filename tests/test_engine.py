@@ -17,6 +17,7 @@ from evergreet.durations import days
 from evergreet.engine import Engine
 from evergreet.enrollment import enroll
 from evergreet.errors import ConnectorError, Misconfigured, Permanent, Retryable
+from evergreet.routing import Route
 from evergreet.settings import Settings
 from evergreet.template_sources import TemplateSource
 from models import Contact, Run, Suppression
@@ -324,7 +325,7 @@ def test_an_error_around_a_message_does_not_make_it_poison(story: Story) -> None
 
     story.launch()
     story.happened("order_placed", *story.contacts(3))
-    engine = Engine(story.database, story.sender, story.settings, note, clock=story.clock, limiters={"email": Away()})
+    engine = Engine(story.database, Route.of(story.sender, Away()), story.settings, note, clock=story.clock)
     for _ in range(5):
         with pytest.raises(ConnectionError, match="is away"):
             engine.run(THANKS, Options())
@@ -344,10 +345,8 @@ def test_what_came_back_is_settled_while_the_limiter_lets_the_next_wait(story: S
 
     story.launch()
     story.happened("order_placed", *story.contacts(2))
-    limiters = {"email": Slow()}
-    Engine(story.database, story.sender, story.settings, note, clock=story.clock, limiters=limiters).run(
-        THANKS, Options()
-    )
+    route = Route.of(story.sender, Slow())
+    Engine(story.database, route, story.settings, note, clock=story.clock).run(THANKS, Options())
     assert story.states() == {"accepted": 2}
 
 

@@ -75,12 +75,12 @@ def test_a_doubt_that_ended_tells_its_history(story: Story) -> None:
     story.sender.answers["ana@example.org"] = Retryable("cut off", accepted="maybe")
     story.happened("order_placed", ana, order_id="A-1")
     story.run()
-    assert why(story, ana)[1:] == ["receipt: unknown (cut off)", "receipt, attempt 1: unknown (cut off)"]
+    assert why(story, ana)[1:] == ["receipt: unknown (cut off)", "receipt, attempt 1 by recorder: unknown (cut off)"]
     story.clock.advance(timedelta(minutes=5))
     provider.tells(provider.event(Kind.SOFT_BOUNCED, reason="452 full"), provider.event(Kind.OPENED, machine=True))
     assert why(story, ana)[1:] == [
         "receipt: accepted (ana@example.org by recorder, 2026-03-10 12:00 UTC)",
-        "receipt, attempt 1: accepted (told of by the provider's webhook)",
+        "receipt, attempt 1 by recorder: accepted (told of by the provider's webhook)",
         "receipt: soft bounced (452 full; recorder)",
         "receipt: opened by a machine (recorder)",
         "receipt: resolved by webhook (the provider told of it)",

@@ -17,6 +17,7 @@ from evergreet.database import Database
 from evergreet.dormancy import ending_campaigns
 from evergreet.durations import days
 from evergreet.holdout import holdout_reason, in_holdout
+from evergreet.routing import Route
 from evergreet.settings import Settings
 from evergreet.tokens import Tokens
 from models import Consent, Contact, Suppression
@@ -451,6 +452,6 @@ def test_a_contact_that_changes_between_rendering_and_intent_is_rendered_again(s
                     attributes={"first_name": "Neu"}, changed_at=story.now + timedelta(seconds=1),
                 )  # fmt: skip
 
-    engine.limiters["email"] = Meddling()
+    engine.routes["email"] = Route.of(story.sender, Meddling())
     engine.run(NEWS, Options())
     assert [(mail.to.address, mail.subject) for mail in story.sender.sent] == [("new@example.org", "Hello Neu")]

@@ -86,7 +86,7 @@ def _installed() -> list[dict[str, Any]]:
     from evergreet.registry import connector_class, connector_entries
     from evergreet.sending import connectors_in_use
 
-    in_use = set(connectors_in_use().values())
+    in_use = {one.name for named in connectors_in_use().values() for one in named}
     rows = []
     for name, entry in connector_entries().items():
         row = {

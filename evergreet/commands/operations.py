@@ -104,7 +104,7 @@ def reconcile(
     from evergreet.commands.opening import actor, open_database
     from evergreet.commands.printing import print_json
     from evergreet.resolutions import doubts
-    from evergreet.sending import opened_senders
+    from evergreet.sending import opened_for_doubts
     from evergreet.settings import settings
 
     clock = DatabaseClock()
@@ -118,8 +118,8 @@ def reconcile(
                 found = doubts(connection)
             print_json(found.as_dict()) if json else _show_doubts(found)
             return
-        with opened_senders() as senders:
-            result = resolving.reconcile(database, senders.email, settings(), clock, also=senders.others)
+        with opened_for_doubts(database) as (sender, *others):
+            result = resolving.reconcile(database, sender, settings(), clock, also=others)
     if json:
         print_json(asdict(result))
         return

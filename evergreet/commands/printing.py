@@ -58,6 +58,8 @@ def print_report(report: "Report") -> None:
         out.print("Pending is what would be sent. Nothing was stored.")
     for warning in report.warnings:
         out.print(f"[yellow]New version:[/yellow] {escape(warning)}")
+    for name, said in report.providers.items():
+        out.print(f"[red]{name} cannot be asked:[/red] {escape(said)}")
     if report.halted:
         out.print(f"[red]Halted:[/red] {report.halted}")
     if report.more:

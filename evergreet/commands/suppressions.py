@@ -12,7 +12,7 @@ app.add_typer(suppressions, name="suppressions")
 @suppressions.command()
 def pull(
     name: Annotated[
-        str | None, typer.Argument(help="As in `evergreet connectors`.", show_default="the one that sends email")
+        str | None, typer.Argument(help="As in `evergreet connectors`.", show_default="those that send email")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Read the lists from their beginning.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
@@ -30,12 +30,23 @@ def pull(
     from evergreet.errors import ConfigurationError
     from evergreet.feedback.pulling import pull as read_back
     from evergreet.registry import open_connector
+    from evergreet.sending import connectors_in_use
     from evergreet.settings import settings
     from evergreet.tokens import Tokens
 
-    wanted = name or settings().email
-    with open_database() as database, closing(open_connector(wanted)) as source:
-        if not isinstance(source, SuppressionSource):
-            raise ConfigurationError(f"The connector {wanted!r} has no lists of whom its provider does not write to.")
-        pulled = read_back(database, source, Tokens(settings().signing_keys), DatabaseClock(), full=full)
-    print_json(pulled.as_dict()) if json else typer.echo(pulled.sentence)
+    wanted = [name] if name else [one.name for one in connectors_in_use()["email"]]
+    pulled = []
+    with open_database() as database:
+        for each in wanted:
+            with closing(open_connector(each)) as source:
+                if isinstance(source, SuppressionSource):
+                    tokens = Tokens(settings().signing_keys)
+                    pulled.append(read_back(database, source, tokens, DatabaseClock(), full=full))
+    if not pulled:
+        without = " and ".join(repr(each) for each in wanted)
+        raise ConfigurationError(f"The connector {without} has no lists of whom its provider does not write to.")
+    if json:
+        print_json([one.as_dict() for one in pulled] if len(wanted) > 1 else pulled[0].as_dict())
+        return
+    for one in pulled:
+        typer.echo(one.sentence)

@@ -4,7 +4,6 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,7 +25,8 @@ from evergreet.errors import EvergreetError
 from evergreet.funnel import funnel
 from evergreet.lifecycle import lifecycle
 from evergreet.orchestration.server import temporary_server
-from evergreet.registry import CampaignModule, find_campaigns, open_connector
+from evergreet.registry import CampaignModule, find_campaigns
+from evergreet.sending import opened_sender
 from evergreet.settings import settings
 
 CUSTOMERS, DAYS = "EVERGREET_DEMO_CUSTOMERS", "EVERGREET_DEMO_DAYS"
@@ -90,7 +90,7 @@ def _walk(
     narrator: Narrator, database: Database, shop: Shop, campaigns: dict[str, CampaignModule], walked: Path
 ) -> None:
     """Let two years pass: what happened comes in day by day, stages move, campaigns write."""
-    with narrator.step("Two years, day by day") as step, closing(open_connector(settings().email)) as sender:
+    with narrator.step("Two years, day by day") as step, opened_sender("email") as sender:
         assert isinstance(sender, EmailSender)
         load = remembering(template_loader(settings().templates))
         rules = lifecycle(settings().lifecycle)

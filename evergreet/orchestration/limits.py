@@ -5,8 +5,8 @@ from prefect.concurrency.sync import rate_limit
 from prefect.exceptions import ObjectNotFound
 
 from evergreet.contracts import RateLimiter
-from evergreet.delivery import Unlimited
 from evergreet.errors import ConfigurationError
+from evergreet.rates import Unlimited
 from evergreet.sending import connectors_in_use
 
 
@@ -27,8 +27,8 @@ class PrefectLimit:
 
 
 async def limiters() -> dict[str, RateLimiter]:
-    """Return the limiters of the connectors in use, by the channel that each sends."""
-    return {channel: await limiter_of(name) for channel, name in connectors_in_use().items()}
+    """Return the limiters of the connectors in use, by name."""
+    return {one.name: await limiter_of(one.name) for named in connectors_in_use().values() for one in named}
 
 
 async def limiter_of(connector: str) -> RateLimiter:

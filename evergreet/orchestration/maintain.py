@@ -12,7 +12,7 @@ from evergreet.feedback.pulling import Pulled, pull
 from evergreet.maintenance import Maintained
 from evergreet.maintenance import maintain as tidy_up
 from evergreet.orchestration.runs import failing_in_one_line
-from evergreet.sending import opened_sender
+from evergreet.sending import opened_senders
 from evergreet.settings import settings
 from evergreet.tokens import Tokens
 
@@ -28,17 +28,19 @@ async def maintain_store() -> Maintained:
     except (ConfigurationError, ConnectorError) as error:  # the store is in order all the same
         get_run_logger().warning("The provider's suppressions were not read to their end: %s", error)
     else:
-        if pulled is not None:
-            get_run_logger().info(pulled.sentence)
+        for one in pulled:
+            get_run_logger().info(one.sentence)
     return found
 
 
-def pull_suppressions() -> Pulled | None:
-    """Read back whom the provider that sends does not write to any more; None where it cannot be asked."""
-    with open_database() as database, opened_sender("email") as sender:
-        if not isinstance(sender, SuppressionSource):
-            return None
-        return pull(database, sender, Tokens(settings().signing_keys), DatabaseClock())
+def pull_suppressions() -> list[Pulled]:
+    """Read back whom the providers that send email do not write to any more, where they can be asked."""
+    with open_database() as database, opened_senders() as senders:
+        return [
+            pull(database, sender, Tokens(settings().signing_keys), DatabaseClock())
+            for sender in senders.email.senders
+            if isinstance(sender, SuppressionSource)
+        ]
 
 
 def _maintain() -> Maintained:

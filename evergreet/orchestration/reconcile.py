@@ -10,7 +10,7 @@ from evergreet.orchestration.artifacts import bullets, count, leave_page, table
 from evergreet.orchestration.runs import failing_in_one_line
 from evergreet.reconcile import Reconciled, reconcile
 from evergreet.resolutions import Doubts, doubts
-from evergreet.sending import opened_senders
+from evergreet.sending import opened_for_doubts
 from evergreet.settings import settings
 from evergreet.wording import moment
 
@@ -26,8 +26,8 @@ async def reconcile_unknown() -> Reconciled:
 
 
 def _reconcile() -> tuple[Reconciled, Doubts]:
-    with open_database() as database, opened_senders() as senders:
-        found = reconcile(database, senders.email, settings(), DatabaseClock(), also=senders.others)
+    with open_database() as database, opened_for_doubts(database) as (sender, *others):
+        found = reconcile(database, sender, settings(), DatabaseClock(), also=others)
         with database.read() as connection:
             return found, doubts(connection)
 

@@ -73,6 +73,8 @@ async def run_campaign(campaign: Campaign, options: Options, *, load: campaigns.
     async with failing_in_one_line(campaign.name):
         report, waiting, fault = await _run(in_lifecycle(campaign, lifecycle(settings().lifecycle)), options, load)
     await leave_page(campaign.name, campaign_page(report, waiting))
+    for provider, said in report.providers.items():
+        get_run_logger().warning("%s cannot be asked: %s", provider, one_line(said))
     if fault:
         raise RunFailed(fault)
     get_run_logger().info("%s", summary(report))
@@ -87,9 +89,9 @@ async def run_shard(name: str, run: int) -> Report:
     """
     async with failing_in_one_line("shard"):
         paced = await limiters()
-        with open_database() as database, opened_senders() as senders:
+        with open_database() as database, opened_senders(paced) as senders:
             load = campaigns.template_loader(settings().templates)
-            engine = Engine(database, senders.email, settings(), load, limiters=paced, others=senders.others)
+            engine = Engine(database, senders.email, settings(), load, others=senders.others)
             report = await work_in_thread(partial(engine.deliver, name, run), engine.request_stop)
             fault = _fault(database, report)
     if fault:
@@ -112,11 +114,9 @@ async def _run(
     budget = None if options.max_seconds is None else timedelta(seconds=options.max_seconds)
     paced = await limiters()
     progress, sharing = Progress(), Sharing(campaign.name)
-    with open_database() as database, opened_senders() as senders:
+    with open_database() as database, opened_senders(paced) as senders:
         load = load or campaigns.template_loader(settings().templates)
-        engine = Engine(
-            database, senders.email, settings(), load, limiters=paced, reporter=progress, others=senders.others
-        )
+        engine = Engine(database, senders.email, settings(), load, reporter=progress, others=senders.others)
         await mirror(database, [campaign.name])
         # One process at a time writes to SQLite, and a run with a time of its own, as in a tick, ends at that time.
         share = None if database.is_sqlite or budget is not None else sharing.from_thread()

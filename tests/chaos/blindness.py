@@ -1,6 +1,7 @@
 """Engines that break a rule, each in a worker of its own: a runner that does not see it would be blind."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from typing import Any, cast
 
@@ -23,7 +24,8 @@ def _hands_over_before_the_intent() -> None:
     real = delivery.Delivery._start
 
     def start(self: delivery.Delivery, window: delivery.Composed) -> None:
-        sender, told = self.sender, self.sender.send(list(window.messages.values()))
+        sender = window.provider.sender
+        told = sender.send(list(window.messages.values()))
         said = dict(zip([message.key for message in window.messages.values()], told, strict=True))
 
         class Told:
@@ -32,13 +34,9 @@ def _hands_over_before_the_intent() -> None:
             def send(self, batch: Any) -> list[Outcome]:
                 return [said[message.key] for message in batch]
 
-        self.sender = cast(Any, Told())
-        try:
-            real(self, window)
-        finally:
-            while self.flying:
-                self._land()
-            self.sender = sender
+        real(self, replace(window, provider=replace(window.provider, sender=cast(Any, Told()))))
+        while self.flying:
+            self._land()
 
     _replace(delivery.Delivery, "_start", start)
 
