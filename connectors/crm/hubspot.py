@@ -12,7 +12,7 @@ import httpx
 from connectors.calling import Caller, bearer, make_client
 from connectors.crm.hubspot_answers import asked, not_found
 from connectors.crm.hubspot_changes import CONTACTS, changed_since, results_of
-from connectors.crm.hubspot_reading import opt_outs_read, properties_read, read_contacts
+from connectors.crm.hubspot_reading import NEVER, opt_outs_read, properties_read, read_contacts
 from connectors.crm.hubspot_requests import MOST, Requests
 from connectors.crm.hubspot_settings import HubSpotSettings
 from connectors.crm.hubspot_webhooks import contacts_named, verify
@@ -104,7 +104,12 @@ class HubSpot:
     def read_changes(self, request: WebhookRequest) -> list[CrmContact]:
         """Read the contacts that a request names; who is not there any more is deleted."""
         named = contacts_named(request)
-        return [contact for start in range(0, len(named), MOST) for contact in self._read(named[start : start + MOST])]
+        ids = list(named)
+        return [
+            replace(contact, changed_at=max(contact.changed_at, named.get(contact.id, NEVER)))
+            for start in range(0, len(ids), MOST)
+            for contact in self._read(ids[start : start + MOST])
+        ]
 
     def _read(self, ids: Sequence[str]) -> list[CrmContact]:
         content, now = asked(self._caller, "POST", f"{CONTACTS}/batch/read", {

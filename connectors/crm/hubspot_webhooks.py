@@ -13,9 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from connectors.comparing import any_alike
-from connectors.crm.hubspot_reading import is_id
+from connectors.crm.hubspot_reading import NEVER, is_id
 from connectors.events.words import pass_over
-from connectors.json_bodies import read_json, text_in
+from connectors.json_bodies import read_json, text_in, whole_number
+from connectors.moments import from_seconds
 from evergreet.contracts import WebhookRequest
 from evergreet.errors import NotGenuine, Unreadable
 
@@ -61,19 +62,23 @@ def decoded(uri: str) -> str:
     return _DECODED.sub(lambda found: DECODED[found[1].upper()], uri)
 
 
-def contacts_named(request: WebhookRequest) -> list[str]:
-    """Return the ids of contacts that a request is about, each once; raises `Unreadable` where it is no list of events.
+def contacts_named(request: WebhookRequest) -> dict[str, datetime]:
+    """Return the ids of contacts that a request is about; raises `Unreadable` where it is no list of events.
 
-    Of a merge it is the one that is left: whom it took in stands in that.
+    Of a merge it is the one that is left: whom it took in stands in that. With each goes when it was restored, which
+    its contact does not say; the beginning of time where it was not.
     """
     told = read_json(request.body)
     if not isinstance(told, list):
         raise Unreadable("The body is not a list of events.")
-    named: dict[str, None] = {}
+    named: dict[str, datetime] = {}
     for event in told:
         if isinstance(event, dict) and (number := _contact(event)):
-            named[number] = None
-    return list(named)
+            named.setdefault(number, NEVER)
+            if text_in(event, "subscriptionType").endswith(".restore"):
+                seconds = whole_number(str(event.get("occurredAt"))) / 1000
+                named[number] = max(named[number], from_seconds(seconds, NEVER))
+    return named
 
 
 def _contact(event: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from evergreet.contracts import Capabilities, Connector, Finder, SuppressionSource, WebhookSource
+from evergreet.contracts import Capabilities, Connector, CrmListener, Finder, SuppressionSource, WebhookSource
 from evergreet.errors import ConnectorError, Misconfigured
 from evergreet.registry import connector_class, connector_entries
 
@@ -67,7 +67,8 @@ class ConnectorContract:
             assert all(capabilities.proven_by)
             assert capabilities.idempotency is None or capabilities.idempotency > timedelta(0)
             assert capabilities.find == isinstance(connector, Finder), "`find` is declared where it is implemented"
-            assert capabilities.webhooks == isinstance(connector, WebhookSource), "and so is `webhooks`"
+            listens = isinstance(connector, (WebhookSource, CrmListener))
+            assert capabilities.webhooks == listens, "and so is `webhooks`"
             assert capabilities.suppressions == isinstance(connector, SuppressionSource), "and `suppressions`"
 
     def test_check_says_in_a_sentence_what_it_found(

@@ -1,4 +1,4 @@
-"""`/webhooks/{connector}`: what providers tell of messages and shops of customers, verified before it is read.
+"""`/webhooks/{connector}`: what providers tell of messages, shops of customers and CRMs of changes, verified first.
 
 It is stored before it is answered. Who tells does so again when it was not answered with 2xx, for a day or so; told
 twice, an event is stored once. Applying what is told of messages comes after the answer, and what this process does not
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from fastapi import APIRouter, Depends
 from starlette.background import BackgroundTask
@@ -19,7 +19,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from evergreet.clock import Clock
-from evergreet.contracts import Connector, EventSource, WebhookRequest, WebhookSource
+from evergreet.contracts import Connector, CrmListener, EventSource, WebhookRequest, WebhookSource
+from evergreet.crm.listening import store_told
+from evergreet.crm.opening import stages_of
 from evergreet.database import Database
 from evergreet.errors import ConfigurationError, Misconfigured, NotGenuine, Retryable, Unreadable
 from evergreet.feedback.applying import apply_waiting
@@ -30,6 +32,9 @@ from evergreet.tokens import Tokens
 from evergreet.web.guard import WEBHOOKS
 
 LOG = logging.getLogger("evergreet.web")
+
+Source: TypeAlias = WebhookSource | EventSource | CrmListener
+"""Who can be told something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +69,30 @@ class Inbox:
         self._clock = clock
         self._open = open_connector
         self._event_names = event_names
-        self._sources: dict[str, WebhookSource | EventSource | None] = {}
+        self._sources: dict[str, Source | None] = {}
         self._opening = threading.Lock()
         self._applying = threading.Lock()
         self._stored = threading.Event()
 
-    def source(self, name: str) -> WebhookSource | EventSource | None:
+    def source(self, name: str) -> Source | None:
         """Return the connector of that name; None where there is none that listens, or its settings are missing."""
         with self._opening:
             if name not in self._sources and name in connector_entries():
                 self._sources[name] = self._opened(name)
             return self._sources.get(name)
 
-    def _opened(self, name: str) -> WebhookSource | EventSource | None:
+    def _opened(self, name: str) -> Source | None:
         try:
             connector = self._open(name)
         except ConfigurationError as error:
             LOG.error("Webhooks of %s are refused: %s", name, error)
             return None
-        if isinstance(connector, (WebhookSource, EventSource)):
+        if isinstance(connector, (WebhookSource, EventSource, CrmListener)):
             return connector
         connector.close()
         return None
 
-    def take(self, name: str, source: WebhookSource | EventSource, told: Posted) -> HTTPStatus:
+    def take(self, name: str, source: Source, told: Posted) -> HTTPStatus:
         """Verify, read and store; return what to answer, which never says why."""
         with self._database.read() as connection:
             now = self._clock.now(connection)
@@ -96,6 +101,9 @@ class Inbox:
             source.verify(request)
             if isinstance(source, EventSource):
                 self._store_customers(name, source, request)
+                return HTTPStatus.NO_CONTENT
+            if isinstance(source, CrmListener):
+                self._store_contacts(name, source, request)
                 return HTTPStatus.NO_CONTENT
             events = source.parse(request)
         except NotGenuine as error:
@@ -124,6 +132,16 @@ class Inbox:
             left = customers.store(connection, name, told, self._event_names, self._clock, request.received_at)
         if left:  # no values: a log is no place for them
             LOG.warning("%d of %d events told by %s were left out: %s", left.total(), len(told), name, dict(left))
+
+    def _store_contacts(self, name: str, source: CrmListener, request: WebhookRequest) -> None:
+        """Store the contacts that a CRM says have changed, read from it just now."""
+        contacts = source.read_changes(request)
+        if not contacts:
+            return
+        stored = store_told(self._database, name, contacts, stages_of(name), self._clock)
+        if stored.rejected:
+            reasons = sorted({problem.reason for _, problem in stored.rejected})
+            LOG.warning("%d contacts of %s cannot be stored: %s", len(stored.rejected), name, ", ".join(reasons))
 
     def apply(self) -> None:
         """Apply what is stored, unless somebody in this process is at it, who then looks once more."""

@@ -182,7 +182,7 @@ def test_whatever_is_told_the_contact_is_read_and_who_is_gone_is_deleted(
 ) -> None:
     connector: CrmListener = running[1]
     assert isinstance(connector, CrmListener)
-    for number in (1, 2, 3, 4, 5):
+    for number in (1, 2, 3, 4, 5, 6):
         sink.add(number, f"c{number}@customer.example", START - timedelta(days=1))
     sink.archive(3)
     sink.contacts[4].properties["hs_merged_object_ids"] = "8;9"
@@ -192,16 +192,19 @@ def test_whatever_is_told_the_contact_is_read_and_who_is_gone_is_deleted(
         event("contact.merge", objectId=8, primaryObjectId=8, mergedObjectIds=[8, 9], newObjectId=4),
         event("object.propertyChange", objectId=5, objectTypeId="0-1"),
         event("contact.privacyDeletion", objectId=77),
+        event("contact.restore", objectId=6, occurredAt=1773144000000),
+        event("contact.restore", objectId=6, occurredAt=[]),
         event("company.creation", objectId=2), event("object.creation", objectId=2, objectTypeId="0-2"),
         event("contact.no-such-word", objectId=[]), {"objectId": 5}, event("contact.creation", objectId="x; y"),
     ), {})  # fmt: skip
     told = {contact.id: contact for contact in connector.read_changes(posted)}
-    assert set(told) == {"1", "2", "3", "4", "5", "77"}
+    assert set(told) == {"1", "2", "3", "4", "5", "6", "77"}
     assert told["2"].email == "c2@customer.example", "it is there, whatever was told"
     assert told["4"].merged == ("8", "9")
     assert sink.now is not None
     assert told["3"] == CrmContact("3", sink.now, deleted=True)
     assert told["77"].deleted
+    assert told["6"].changed_at == START, "its own last change was before it was deleted"
     assert len(sink.asked) == 1
 
 
