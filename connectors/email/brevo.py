@@ -4,33 +4,34 @@ What comes with one key is done once, and a second time refused. So a request wh
 repeated: where Brevo never had it, it goes; where Brevo had it, nobody gets two, and a webhook tells of it.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import ClassVar, Self
+from typing import ClassVar
 from uuid import uuid4
 
 import httpx
 
 from connectors.authorization import basic, token, verify
-from connectors.calling import Answered, Caller, make_client
-from connectors.elapsed import Clock, elapsed
+from connectors.calling import Answered
 from connectors.email.brevo_answers import understand, understand_account
 from connectors.email.brevo_events import read_events
 from connectors.email.brevo_payload import requests_of, with_key, written
 from connectors.email.brevo_settings import BrevoSettings
 from connectors.email.parts import hand_over_in_parts, write_each
-from connectors.environment import read_settings
+from connectors.http_connector import HttpConnector
 from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, Request, WebhookRequest
 
 LONGEST_ANSWER = 512 * 1024
 """Octets: an answer has some 70 for each of up to 1,000 messages."""
 
 
-class Brevo:
+class Brevo(HttpConnector[BrevoSettings]):
     """Hands messages to Brevo; `send` and `hand_over` may be called from several threads."""
 
     name: ClassVar[str] = "brevo"
+    provider = "Brevo"
+    settings_class = BrevoSettings
+    longest_answer = LONGEST_ANSWER
     capabilities: ClassVar[Capabilities] = Capabilities(
         batch_limit=1000,
         window=500,
@@ -40,31 +41,6 @@ class Brevo:
         webhooks=True,
         proven_by=("its OpenAPI description", "the brevo-python package", "published events"),
     )
-
-    def __init__(self, settings: BrevoSettings, client: httpx.Client, *, clock: Clock = elapsed) -> None:
-        self._settings = settings
-        self._client = client
-        self._caller = Caller(
-            "Brevo",
-            client,
-            settings.base_url,
-            self._key,
-            {"api-key": self._key, "Accept": "application/json"},
-            settings.connect_timeout,
-            settings.timeout,
-            clock,
-            LONGEST_ANSWER,
-        )
-        # What the class declares are the defaults of the settings.
-        self.capabilities = replace(  # type: ignore[misc]
-            type(self).capabilities, window=settings.window, connections=settings.connections
-        )
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """Read `EVERGREET_BREVO_…`."""
-        settings = read_settings(BrevoSettings)
-        return cls(settings, make_client(settings.connections))
 
     def prepare(self, batch: Sequence[EmailMessage]) -> tuple[list[Request], dict[int, Outcome]]:
         """Return requests of up to 1,000 messages of one sender each, and what cannot be sent as it is."""
@@ -110,13 +86,9 @@ class Brevo:
         """Read the events of one request."""
         return read_events(request, self._key)
 
-    def close(self) -> None:
-        """Give back the connections."""
-        self._client.close()
-
-    def __repr__(self) -> str:
-        return f"Brevo({self._settings.base_url!r})"
-
     @property
     def _key(self) -> str:
         return self._settings.api_key.get_secret_value()
+
+    def _headers(self) -> Mapping[str, str]:
+        return {"api-key": self._key, "Accept": "application/json"}

@@ -5,32 +5,33 @@ certain that nothing was accepted: after a refusal the same people are asked for
 time-out they are all in doubt.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import httpx
 
 from connectors.authorization import basic
 from connectors.brake import Brake
-from connectors.calling import Answered, Caller, make_client, said
-from connectors.elapsed import Clock, elapsed
+from connectors.calling import Answered, said
 from connectors.email.mailgun_answers import Answer, told, understand
 from connectors.email.mailgun_delivery import Delivery
 from connectors.email.mailgun_events import read_events, verify
 from connectors.email.mailgun_payload import Request, encoded, pack
 from connectors.email.mailgun_settings import MailgunSettings
 from connectors.email.mailgun_suppressions import LONGEST_PAGE, Reading
-from connectors.environment import read_settings
+from connectors.http_connector import HttpConnector
 from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, Suppressed, WebhookRequest
 from evergreet.errors import Misconfigured, Retryable
 
 
-class Mailgun:
+class Mailgun(HttpConnector[MailgunSettings]):
     """Hands messages to Mailgun; `send` may be called from several threads."""
 
     name: ClassVar[str] = "mailgun"
+    provider = "Mailgun"
+    settings_class = MailgunSettings
+    longest_answer = LONGEST_PAGE
     capabilities: ClassVar[Capabilities] = Capabilities(
         batch_limit=1000,
         window=500,
@@ -45,32 +46,6 @@ class Mailgun:
             "published events and signatures",
         ),
     )
-
-    def __init__(self, settings: MailgunSettings, client: httpx.Client, *, clock: Clock = elapsed) -> None:
-        self._settings = settings
-        self._client = client
-        self._clock = clock
-        self._caller = Caller(
-            "Mailgun",
-            client,
-            settings.base_url,
-            self._key,
-            {"Authorization": basic("api", self._key)},
-            settings.connect_timeout,
-            settings.timeout,
-            clock,
-            LONGEST_PAGE,
-        )
-        # What the class declares are the defaults of the settings.
-        self.capabilities = replace(  # type: ignore[misc]
-            type(self).capabilities, window=settings.window, connections=settings.connections
-        )
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """Read `EVERGREET_MAILGUN_…`."""
-        settings = read_settings(MailgunSettings)
-        return cls(settings, make_client(settings.connections))
 
     def send(self, batch: Sequence[EmailMessage]) -> list[Outcome]:
         """Hand the messages over in as few requests as may be.
@@ -113,16 +88,15 @@ class Mailgun:
         """Read whom Mailgun does not write to any more from this domain."""
         return Reading(self._caller, self._settings.domain, since, until)
 
-    def close(self) -> None:
-        """Give back the connections."""
-        self._client.close()
-
     def __repr__(self) -> str:
         return f"Mailgun({self._settings.base_url!r}, {self._settings.domain!r})"
 
     @property
     def _key(self) -> str:
         return self._settings.api_key.get_secret_value()
+
+    def _headers(self) -> Mapping[str, str]:
+        return {"Authorization": basic("api", self._key)}
 
     def _post(self, body: bytes, kind: str) -> Answered | Retryable | Misconfigured:
         return self._caller.call("POST", f"/v3/{self._settings.domain}/messages", body, {"Content-Type": kind})

@@ -4,33 +4,34 @@ Postmark has no idempotency key. What is in doubt is looked for by the key in th
 tells of it; nothing is repeated of which it is not certain that it was not accepted.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 from urllib.parse import quote, urlencode
 
 import httpx
 
 from connectors.authorization import basic, verify
-from connectors.calling import Answered, Caller, make_client
-from connectors.elapsed import Clock, elapsed
+from connectors.calling import Answered
 from connectors.email.parts import hand_over_in_parts, write_each
 from connectors.email.postmark_answers import understand
 from connectors.email.postmark_events import read_events
 from connectors.email.postmark_payload import KEY, LONGEST_VALUE, requests_of, written
 from connectors.email.postmark_reading import about_server, about_stream, found_message
 from connectors.email.postmark_settings import PostmarkSettings
-from connectors.environment import read_settings
+from connectors.http_connector import HttpConnector
 from evergreet.contracts import Capabilities, EmailMessage, Found, Outcome, ProviderEvent, Request, WebhookRequest
 
 LONGEST_ANSWER = 1024 * 1024
 """Octets: an answer has some 200 for each of up to 500 messages, more where one is refused."""
 
 
-class Postmark:
+class Postmark(HttpConnector[PostmarkSettings]):
     """Hands messages to Postmark; `send` may be called from several threads."""
 
     name: ClassVar[str] = "postmark"
+    provider = "Postmark"
+    settings_class = PostmarkSettings
+    longest_answer = LONGEST_ANSWER
     capabilities: ClassVar[Capabilities] = Capabilities(
         batch_limit=500,
         window=500,
@@ -40,32 +41,6 @@ class Postmark:
         webhooks=True,
         proven_by=("its own postmark-python package", "published events"),
     )
-
-    def __init__(self, settings: PostmarkSettings, client: httpx.Client, *, clock: Clock = elapsed) -> None:
-        self._settings = settings
-        self._client = client
-        self._clock = clock
-        self._caller = Caller(
-            "Postmark",
-            client,
-            settings.base_url,
-            self._token,
-            {"X-Postmark-Server-Token": self._token, "Accept": "application/json"},
-            settings.connect_timeout,
-            settings.timeout,
-            clock,
-            LONGEST_ANSWER,
-        )
-        # What the class declares are the defaults of the settings.
-        self.capabilities = replace(  # type: ignore[misc]
-            type(self).capabilities, window=settings.window, connections=settings.connections
-        )
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """Read `EVERGREET_POSTMARK_…`."""
-        settings = read_settings(PostmarkSettings)
-        return cls(settings, make_client(settings.connections))
 
     def send(self, batch: Sequence[EmailMessage]) -> list[Outcome]:
         """Hand the messages over; an answer that stands for everybody ends the batch."""
@@ -91,10 +66,10 @@ class Postmark:
 
     def check(self) -> str:
         """Ask which server the token is for, and whether its streams are there."""
-        found = [about_server(self._get("/server"), self._token)]
+        found = [about_server(self._get("/server"), self._key)]
         for stream, (kind, setting) in self._streams.items():
             answered = self._get(f"/message-streams/{quote(stream)}")
-            found.append(about_stream(answered, stream, kind, setting, self._token))
+            found.append(about_stream(answered, stream, kind, setting, self._key))
         return f"{httpx.URL(self._settings.base_url).host} answers and {'; '.join(filter(None, found))}."
 
     def verify(self, request: WebhookRequest) -> None:
@@ -104,18 +79,14 @@ class Postmark:
 
     def parse(self, request: WebhookRequest) -> list[ProviderEvent]:
         """Read the event of one request; incoming mail is none."""
-        return read_events(request, self._token)
-
-    def close(self) -> None:
-        """Give back the connections."""
-        self._client.close()
-
-    def __repr__(self) -> str:
-        return f"Postmark({self._settings.base_url!r})"
+        return read_events(request, self._key)
 
     @property
-    def _token(self) -> str:
+    def _key(self) -> str:
         return self._settings.server_token.get_secret_value()
+
+    def _headers(self) -> Mapping[str, str]:
+        return {"X-Postmark-Server-Token": self._key, "Accept": "application/json"}
 
     @property
     def _streams(self) -> dict[str, tuple[str, str]]:
@@ -134,7 +105,7 @@ class Postmark:
         answered = self._caller.call("POST", "/email/batch", body)
         if not isinstance(answered, Answered):
             return [answered] * count
-        return understand(answered, count, self._token)
+        return understand(answered, count, self._key)
 
     def _get(self, path: str) -> Answered:
         answered = self._caller.call("GET", path)

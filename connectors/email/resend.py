@@ -3,30 +3,30 @@
 What comes with one key is done once. So a request whose answer got lost is stored, and repeated as it was.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from hashlib import blake2b
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import httpx
 
-from connectors.calling import Answered, Caller, bearer, make_client
-from connectors.elapsed import Clock, elapsed
+from connectors.calling import Answered, bearer
 from connectors.email.parts import hand_over_in_parts, write_each
 from connectors.email.resend_answers import understand, understand_check
 from connectors.email.resend_events import read_events
 from connectors.email.resend_payload import MOST, written
 from connectors.email.resend_settings import ResendSettings
-from connectors.environment import read_settings
+from connectors.http_connector import HttpConnector
 from connectors.standard_webhooks import verify
 from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, Request, WebhookRequest
 
 
-class Resend:
+class Resend(HttpConnector[ResendSettings]):
     """Hands messages to Resend; `send` and `hand_over` may be called from several threads."""
 
     name: ClassVar[str] = "resend"
+    provider = "Resend"
+    settings_class = ResendSettings
     capabilities: ClassVar[Capabilities] = Capabilities(
         batch_limit=1000,
         window=100,
@@ -35,30 +35,6 @@ class Resend:
         webhooks=True,
         proven_by=("its OpenAPI description", "the resend package", "published events and signatures"),
     )
-
-    def __init__(self, settings: ResendSettings, client: httpx.Client, *, clock: Clock = elapsed) -> None:
-        self._settings = settings
-        self._client = client
-        self._caller = Caller(
-            "Resend",
-            client,
-            settings.base_url,
-            self._key,
-            bearer(self._key),
-            settings.connect_timeout,
-            settings.timeout,
-            clock,
-        )
-        # What the class declares are the defaults of the settings.
-        self.capabilities = replace(  # type: ignore[misc]
-            type(self).capabilities, window=settings.window, connections=settings.connections
-        )
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """Read `EVERGREET_RESEND_…`."""
-        settings = read_settings(ResendSettings)
-        return cls(settings, make_client(settings.connections))
 
     def prepare(self, batch: Sequence[EmailMessage]) -> tuple[list[Request], dict[int, Outcome]]:
         """Return requests of up to 100 messages each, and what cannot be sent as it is."""
@@ -103,13 +79,9 @@ class Resend:
         """Read the event of one request."""
         return read_events(request, self._key)
 
-    def close(self) -> None:
-        """Give back the connections."""
-        self._client.close()
-
-    def __repr__(self) -> str:
-        return f"Resend({self._settings.base_url!r})"
-
     @property
     def _key(self) -> str:
         return self._settings.api_key.get_secret_value()
+
+    def _headers(self) -> Mapping[str, str]:
+        return bearer(self._key)

@@ -5,15 +5,14 @@ not certain that nothing was accepted: after a refusal the same people are asked
 time-out they are all in doubt.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import httpx
 
 from connectors.brake import Brake
-from connectors.calling import Answered, Caller, bearer, make_client
+from connectors.calling import Answered, bearer
 from connectors.elapsed import Clock, elapsed
 from connectors.email.sendgrid_answers import Answer, understand, understand_scopes
 from connectors.email.sendgrid_delivery import Delivery
@@ -21,17 +20,19 @@ from connectors.email.sendgrid_events import read_events, verify
 from connectors.email.sendgrid_payload import Request, pack
 from connectors.email.sendgrid_settings import SendGridSettings
 from connectors.email.sendgrid_suppressions import Reading
-from connectors.environment import read_settings
+from connectors.http_connector import HttpConnector
 from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, Suppressed, WebhookRequest
 from evergreet.errors import Misconfigured, Retryable
 
 MAY_SEND = "mail.send"
 
 
-class SendGrid:
+class SendGrid(HttpConnector[SendGridSettings]):
     """Hands messages to SendGrid; `send` may be called from several threads."""
 
     name: ClassVar[str] = "sendgrid"
+    provider = "SendGrid"
+    settings_class = SendGridSettings
     capabilities: ClassVar[Capabilities] = Capabilities(
         batch_limit=1000,
         window=1000,
@@ -44,30 +45,8 @@ class SendGrid:
     )
 
     def __init__(self, settings: SendGridSettings, client: httpx.Client, *, clock: Clock = elapsed) -> None:
-        self._settings = settings
-        self._client = client
-        self._clock = clock
+        super().__init__(settings, client, clock=clock)
         self._topics = {group: topic for topic, group in settings.groups.items()}
-        self._caller = Caller(
-            "SendGrid",
-            client,
-            settings.base_url,
-            self._key,
-            bearer(self._key),
-            settings.connect_timeout,
-            settings.timeout,
-            clock,
-        )
-        # What the class declares are the defaults of the settings.
-        self.capabilities = replace(  # type: ignore[misc]
-            type(self).capabilities, window=settings.window, connections=settings.connections
-        )
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """Read `EVERGREET_SENDGRID_…`."""
-        settings = read_settings(SendGridSettings)
-        return cls(settings, make_client(settings.connections))
 
     def send(self, batch: Sequence[EmailMessage]) -> list[Outcome]:
         """Hand the messages over in as few requests as may be.
@@ -105,16 +84,12 @@ class SendGrid:
         """Read what SendGrid does not write to any more, but for what may pass and groups that are not ours."""
         return Reading(self._caller, self._topics, since, until)
 
-    def close(self) -> None:
-        """Give back the connections."""
-        self._client.close()
-
-    def __repr__(self) -> str:
-        return f"SendGrid({self._settings.base_url!r})"
-
     @property
     def _key(self) -> str:
         return self._settings.api_key.get_secret_value()
+
+    def _headers(self) -> Mapping[str, str]:
+        return bearer(self._key)
 
     def _ask(self, request: Request) -> Answer:
         answered = self._caller.call("POST", "/v3/mail/send", request.body())

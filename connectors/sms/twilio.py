@@ -4,18 +4,16 @@ Twilio has no idempotency key, and a list of messages to a number does not say w
 doubt stays so until a status callback tells of it.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 from urllib.parse import urlencode
 
 import httpx
 
 from connectors.answers import object_answered
 from connectors.authorization import basic
-from connectors.calling import Answered, Caller, make_client
-from connectors.elapsed import Clock, elapsed
-from connectors.environment import read_settings
+from connectors.calling import Answered
+from connectors.http_connector import HttpConnector
 from connectors.sms.twilio_answers import refused, understand
 from connectors.sms.twilio_events import KEY, ROW, read_events, verify
 from connectors.sms.twilio_settings import TwilioSettings
@@ -29,10 +27,12 @@ LONGEST_BATCH = 60.0
 """Seconds after which no message of a batch is begun: who answers STOP meanwhile is not written to."""
 
 
-class Twilio:
+class Twilio(HttpConnector[TwilioSettings]):
     """Hands SMS to Twilio; `send` may be called from several threads."""
 
     name: ClassVar[str] = "twilio"
+    provider = "Twilio"
+    settings_class = TwilioSettings
     capabilities: ClassVar[Capabilities] = Capabilities(
         channel="sms",
         batch_limit=100,
@@ -42,35 +42,16 @@ class Twilio:
         proven_by=("its OpenAPI description", "the twilio package", "published signatures"),
     )
 
-    def __init__(self, settings: TwilioSettings, client: httpx.Client, *, clock: Clock = elapsed) -> None:
-        self._settings = settings
-        self._client = client
-        self._clock = clock
-        self._caller = Caller(
-            "Twilio",
-            client,
-            settings.base_url,
-            self._secret,
-            {"Authorization": basic(settings.user, self._secret)},
-            settings.connect_timeout,
-            settings.timeout,
-            clock,
-        )
-        self._account = f"/2010-04-01/Accounts/{settings.account_sid}"
-        # What the class declares are the defaults of the settings.
-        self.capabilities = replace(  # type: ignore[misc]
-            type(self).capabilities, window=settings.window, connections=settings.connections
-        )
-
     @property
-    def _secret(self) -> str:
+    def _key(self) -> str:
         return self._settings.password.get_secret_value()
 
-    @classmethod
-    def from_environment(cls) -> Self:
-        """Read `EVERGREET_TWILIO_…`."""
-        settings = read_settings(TwilioSettings)
-        return cls(settings, make_client(settings.connections))
+    @property
+    def _account(self) -> str:
+        return f"/2010-04-01/Accounts/{self._settings.account_sid}"
+
+    def _headers(self) -> Mapping[str, str]:
+        return {"Authorization": basic(self._settings.user, self._key)}
 
     def send(self, batch: Sequence[SmsMessage]) -> list[Outcome]:
         """Hand the messages over one after the other; an answer that stands for everybody ends the batch."""
@@ -94,7 +75,7 @@ class Twilio:
             return fault
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         answered = self._caller.call("POST", f"{self._account}/Messages.json", body, form)
-        return understand(answered, self._secret) if isinstance(answered, Answered) else answered
+        return understand(answered, self._key) if isinstance(answered, Answered) else answered
 
     def _written(self, message: SmsMessage) -> bytes:
         settings = self._settings
@@ -120,7 +101,7 @@ class Twilio:
         if not isinstance(answered, Answered):
             raise answered
         if answered.status != 200:
-            raise refused(answered, self._secret)
+            raise refused(answered, self._key)
         if "messages" not in object_answered(answered.content):
             raise Misconfigured("What answers there is not Twilio. Is EVERGREET_TWILIO_BASE_URL right?")
         told = f"tells {self._settings.webhook}" if self._settings.webhook else "tells nothing of what it delivers"
@@ -137,10 +118,3 @@ class Twilio:
     def parse(self, request: WebhookRequest) -> list[ProviderEvent]:
         """Read the event of one request."""
         return read_events(request)
-
-    def close(self) -> None:
-        """Give back the connections."""
-        self._client.close()
-
-    def __repr__(self) -> str:
-        return f"Twilio({self._settings.base_url!r})"
