@@ -284,7 +284,11 @@ def _suppressed() -> ColumnElement[bool]:
 
 
 def _settle(connection: Connection, outcomes: Mapping[int, Outcome], now: datetime) -> int:
-    """Write what the answer to a repeat says of messages in doubt; what is still in doubt stays so."""
+    """Write what the answer to a repeat says of messages in doubt; what is still in doubt stays so.
+
+    A refusal counts beside an acceptance only: where nobody was accepted the provider may have refused the repeat as
+    such, which says nothing of the first time.
+    """
     taken = [
         Heard(message, storable(outcome.provider_id, PROVIDER_ID_LENGTH))
         for message, outcome in outcomes.items()
@@ -293,7 +297,7 @@ def _settle(connection: Connection, outcomes: Mapping[int, Outcome], now: dateti
     resolved = accept(connection, taken, now, "repeated", "the stored request was repeated with its key")
     refused: dict[str, list[Any]] = {}
     for message, outcome in outcomes.items():
-        if isinstance(outcome, Permanent):
+        if taken and isinstance(outcome, Permanent):
             refused.setdefault(storable(outcome.reason, 500) or "refused", []).append(message)
     for reason, messages in refused.items():
         resolved += refuse(connection, messages, reason, now)

@@ -129,6 +129,14 @@ def test_a_refusal_of_the_repeat_settles_it_too(story: Story, keyed: Keyed) -> N
     assert clean(story)
 
 
+def test_a_repeat_that_nobody_is_accepted_in_leaves_the_doubt(story: Story, keyed: Keyed) -> None:
+    (request,) = story.rows(StoredRequest)
+    keyed.answered[request.key] = [Permanent("400 the key was used before")] * 2
+    assert resolve(story) == Reconciled({}, 2)
+    assert story.states() == {"unknown: cut off": 2}
+    assert clean(story)
+
+
 def test_a_repeat_without_an_answer_is_tried_again_the_next_time(story: Story, keyed: Keyed) -> None:
     keyed.loses = 1
     assert resolve(story) == Reconciled({}, 2)
