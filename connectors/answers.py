@@ -1,7 +1,7 @@
 """What answers of providers have in common: JSON, and how long to wait."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -44,3 +44,11 @@ def pause(headers: Mapping[str, str], *names: str) -> timedelta | None:
         if 0 <= seconds <= _LONGEST_PAUSE:
             return timedelta(seconds=max(seconds, 1))
     return None
+
+
+def server_time(headers: Mapping[str, str]) -> datetime | None:
+    """Return what the server's clock said when it answered; None where that cannot be read."""
+    try:
+        return parsedate_to_datetime(headers.get("date", "")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -1,13 +1,12 @@
 """What HubSpot's answers mean: https://developers.hubspot.com/docs/api-reference/error-handling."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 
-from connectors.answers import object_answered, pause
+from connectors.answers import object_answered, pause, server_time
 from connectors.calling import Answered, Caller, said
 from connectors.json_bodies import object_in
 from evergreet.errors import ConnectorError, Misconfigured, Permanent, Retryable
@@ -100,7 +99,7 @@ def _pause(answered: Answered, content: Mapping[str, Any]) -> timedelta | None:
 
 def _time(answered: Answered) -> datetime:
     """Return the server's time, by which it says when a contact changed."""
-    try:
-        return parsedate_to_datetime(answered.headers.get("date", "")).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise Misconfigured("HubSpot's answer has no time. Is EVERGREET_HUBSPOT_BASE_URL right?") from None
+    now = server_time(answered.headers)
+    if now is None:
+        raise Misconfigured("HubSpot's answer has no time. Is EVERGREET_HUBSPOT_BASE_URL right?")
+    return now

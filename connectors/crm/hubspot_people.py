@@ -7,7 +7,8 @@ from typing import Any
 from connectors.crm.hubspot_answers import asked
 from connectors.crm.hubspot_changes import CONTACTS, results_of
 from connectors.crm.hubspot_reading import is_id
-from connectors.crm.hubspot_requests import Item, Requests
+from connectors.crm.hubspot_requests import Requests
+from connectors.crm.parts import Item
 from connectors.json_bodies import object_in, text_in
 from evergreet.contracts import CrmConsent, Outcome, Push
 from evergreet.errors import Permanent

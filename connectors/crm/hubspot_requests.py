@@ -1,45 +1,26 @@
-"""Requests to HubSpot that change something: up to 100 records each, in halves where one of them is at fault."""
+"""Requests to HubSpot that change something, up to 100 records each."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import orjson
 
-from connectors.brake import Brake
 from connectors.calling import Answered, Caller
 from connectors.crm.hubspot_answers import refused
 from connectors.crm.hubspot_settings import HubSpotSettings
+from connectors.crm.parts import Parts
 from connectors.elapsed import Clock
-from evergreet.contracts import Outcome
-from evergreet.errors import Misconfigured, Permanent, Retryable
 
 MOST = 100
 """Records in a request: https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/guide."""
-LONGEST = 60.0
-"""Seconds after which no request of a batch is begun."""
 
 
-@dataclass(slots=True)
-class Item:
-    """A part of a request: what it is called there, what it says, and the places of the batch that it is for."""
-
-    name: str
-    content: dict[str, Any]
-    places: list[int]
-
-
-Ask: TypeAlias = Callable[[Sequence[Item]], Mapping[str, Outcome]]
-"""Makes a request with some items; returns outcomes by name, or raises what holds for all of them."""
-
-
-class Requests:
-    """Those of one batch: none is begun after an answer that stands for everybody, or after a minute."""
+class Requests(Parts):
+    """Those of one batch."""
 
     def __init__(self, caller: Caller, settings: HubSpotSettings, clock: Clock) -> None:
+        super().__init__("HubSpot", MOST, clock)
         self.caller = caller
         self.settings = settings
-        self.brake = Brake("HubSpot", clock() + LONGEST, clock)
 
     def change(self, path: str, content: Any) -> Answered:
         """Change something; raises a typed error where nothing was done, or may have been."""
@@ -49,40 +30,3 @@ class Requests:
         if answered.status not in {200, 201, 207}:
             raise refused(answered, self.caller.key)
         return answered
-
-    def alone(self, ask: Callable[[], Outcome]) -> Outcome:
-        """Ask for one; an error that is raised is its outcome."""
-        try:
-            return self.brake.reason() or ask()
-        except (Permanent, orjson.JSONEncodeError) as fault:
-            return _plain(fault)
-        except (Retryable, Misconfigured) as fault:
-            self.brake.stop_after(fault)
-            return fault.with_traceback(None)
-
-    def in_parts(self, items: Sequence[Item], ask: Ask) -> dict[int, Outcome]:
-        """Ask for many; return outcomes by place, of those that `ask` names."""
-        outcomes: dict[int, Outcome] = {}
-        todo = [items[start : start + MOST] for start in range(0, len(items), MOST)]
-        while todo:
-            part = todo.pop(0)
-            try:
-                down = self.brake.reason()
-                answers = dict.fromkeys((item.name for item in part), down) if down else ask(part)
-            except (Permanent, orjson.JSONEncodeError) as fault:
-                if len(part) > 1:
-                    self.brake.count_refusal()
-                    todo[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
-                    continue
-                answers = {part[0].name: _plain(fault)}
-            except (Retryable, Misconfigured) as fault:
-                self.brake.stop_after(fault)
-                answers = dict.fromkeys((item.name for item in part), fault.with_traceback(None))
-            outcomes |= {place: answers[item.name] for item in part for place in item.places if item.name in answers}
-        return outcomes
-
-
-def _plain(fault: Exception) -> Permanent:
-    if isinstance(fault, Permanent):
-        return fault.with_traceback(None)
-    return Permanent("Half a character stands in a text: it cannot be written in UTF-8.")

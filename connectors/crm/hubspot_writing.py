@@ -16,8 +16,9 @@ from connectors.crm.hubspot_changes import CONTACTS
 from connectors.crm.hubspot_consent import subscribe
 from connectors.crm.hubspot_people import NO_SUCH, find_out
 from connectors.crm.hubspot_reading import milliseconds
-from connectors.crm.hubspot_requests import Item, Requests
+from connectors.crm.hubspot_requests import Requests
 from connectors.crm.hubspot_settings import HubSpotSettings
+from connectors.crm.parts import Item
 from connectors.json_bodies import object_in, text_in
 from evergreet.contracts import Accepted, CrmConsent, CrmLastMessage, CrmNote, CrmStage, CrmTask, Outcome, Push
 from evergreet.errors import Permanent, Retryable
