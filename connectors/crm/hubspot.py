@@ -3,13 +3,13 @@
 Its webhooks say whose contact changed and not how it stands: it is then read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import httpx
 
-from connectors.calling import Caller, bearer, make_client
+from connectors.calling import bearer
 from connectors.crm.hubspot_answers import asked, not_found
 from connectors.crm.hubspot_changes import CONTACTS, changed_since, results_of
 from connectors.crm.hubspot_reading import NEVER, opt_outs_read, properties_read, read_contacts
@@ -17,20 +17,19 @@ from connectors.crm.hubspot_requests import MOST, Requests
 from connectors.crm.hubspot_settings import HubSpotSettings
 from connectors.crm.hubspot_webhooks import contacts_named, verify
 from connectors.crm.hubspot_writing import write
-from connectors.elapsed import Clock, elapsed
-from connectors.environment import read_settings
+from connectors.http_connector import HttpConnector
 from connectors.json_bodies import text_in
 from evergreet.contracts import Capabilities, CrmContact, CrmPage, Outcome, Push, WebhookRequest
 from evergreet.errors import Misconfigured, Permanent
 
-LONGEST_ANSWER = 8 * 1024 * 1024
-"""Octets: 200 contacts with some hundred properties."""
 
-
-class HubSpot:
+class HubSpot(HttpConnector[HubSpotSettings]):
     """Reads and writes the contacts of a HubSpot account; all of it may be called from several threads."""
 
     name: ClassVar[str] = "hubspot"
+    provider = "HubSpot"
+    settings_class = HubSpotSettings
+    longest_answer = 8 * 1024 * 1024  # 200 contacts with some hundred properties
     capabilities: ClassVar[Capabilities] = Capabilities(
         channel="crm",
         batch_limit=1000,
@@ -39,33 +38,6 @@ class HubSpot:
         webhooks=True,
         proven_by=("descriptions made from its own package", "the hubspot-api-client package", "published signatures"),
     )
-
-    def __init__(self, settings: HubSpotSettings, client: httpx.Client, *, clock: Clock = elapsed) -> None:
-        self._settings = settings
-        self._client = client
-        self._clock = clock
-        token = settings.token.get_secret_value()
-        self._caller = Caller(
-            "HubSpot",
-            client,
-            settings.base_url,
-            token,
-            bearer(token),
-            settings.connect_timeout,
-            settings.timeout,
-            clock,
-            LONGEST_ANSWER,
-        )
-        # What the class declares are the defaults of the settings.
-        self.capabilities = replace(  # type: ignore[misc]
-            type(self).capabilities, connections=settings.connections
-        )
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """Read `EVERGREET_HUBSPOT_…`."""
-        settings = read_settings(HubSpotSettings)
-        return cls(settings, make_client(settings.connections))
 
     def changed_since(self, cursor: str) -> CrmPage:
         """Return the next page of contacts that changed, or were deleted."""
@@ -120,9 +92,9 @@ class HubSpot:
         gone = not_found(content)
         return contacts + [CrmContact(number, now, deleted=True) for number in ids if number in gone]
 
-    def close(self) -> None:
-        """Give back the connections."""
-        self._client.close()
+    @property
+    def _key(self) -> str:
+        return self._settings.token.get_secret_value()
 
-    def __repr__(self) -> str:
-        return f"HubSpot({self._settings.base_url!r})"
+    def _headers(self) -> Mapping[str, str]:
+        return bearer(self._key)
