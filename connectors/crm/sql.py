@@ -1,0 +1,124 @@
+"""Any database that SQLAlchemy speaks to, as a CRM: a query with a column of changes, read by it and the ids.
+
+Nothing is written: the query stands inside a SELECT of ours, in a transaction that is read-only where the database
+knows such, and is rolled back. https://docs.sqlalchemy.org/en/20/core/engines.html
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Self
+
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    column,
+    or_,
+    select,
+    text,
+)
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+
+from connectors.calling import said
+from connectors.crm.sql_cursor import Place
+from connectors.crm.sql_opening import open_engine
+from connectors.crm.sql_settings import SqlSettings
+from connectors.environment import read_settings
+from connectors.rows import NoContact, RowReader
+from evergreet.contracts import Capabilities, CrmContact, CrmPage
+from evergreet.errors import ConnectorError, DataError, Misconfigured, Retryable
+
+_REFUSED = (
+    "password",
+    "authentication",
+    "access denied",
+    "does not exist",
+    "no such",
+    "unable to open",
+    "not permitted",
+)
+"""What a database says where waiting does not help."""
+
+
+class Sql:
+    """Reads the rows of one query; a connection is open only while a page is read."""
+
+    name: ClassVar[str] = "sql"
+    capabilities: ClassVar[Capabilities] = Capabilities(channel="crm", proven_by=("SQLite", "PostgreSQL"))
+
+    def __init__(self, settings: SqlSettings, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._settings = settings
+        self._now = now
+        self._reader = RowReader(settings, are_text=False)
+        self._engine = open_engine(settings)
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read `EVERGREET_SQL_…`."""
+        return cls(read_settings(SqlSettings))
+
+    def check(self) -> str:
+        """Ask for one row."""
+        rows = self._ask(None, 1)
+        place = self._engine.url.render_as_string(hide_password=True)
+        return f"{place} answers the query{', which has contacts' if rows else '; there is no contact yet'}."
+
+    def changed_since(self, cursor: str) -> CrmPage:
+        """Return the rows that were changed after a place, those first that were changed first."""
+        try:
+            place = Place.read(cursor)
+        except ValueError:
+            raise DataError("This place in the query is none: read it again with --from-start.") from None
+        rows = self._ask(place, self._settings.page)
+        more = len(rows) == self._settings.page
+        contacts: list[CrmContact] = []
+        unreadable: list[tuple[str, str]] = []
+        for row in rows:
+            try:
+                contacts.append(self._reader.contact(row))
+            except NoContact as problem:
+                unreadable.append((str(row.get(self._settings.id_column)), str(problem)))
+        if rows:
+            last = rows[-1]
+            place = Place(last[self._settings.changed_at_column], last[self._settings.id_column])
+            place = place.overlapping(self._now(), self._settings.overlap) if not more else place
+        return CrmPage(tuple(contacts), "" if place is None else str(place), more, tuple(unreadable))
+
+    def close(self) -> None:
+        """Give back what is open."""
+        self._engine.dispose()
+
+    def __repr__(self) -> str:
+        return f"Sql({self._engine.url.render_as_string(hide_password=True)!r})"
+
+    def _ask(self, place: Place | None, most: int) -> Sequence[Mapping[str, Any]]:
+        changed: ColumnElement[Any] = column(self._settings.changed_at_column)
+        number: ColumnElement[Any] = column(self._settings.id_column)
+        query = select(text("*")).select_from(text(f"({self._settings.query.strip().rstrip(';')}\n) contacts"))
+        query = query.where(changed.is_not(None), number.is_not(None))
+        if place is not None:
+            query = query.where(_after(place, changed, number))
+        try:
+            with self._engine.connect() as connection:
+                found = connection.execute(query.order_by(changed, number).limit(most))
+                rows = [dict(zip(found.keys(), row, strict=True)) for row in found.tuples()]
+        except SQLAlchemyError as error:
+            raise self._fault(error) from None
+        for name in (self._settings.changed_at_column, self._settings.id_column):
+            if rows and name not in rows[0]:
+                raise Misconfigured(f"The query has no column {name}; it has {', '.join(rows[0])}.")
+        return rows
+
+    def _fault(self, error: SQLAlchemyError) -> ConnectorError:
+        """Say what an error means; the statement and its values are not repeated."""
+        cause = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+        what = said(cause, str(self._engine.url.password or ""))
+        if isinstance(error, OperationalError | InterfaceError) and not any(word in cause.lower() for word in _REFUSED):
+            return Retryable(f"The database did not answer: {what}.")
+        return Misconfigured(f"The database cannot answer the query: {what}.")
+
+
+def _after(place: Place, changed: ColumnElement[Any], number: ColumnElement[Any]) -> ColumnElement[bool]:
+    since: ColumnElement[bool] = changed >= place.changed
+    if place.id is None:
+        return since
+    return or_(changed > place.changed, and_(changed == place.changed, number > place.id))
