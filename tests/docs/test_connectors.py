@@ -60,9 +60,9 @@ def test_a_connector_says_what_it_was_proven_by(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in OURS if connector_class(name).capabilities.channel != "crm"])
 def test_a_connector_has_a_test_class_that_passes_the_contract(name: str) -> None:
     tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests" / "connectors").rglob("test_*.py"))
-    assert re.search(rf"\((?:CrmConnector|EmailConnector|SmsConnector|Event)Contract\):\n    entry_point = \"{name}\"", tests), (
-        f"no contract test of {name}"
-    )
+    assert re.search(
+        rf"\((?:CrmConnector|EmailConnector|SmsConnector|Event)Contract\):\n    entry_point = \"{name}\"", tests
+    ), f"no contract test of {name}"
 
 
 def test_a_connector_class_that_is_written_is_also_an_entry_point() -> None:
