@@ -49,6 +49,8 @@ REQUIRED = {
     "EVERGREET_TWILIO_KEY_SID": "SK" + "0a" * 16,
     "EVERGREET_TWILIO_SENDER": "+15557122661",
     "EVERGREET_MAILGUN_DOMAIN": "mg.example.com",
+    "EVERGREET_FOLDER_PATH": "crm",
+    "EVERGREET_SQL_QUERY": "SELECT 1 AS id",
 }
 """What has no default and is no secret."""
 
