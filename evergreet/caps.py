@@ -2,6 +2,8 @@
 
 Email and SMS count alike. A message takes a place while it is `sending`, `accepted` or `unknown` and younger than the
 cap's window. A campaign of lower priority leaves room for those before it that wait for the same contact now.
+
+Somebody who asked for less (`contact.spacing_days`) is under a cap of their own beside these.
 """
 
 from collections.abc import Sequence
@@ -9,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, func, literal, or_, select
+from sqlalchemy import Boolean, ColumnElement, Select, case, func, literal, or_, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -20,14 +22,20 @@ from evergreet.campaign import MARKETING
 from evergreet.channels import consent_topic
 from evergreet.comparisons import shift
 from evergreet.settings import Settings
-from evergreet.store import words
-from models import CampaignRow, CampaignVersion, Enrollment, Message
+from evergreet.store import among, words
+from models import CampaignRow, CampaignVersion, Contact, Enrollment, Message
 
 FIRST = 1
 """The priority of campaigns that go before all others under a cap: lifecycle; transactional mail is under none."""
 
 COMPETING = timedelta(hours=1)
 """How long a message steps back for others that need the place, before it is asked again."""
+
+SPACINGS = (7, 30)
+"""What somebody may ask for: at most one marketing message in any so many days."""
+
+LESS_OFTEN = "less_often"
+"""The reason of what waits, or does not go, because its reader asked for less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +86,50 @@ def place_columns(limits: Sequence[Limit], priority: int, now: ColumnElement[dat
     return columns
 
 
-def wait_for_place(limits: Sequence[Limit], row: Any, sent_here: int, now: datetime) -> Wait | None:
+def own_places(priority: int, now: ColumnElement[datetime]) -> Select[Any]:
+    """Return the query for what `wait_for_place` reads of messages to contacts who asked for less, a row for each."""
+    other = aliased(Message)
+    newest = (
+        select(func.max(col(other.sent_at)))
+        .where(
+            col(other.contact_id) == col(Message.contact_id),
+            col(other.purpose) == str(MARKETING),
+            col(other.sent_at).is_not(None),
+        )
+        .scalar_subquery()
+    )
+    rivals: ColumnElement[int] = literal(0)
+    if priority > FIRST:
+        counts = {days: _rivals(_own_limit(days), priority, now) for days in SPACINGS}
+        rivals = case(counts, value=col(Contact.spacing_days), else_=0)
+    return (
+        select(
+            col(Message.id), col(Contact.spacing_days), newest.label("newest"), rivals.label("rivals"),
+        )
+        .join(Contact, col(Contact.id) == col(Message.contact_id))
+        .where(among(Message.id, "messages"), col(Contact.spacing_days).is_not(None))
+    )  # fmt: skip
+
+
+def _own_limit(spacing_days: int) -> Limit:
+    """Return the cap of somebody who asked for at most one message in so many days."""
+    return Limit(LESS_OFTEN, 1, timedelta(days=spacing_days))
+
+
+def wait_for_place(limits: Sequence[Limit], row: Any, own: Any, sent_here: int, now: datetime) -> Wait | None:
     """Return how long the message has to wait for a place, or None where there is one under every limit.
 
-    `sent_here` counts what this window has just decided to send to the contact. Where several caps are full, the one
+    `own` is the row of `own_places`, None for who did not ask for less. `sent_here` counts what this window has just
+    decided to send to the contact. Where several caps are full, the one
     that frees last is the reason.
     """
     full, competing = [], False
+    if own is not None:
+        newest = now if sent_here else own.newest
+        if newest is not None and (free := newest + _own_limit(own.spacing_days).span) > now:
+            full.append(Wait(free, LESS_OFTEN))
+        elif own.rivals:
+            competing = True
     for number, limit in enumerate(limits):
         taken = getattr(row, f"taken_{number}") + sent_here
         if taken >= limit.messages:

@@ -1,4 +1,4 @@
-"""What people decide about being written to: unsubscribe, suppress, pause, erase.
+"""What people decide about being written to: unsubscribe, suppress, pause, less often, erase.
 
 Each function first locks the contact rows it is about, in the order of their ids, as the engine's windows
 do before they ask the gates: whichever commits first wins (DESIGN §5.5). They run in the caller's writing
@@ -43,6 +43,7 @@ from models import (
     ContactAlias,
     CrmRow,
     Enrollment,
+    FrequencyChoice,
     Message,
     ProviderEvent,
     StoredRequest,
@@ -192,6 +193,27 @@ def pause_contact(connection: Connection, contact_id: int, until: datetime | Non
     if not _lock(connection, col(Contact.id) == contact_id):
         raise DataError(f"There is no contact {contact_id}.")
     connection.execute(update(Contact).where(col(Contact.id) == contact_id).values(paused_until=until, changed_at=at))
+
+
+def choose_spacing(
+    connection: Connection, contact_id: int, days: int | None, *, at: datetime, source: str, wording: str = ""
+) -> bool:
+    """Send the contact, and others with the same address, at most one marketing message in so many days.
+
+    None is as usual again. Returns False when all had chosen that already.
+    """
+    mailbox = [row.id for row in _lock_mailbox(connection, contact_id)]
+    changed = connection.execute(
+        update(Contact)
+        .where(col(Contact.id).in_(mailbox), col(Contact.spacing_days).is_distinct_from(days))
+        .values(spacing_days=days, changed_at=at)
+        .returning(col(Contact.id))
+    ).scalars()
+    choice = {"spacing_days": days, "at": at, "source": source, "wording": wording}
+    rows = [{"contact_id": each, **choice} for each in sorted(changed)]
+    if rows:
+        connection.execute(insert(FrequencyChoice), rows)
+    return bool(rows)
 
 
 def erase(connection: Connection, contact_id: int, *, tokens: Tokens, at: datetime, actor: str) -> Erased:

@@ -18,7 +18,7 @@ from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition
 from evergreet.campaign import MARKETING, Campaign, Step
-from evergreet.caps import Limit, limits_of, place_columns, wait_for_place
+from evergreet.caps import Limit, limits_of, own_places, place_columns, wait_for_place
 from evergreet.channels import consent_topic, reached_by
 from evergreet.comparisons import DocumentText, in_document
 from evergreet.consent import agreed
@@ -122,6 +122,11 @@ class Rules:
         return _facts(self)
 
     @cached_property
+    def own_places(self) -> Select[Any]:
+        """The query for what is asked of who wants less, as of `now`."""
+        return own_places(self.campaign.priority, bindparam("now", type_=Instant()))
+
+    @cached_property
     def fact(self) -> Any:
         """A row of `facts` as a named tuple, which is asked for its fields in a tenth of the time."""
         return namedtuple("Fact", self.facts.selected_columns.keys())
@@ -136,6 +141,7 @@ def decide_window(
     """
     rows = [rules.fact._make(row) for row in connection.execute(rules.facts, {"messages": messages, "now": now})]
     erased = _erased(connection, rules, rows) if rows and rows[0].any_erased else {}
+    less = _asked_for_less(connection, rules, rows, now)
     sent_here: Counter[int] = Counter()
     taken: set[tuple[str, str]] = set()
     decisions: dict[int, Decision] = {}
@@ -143,7 +149,7 @@ def decide_window(
         if row.changed_at != changed[row.id]:
             decisions[row.id] = Stale()
             continue
-        decision = _decide(rules, row, erased, sent_here[row.contact_id], taken, now)
+        decision = _decide(rules, row, erased, less.get(row.id), sent_here[row.contact_id], taken, now)
         decisions[row.id] = decision
         if isinstance(decision, Go):
             sent_here[row.contact_id] += 1
@@ -155,6 +161,7 @@ def _decide(  # noqa: PLR0912 - the list of gates, in the order that is promised
     rules: Rules,
     row: Any,
     erased: Mapping[str, str],
+    own: Any,
     sent_here: int,
     taken: set[tuple[str, str]],
     now: datetime,
@@ -184,7 +191,9 @@ def _decide(  # noqa: PLR0912 - the list of gates, in the order that is promised
         return Skip("duplicate_address")
     if rules.hours is not None and (closed := _closed(rules.hours, rules.settings, row, now)) is not None:
         return closed
-    if rules.limits and (wait := wait_for_place(rules.limits, row, sent_here, now)) is not None:
+    if (rules.limits or own is not None) and (
+        wait := wait_for_place(rules.limits, row, own, sent_here, now)
+    ) is not None:
         return _wait(wait.until, wait.reason, row.due_at, rules.lateness)
     return Go(row.address)
 
@@ -220,6 +229,14 @@ def _erased(connection: Connection, rules: Rules, rows: Sequence[Any]) -> dict[s
         address = spelled[name]
         found[address] = "all" if "all" in (scope, found.get(address)) else scope
     return found
+
+
+def _asked_for_less(connection: Connection, rules: Rules, rows: Sequence[Any], now: datetime) -> dict[int, Any]:
+    """Return what there is to know of the marketing messages to who asked for less; asked only where there is one."""
+    messages = [row.id for row in rows if row.spacing_days is not None] if rules.marketing else []
+    if not messages:
+        return {}
+    return {row.id: row for row in connection.execute(rules.own_places, {"messages": messages, "now": now})}
 
 
 def _facts(rules: Rules) -> Select[Any]:
@@ -261,7 +278,7 @@ def _facts(rules: Rules) -> Select[Any]:
         select(
             col(Message.id), col(Message.contact_id), col(Message.occurrence), col(Message.due_at),
             address.label("address"), contact.c.erased_at, contact.c.paused_until, contact.c.timezone,
-            contact.c.changed_at,
+            contact.c.changed_at, contact.c.spacing_days,
             (agreed(contact.c.id, rules.topic) if rules.marketing else true()).label("consented"),
             country.label("country"), dormant.label("dormant"), *origin,
             suppressed.label("suppressed"), ANY_ERASED.label("any_erased"),

@@ -1,4 +1,4 @@
-"""What a person may choose about our email: topics, a pause, or none of it at all. SMS ends with STOP."""
+"""What a person may choose about our email: topics, how often, a pause, or none of it at all. SMS ends with STOP."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ PAUSES = (7, 30, 90)
 class Preferences:
     """What a contact chose so far; `topics` says for each whether they get mail about it, in alphabetical order.
 
+    `spacing_days`: at most one marketing message in so many days; None is as usual.
     `silenced`: the address is suppressed for another cause than its reader's wish, and nothing chosen here changes it.
     """
 
@@ -30,7 +31,16 @@ class Preferences:
     timezone: str | None
     topics: Mapping[str, bool]
     paused_until: datetime | None
+    spacing_days: int | None
     silenced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Spacing:
+    """How often somebody wants to be written to, and the words that stood there."""
+
+    days: int | None
+    wording: str
 
 
 def preferences_of(connection: Connection, contact_id: int, now: datetime) -> Preferences | None:
@@ -41,7 +51,7 @@ def preferences_of(connection: Connection, contact_id: int, now: datetime) -> Pr
     contact = connection.execute(
         select(
             col(Contact.email), col(Contact.locale), col(Contact.timezone), col(Contact.paused_until),
-            col(Contact.erased_at), col(Suppression.scope), col(Suppression.reason),
+            col(Contact.spacing_days), col(Contact.erased_at), col(Suppression.scope), col(Suppression.reason),
         )
         .outerjoin(Suppression, col(Suppression.address) == col(Contact.address))
         .where(col(Contact.id) == contact_id)
@@ -61,6 +71,7 @@ def preferences_of(connection: Connection, contact_id: int, now: datetime) -> Pr
     paused = contact.paused_until if contact.paused_until is not None and contact.paused_until > now else None
     return Preferences(
         contact_id, contact.email, contact.locale, contact.timezone, dict(sorted(chosen.items())), paused,
+        contact.spacing_days,
         silenced=contact.scope is not None and contact.reason != consent.EVERYTHING,
     )  # fmt: skip
 
@@ -90,13 +101,15 @@ def choose(
     topics: Collection[str],
     wordings: Mapping[str, str],
     pause_days: int | None,
+    spacing: Spacing | None,
     *,
     at: datetime,
     source: str,
 ) -> None:
-    """Record which of the topics that were shown (`wordings`: what stood there) somebody wants, and a pause.
+    """Record which of the topics that were shown (`wordings`: what stood there) somebody wants, a pause, how often.
 
-    `pause_days` None leaves a pause as it is, 0 ends it. What they decide holds for everybody who has the address.
+    `pause_days` None leaves a pause as it is, 0 ends it; `spacing` None leaves how often. What they decide holds for
+    everybody who has the address.
     """
     contact = before.contact_id
     for topic in sorted(wordings.keys() & before.topics.keys()):
@@ -110,3 +123,5 @@ def choose(
         address = connection.execute(select(col(Contact.address)).where(col(Contact.id) == contact)).scalar_one()
         for each in consent.contacts_of(connection, address) if address is not None else [contact]:
             consent.pause_contact(connection, each, until, at=at)
+    if spacing is not None and spacing.days != before.spacing_days:
+        consent.choose_spacing(connection, contact, spacing.days, at=at, source=source, wording=spacing.wording)

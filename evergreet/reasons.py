@@ -17,6 +17,7 @@ REASONS = {
     "quiet_hours": "it is quiet where the contact lives (EVERGREET_QUIET_FROM to EVERGREET_QUIET_UNTIL)",
     "frequency_cap": "the contact got as many marketing emails as EVERGREET_CAP allows",
     "topic_cap": "the contact got as many emails of this topic as EVERGREET_TOPIC_CAPS allows",
+    "less_often": "the contact asked for at most one marketing message a week, or a month, and got one already",
     "priority": "a campaign that goes first needs the last place under a cap",
     "campaign_stopped": "the campaign was stopped before it went",
     "not_in_audience": "the contact was outside the audience when the trigger was met",

@@ -2,7 +2,7 @@
 
 from models.base import Instant, Table
 from models.campaign import AuditLog, Broadcast, CampaignRow, CampaignVersion, ClockStretch, Stretch, TemplateVersion
-from models.contact import Consent, Contact, Suppression
+from models.contact import Consent, Contact, FrequencyChoice, Suppression
 from models.crm import CrmCursor, CrmRow
 from models.event import Cursor, Event, IngestPosition, Transition
 from models.ledger import Attempt, Chunk, Enrollment, Message, Run, StoredRequest, Tally, WorkerRow
@@ -25,6 +25,7 @@ __all__ = [
     "Cursor",
     "Enrollment",
     "Event",
+    "FrequencyChoice",
     "IngestPosition",
     "Instant",
     "Message",

@@ -16,7 +16,8 @@ class Contact(Table, table=True):
     duplicates compare); `phone` is E.164, and for SMS what the address is for email. Names are attributes:
     `first_name`, `last_name`. `changed_at` moves with every change that matters to a message in hand. `told_at` says
     when a value was last changed, by the column's name or by an attribute's with a dot before it; what is not in it is
-    as old as the contact.
+    as old as the contact. `spacing_days` is what the newest `FrequencyChoice` says, kept here so that a gate finds it$
+    in the row it reads anyway.
     """
 
     __tablename__ = "contact"
@@ -44,6 +45,7 @@ class Contact(Table, table=True):
     stage: str | None = Field(default=None, max_length=100)
     stage_since: datetime | None = Field(default=None, sa_type=Instant)
     paused_until: datetime | None = Field(default=None, sa_type=Instant)
+    spacing_days: int | None = Field(default=None)
     erased_at: datetime | None = Field(default=None, sa_type=Instant)
     created_at: datetime = Field(sa_type=Instant)
     changed_at: datetime = Field(sa_type=Instant)
@@ -63,6 +65,26 @@ class Consent(Table, table=True):
     contact_id: int = Field(foreign_key="contact.id", sa_type=Id)
     topic: str = Field(max_length=100)
     granted: bool
+    at: datetime = Field(sa_type=Instant)
+    source: str = Field(max_length=100)
+    wording: str = Field(default="", max_length=2000)
+
+
+class FrequencyChoice(Table, table=True):
+    """Who asked for less marketing, or for as much as usual again: when, how and in which wording; the newest counts.
+
+    At most one marketing message in any `spacing_days` days; None is as usual.
+    """
+
+    __tablename__ = "frequency_choice"
+    __table_args__ = (
+        CheckConstraint("spacing_days > 0", name="spacing_days"),
+        Index("ix_frequency_choice_contact_id", "contact_id"),
+    )
+
+    id: int = Field(default=None, primary_key=True, sa_type=Id)
+    contact_id: int = Field(foreign_key="contact.id", sa_type=Id)
+    spacing_days: int | None = Field(default=None)
     at: datetime = Field(sa_type=Instant)
     source: str = Field(max_length=100)
     wording: str = Field(default="", max_length=2000)

@@ -25,6 +25,7 @@ from models import (
     Consent,
     Contact,
     Enrollment,
+    FrequencyChoice,
     Message,
     Run,
     Suppression,
@@ -266,6 +267,26 @@ def test_erasing_someone_without_address_suppresses_nobody(database: Database) -
         assert contact(connection, maya).attributes == {}
 
 
+def test_how_often_is_chosen_for_the_mailbox_and_remembered_with_time_source_and_words(database: Database) -> None:
+    with database.write() as connection:
+        maya, twin, other = (
+            add_contact(connection, address) for address in (*["maya@example.com"] * 2, "ada@example.com")
+        )
+        for days, at in ((7, NOW), (7, LATER), (None, LATER)):
+            new = consent.choose_spacing(connection, maya, days, at=at, source="page", wording=f"{days} days")
+            assert new is ((days, at) != (7, LATER))
+            assert contact(connection, twin).spacing_days == days
+        assert contact(connection, maya).changed_at == LATER
+        assert contact(connection, other).changed_at == NOW
+        rows = connection.execute(select(FrequencyChoice).order_by(col(FrequencyChoice.id))).all()
+        told = [(row.contact_id, row.spacing_days, row.at, row.source, row.wording) for row in rows]
+        assert told == [
+            (each, days, at, "page", f"{days} days") for days, at in ((7, NOW), (None, LATER)) for each in (maya, twin)
+        ]
+        with pytest.raises(DataError, match="There is no contact 99"):
+            consent.choose_spacing(connection, 99, 7, at=NOW, source="t")
+
+
 @pytest.mark.parametrize(
     "act",
     [
@@ -276,8 +297,9 @@ def test_erasing_someone_without_address_suppresses_nobody(database: Database) -
         ),
         lambda connection, maya: consent.erase(connection, maya, tokens=TOKENS, at=LATER, actor="t"),
         lambda connection, maya: consent.pause_contact(connection, maya, LATER, at=LATER),
+        lambda connection, maya: consent.choose_spacing(connection, maya, 7, at=LATER, source="t"),
     ],
-    ids=["unsubscribe", "everything", "suppress", "erase", "pause"],
+    ids=["unsubscribe", "everything", "suppress", "erase", "pause", "less often"],
 )
 def test_it_waits_for_a_window_that_has_the_contact_in_hand(
     postgres: Database, act: Callable[[Connection, int], Any]

@@ -13,6 +13,7 @@ from evergreet.audit import audit
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email, broadcast, event, local, send_window
 from evergreet.campaigns import pause, resume, stop
 from evergreet.caps import COMPETING, Limit, limits_of, wait_for_place
+from evergreet.consent import choose_spacing
 from evergreet.database import ingest_position
 from evergreet.durations import days, hours
 from evergreet.settings import Cap, Settings
@@ -306,12 +307,68 @@ class _Row:
 def test_a_place_is_counted_exactly(taken: int, sent_here: int, rivals: int, reason: str | None) -> None:
     now = datetime(2026, 3, 10, tzinfo=UTC)
     oldest = now - 2 * DAY if taken else None
-    wait = wait_for_place([Limit("cap", 3, 7 * DAY)], _Row(taken, oldest, rivals), sent_here, now)
+    wait = wait_for_place([Limit("cap", 3, 7 * DAY)], _Row(taken, oldest, rivals), None, sent_here, now)
     assert (wait and wait.reason) == reason
     if wait is not None and reason == "cap":
         assert wait.until == (oldest or now) + 7 * DAY
     elif wait is not None:
         assert wait.until == now + COMPETING
+
+
+def asked_for(story: Story, contact: int, days: int | None) -> None:
+    with story.database.write() as connection:
+        assert choose_spacing(connection, contact, days, at=story.now, source="preferences", wording="Less")
+
+
+def test_who_asked_for_less_gets_one_marketing_message_in_so_many_days_and_every_receipt(story: Story) -> None:
+    receipt = Email("receipt", template="note", purpose=TRANSACTIONAL)
+    hello = Email("hello", template="note", lateness=days(9))
+    both = Campaign(name="both", topic="orders", trigger=event("orders"), steps=(receipt, hello))
+    ana, ben = story.contact("ana", consents=TOPICS), story.contact("ben", consents=TOPICS)
+    asked_for(story, ana, 7)
+    story.launch(both)
+    story.launch(OFFERS)
+    for _ in range(2):
+        story.happened("orders", ana, ben)
+        story.run(both)
+    first = story.now
+    waiting = [row for row in story.messages if row.state == "deferred"]
+    assert [(row.contact_id, row.reason, row.not_before) for row in waiting] == [(ana, "less_often", first + 7 * DAY)]
+    assert story.states() == {"accepted": 7, "deferred: less_often": 1}
+    story.clock.advance(6 * DAY)
+    story.happened("offers", ana, ben)
+    story.run(OFFERS)
+    assert sorted(told(story, OFFERS)) == ["accepted", "deferred: less_often"], "whatever the campaign"
+    story.clock.advance(DAY)
+    story.run(both)
+    story.run(OFFERS)
+    assert sorted(told(story, OFFERS)) == ["accepted", "skipped: less_often"]
+    asked_for(story, ana, None)
+    story.happened("offers", ana, ana)
+    story.run(OFFERS)
+    assert told(story, OFFERS).count("accepted") == 3, "as usual again, there is no cap"
+
+
+def test_within_one_window_only_one_goes_to_who_asked_for_less(story: Story) -> None:
+    given_settings(story, cap=5)
+    ana = story.contact("ana", consents=TOPICS)
+    asked_for(story, ana, 30)
+    story.launch(OFFERS)
+    story.happened("offers", ana, ana, ana)
+    story.run(OFFERS)
+    assert told(story, OFFERS) == ["accepted", "skipped: less_often", "skipped: less_often"]
+
+
+def test_an_announcement_leaves_the_only_place_of_who_asked_for_less_to_what_goes_first(story: Story) -> None:
+    ana, ben = story.contact("ana", consents=TOPICS), story.contact("ben", consents=TOPICS)
+    asked_for(story, ana, 30)
+    story.launch(ORDERS)
+    story.launch(NEWS)
+    story.happened("orders", ana, ben)
+    story.run(ORDERS, budget=timedelta(0))
+    announce(story)
+    story.run(NEWS)
+    assert told(story, NEWS) == ["deferred: priority", "accepted"]
 
 
 def test_a_window_holds_until_it_opens_where_the_contact_lives(story: Story) -> None:

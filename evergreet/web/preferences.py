@@ -1,4 +1,4 @@
-"""`/preferences/{token}`: what somebody wants to read about, a pause, or nothing at all; a form without scripts.
+"""`/preferences/{token}`: what somebody wants to read about and how often, a pause, or nothing; no scripts.
 
 The token is that of the unsubscribe link, and the only authority: there is no cookie, so no other page can let a
 browser act in somebody's name, and whoever has the link could post the form as well. A GET changes nothing.
@@ -16,9 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from evergreet import consent
+from evergreet.caps import SPACINGS
 from evergreet.clock import Clock
 from evergreet.database import Database
-from evergreet.preferences import PAUSES, Preferences, choose, preferences_of
+from evergreet.preferences import PAUSES, Preferences, Spacing, choose, preferences_of
 from evergreet.tokens import Tokens
 from evergreet.web.guard import BODY_LIMIT
 from evergreet.web.pages import Pages
@@ -27,15 +28,17 @@ from evergreet.web.unsubscribe import masked, read_link
 SOURCE = "preferences"
 _FIELDS = 300
 _PAUSES = {"keep": None, "end": 0} | {str(days): days for days in PAUSES}
+_SPACINGS = {"usual": None} | {str(days): days for days in SPACINGS}
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What was posted: the topics that were on the page, those that are wanted, the pause, or everything off."""
+    """What was posted: the topics on the page, those that are wanted, how often, the pause, or all off."""
 
     shown: frozenset[str]
     wanted: frozenset[str]
     pause: str
+    often: str | None
     action: str
 
 
@@ -43,7 +46,11 @@ async def choices_of(request: Request) -> Choices:
     """Read the form, urlencoded or multipart."""
     form: FormData = await request.form(max_files=0, max_fields=_FIELDS, max_part_size=BODY_LIMIT)
     shown, wanted = (frozenset(map(str, form.getlist(name))) for name in ("shown", "topic"))
-    return Choices(shown, wanted, str(form.get("pause", "keep")), str(form.get("action", "")))
+    often = form.get("often")
+    return Choices(
+        shown, wanted, str(form.get("pause", "keep")), None if often is None else str(often),
+        str(form.get("action", "")),
+    )  # fmt: skip
 
 
 def router(database: Database, tokens: Tokens, clock: Clock, pages: Pages) -> APIRouter:
@@ -60,7 +67,8 @@ def router(database: Database, tokens: Tokens, clock: Clock, pages: Pages) -> AP
     @routes.post("/preferences/{token}")
     def act(token: str, choices: Annotated[Choices, Depends(choices_of)]) -> Response:
         contact = read_link(tokens, token).contact_id
-        if choices.action not in {"save", "everything"} or choices.pause not in _PAUSES:
+        known_words = choices.pause in _PAUSES and (choices.often is None or choices.often in _SPACINGS)
+        if choices.action not in {"save", "everything"} or not known_words:
             raise HTTPException(HTTPStatus.BAD_REQUEST, "The request did not say what to change")
         with database.write() as connection:
             known = _known(connection, contact, clock)
@@ -70,7 +78,12 @@ def router(database: Database, tokens: Tokens, clock: Clock, pages: Pages) -> AP
                 consent.unsubscribe_everything(connection, contact, at=at, source=SOURCE, wording=wording)
             else:
                 wordings = {topic: pages.topic_wording(known, topic) for topic in choices.shown & known.topics.keys()}
-                choose(connection, known, choices.wanted, wordings, _PAUSES[choices.pause], at=at, source=SOURCE)
+                spacing = None
+                if choices.often is not None:
+                    days = _SPACINGS[choices.often]
+                    spacing = Spacing(days, pages.spacing_wording(known, days))
+                pause = _PAUSES[choices.pause]
+                choose(connection, known, choices.wanted, wordings, pause, spacing, at=at, source=SOURCE)
             known = _known(connection, contact, clock)
         return pages.preferences(known, _mailbox(known), saved=True)
 

@@ -32,7 +32,7 @@ def looked_at() -> dict[str, str]:
     shown["ask"] = bytes(pages.ask("orders", "m•••@example.com", "t").body).decode()
     shown["ask, long words"] = bytes(pages.ask(long, f"m•••@{long}.example", long).body).decode()
     shown["done"] = bytes(pages.done("orders", "m•••@example.com", "t", everything=False).body).decode()
-    known = Preferences(1, None, None, None, {"news": True, "product_news": False, long: True}, NOW, silenced=True)
+    known = Preferences(1, None, None, None, {"news": True, "product_news": False, long: True}, NOW, 30, silenced=True)
     for name, saved, one in (("first", False, replace(known, topics={"news": True}, silenced=False, paused_until=None)),
                              ("all", True, known)):  # fmt: skip
         shown[f"preferences, {name}"] = bytes(pages.preferences(one, "m•••@example.com", saved=saved).body).decode()

@@ -18,7 +18,7 @@ from evergreet.database import Database
 from evergreet.settings import Settings
 from evergreet.tokens import Tokens
 from evergreet.web.app import create_app
-from models import CampaignRow, Consent, Contact, Suppression
+from models import CampaignRow, Consent, Contact, FrequencyChoice, Suppression
 from tests.conftest import NOW
 from tests.contacts import add_consent, add_contact
 from tests.story import Story
@@ -128,9 +128,29 @@ def test_a_break_holds_for_the_mailbox_until_it_ends(
     assert paused() == {None}
 
 
+def test_less_often_is_chosen_and_taken_back(call: Call, database: Database, clock: FrozenClock, page: str) -> None:
+    def ticked() -> list[str]:
+        return re.findall(r'name="often" value="([^"]*)" checked', call("GET", page).text)
+
+    assert ticked() == ["usual"]
+    for often, days in (("7", 7), ("30", 30), (None, 30), ("30", 30), ("usual", None)):
+        form = {"pause": "keep", "action": "save"} | ({} if often is None else {"often": often})
+        assert call("POST", page, data=form).status_code == 200
+        assert ticked() == [str(days or "usual")]
+    with database.read() as connection:
+        rows = connection.execute(select(FrequencyChoice).order_by(col(FrequencyChoice.id))).all()
+    assert [(row.spacing_days, row.at, row.source, row.wording) for row in rows] == [
+        (7, clock.instant, "preferences", "How often may we write? At most once a week"),
+        (30, clock.instant, "preferences", "How often may we write? At most once a month"),
+        (None, clock.instant, "preferences", "How often may we write? As usual"),
+    ]
+    assert granted(database) == {"orders", "news"}
+
+
 def test_a_choice_that_is_none_changes_nothing(call: Call, database: Database, page: str) -> None:
     forms: list[dict[str, str]] = [
         {}, {"action": "delete"}, {"action": "save", "pause": "9999"}, {"action": "save", "pause": "-1"},
+        {"action": "save", "often": "1"}, {"action": "save", "often": ""},
     ]  # fmt: skip
     for form in forms:
         assert call("POST", page, data=form | {"shown": "news"}).status_code == 400

@@ -20,6 +20,12 @@ EVERYTHING_BUTTON = "Unsubscribe from all marketing emails"
 QUESTION = "What do you want to read about?"
 """The words over the topics of the preferences."""
 
+HOW_OFTEN = "How often may we write?"
+"""The words over how often."""
+
+SPACING_WORDS = {None: "As usual", 7: "At most once a week", 30: "At most once a month"}
+"""The words of each choice there; stored with it."""
+
 
 def topic_button(topic: str) -> str:
     """Return the words of the button for one topic; stored with the consent they withdraw."""
@@ -65,6 +71,7 @@ class Pages:
             topics = [(topic, _label(topic), wanted) for topic, wanted in known.topics.items()]
             return self._page(
                 "preferences.html", mailbox=mailbox, topics=topics, paused_until=known.paused_until, pauses=PAUSES,
+                spacing_days=known.spacing_days,
                 silenced=known.silenced, saved=saved, language=place.language, direction=place.direction,
             )  # fmt: skip
 
@@ -72,6 +79,11 @@ class Pages:
         """Return what stands over and beside the box of a topic; stored with what is chosen there."""
         with reading_in(self._place(known)):
             return f"{translated(QUESTION)} {_label(topic)}"
+
+    def spacing_wording(self, known: Preferences, days: int | None) -> str:
+        """Return what stands over and beside a choice of how often; stored with it."""
+        with reading_in(self._place(known)):
+            return f"{translated(HOW_OFTEN)} {translated(SPACING_WORDS[days])}"
 
     def everything_button(self, known: Preferences) -> str:
         """Return the words of the button for everything, in the contact's language."""
