@@ -86,6 +86,13 @@ def _administer(url: str, *statements: str) -> None:
 
 
 @pytest.fixture(scope="session")
+def postgres_admin(postgres_url: str) -> Iterator["psycopg.Connection[Any]"]:
+    """A connection that makes and drops databases."""
+    with psycopg.connect(_named(postgres_url, "postgres").replace("+psycopg", "", 1), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite file that has the schema."""
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
@@ -104,12 +111,14 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def fresh_postgres_url(postgres_url: str) -> Iterator[str]:
+def fresh_postgres_url(postgres_url: str, postgres_admin: "psycopg.Connection[Any]") -> Iterator[str]:
     """A fresh PostgreSQL database, cloned from the template."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    _administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {parse_url(postgres_url).database}")
+    # Copied as files it needs no log, and is dropped in half the time.
+    template = parse_url(postgres_url).database
+    postgres_admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY".encode())
     yield _named(postgres_url, name)
-    _administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+    postgres_admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
