@@ -45,10 +45,10 @@ class Parts:
             self._brake.stop_after(fault)
             return fault.with_traceback(None)
 
-    def in_parts(self, items: Sequence[Item], ask: Ask) -> dict[int, Outcome]:
-        """Ask for many; return outcomes by place, of those that `ask` names."""
+    def in_parts(self, items: Sequence[Item], ask: Ask, most: int = 0) -> dict[int, Outcome]:
+        """Ask for many, at `most` so many at once; return outcomes by place, of those that `ask` names."""
         outcomes: dict[int, Outcome] = {}
-        most = self._most
+        most = most or self._most
         todo = [items[start : start + most] for start in range(0, len(items), most)]
         while todo:
             part = todo.pop(0)

@@ -1,0 +1,74 @@
+"""Salesforce: contacts or leads that changed are read in the order of change; fields and tasks are written back."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import httpx
+
+from connectors.authorization import basic
+from connectors.crm.salesforce_changes import changed_since, fields_read
+from connectors.crm.salesforce_session import Session
+from connectors.crm.salesforce_settings import SalesforceSettings
+from connectors.crm.salesforce_writing import write
+from connectors.elapsed import Clock, elapsed
+from connectors.http_connector import HttpConnector
+from connectors.json_bodies import text_in
+from evergreet.contracts import Capabilities, CrmPage, Outcome, Push
+from evergreet.errors import Misconfigured, Permanent
+
+
+class Salesforce(HttpConnector[SalesforceSettings]):
+    """Reads and writes the contacts of a Salesforce org; all of it may be called from several threads."""
+
+    name: ClassVar[str] = "salesforce"
+    provider = "Salesforce"
+    settings_class = SalesforceSettings
+    longest_answer = 16 * 1024 * 1024  # 2,000 records with some hundred fields
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        channel="crm", batch_limit=1000, window=200, connections=2, proven_by=("the simple-salesforce package",)
+    )
+
+    def __init__(self, settings: SalesforceSettings, client: httpx.Client, *, clock: Clock = elapsed) -> None:
+        super().__init__(settings, client, clock=clock)
+        self._session = Session(self._caller, settings)
+
+    def changed_since(self, cursor: str) -> CrmPage:
+        """Return the next page of contacts that changed, were merged or deleted."""
+        return changed_since(self._session, self._settings, cursor)
+
+    def push(self, batch: Sequence[Push]) -> list[Outcome]:
+        """Write back; an answer that stands for everybody ends the batch."""
+        return write(self._session, self._settings, batch, self._clock)
+
+    def check(self) -> str:
+        """Ask what fields a contact has for us, and whether those that are written may be changed."""
+        settings = self._settings
+        try:
+            found, _ = self._session.ask("GET", f"/sobjects/{settings.object}/describe")
+        except Permanent as fault:
+            raise Misconfigured(fault.reason) from None
+        listed = found.get("fields") if isinstance(found, dict) else None
+        if not isinstance(listed, list):
+            raise Misconfigured("What answers there is not Salesforce. Is EVERGREET_SALESFORCE_BASE_URL right?")
+        known = {text_in(one, "name"): one.get("updateable") is True for one in listed if isinstance(one, dict)}
+        own = (settings.stage_field, settings.last_message_field, settings.last_message_at_field)
+        written = [*filter(None, own), "HasOptedOutOfEmail", *settings.topic_fields.values()]
+        read = [way for way in fields_read(settings) if "." not in way]
+        missing = [name for name in dict.fromkeys([*read, *written]) if name not in known]
+        if missing:
+            raise Misconfigured(
+                f"Salesforce shows no {', '.join(missing)} of a {settings.object}: see docs/connectors/salesforce.md."
+            )
+        locked = [name for name in written if not known[name]]
+        if locked:
+            raise Misconfigured(f"Salesforce does not let the app change {', '.join(locked)}: see its permissions.")
+        host = httpx.URL(settings.base_url).host
+        return f"{host} lets the app in and has all {len(read)} fields of a {settings.object}."
+
+    def _headers(self) -> Mapping[str, str]:
+        """Those of the door: the app signs in, and goes on with what it gets there."""
+        return {"Authorization": basic(self._settings.client_id, self._key)}
+
+    @property
+    def _key(self) -> str:
+        return self._settings.client_secret.get_secret_value()

@@ -1,0 +1,208 @@
+"""A local Salesforce for tests: it signs apps in, answers SOQL from an SQL database, and keeps what is written.
+
+Rules that stand only in prose: 2,000 records in an answer, 200 in a collection, URLs of 16,000 characters.
+"""
+
+import json
+import re
+import sqlite3
+from base64 import b64decode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.connectors.provider_sink import ProviderSink, Told
+
+Judge = Callable[[str, str, Any], Told | None]
+START = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+LITERAL = re.compile(r"'((?:\\.|[^'\\])*)'|\b(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\b|\b(\w+\.\w+)\b")
+UNESCAPED = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
+CUSTOM = ("Evergreet_Stage__c", "Evergreet_Last_Message__c", "Evergreet_Last_Message_At__c", "News__c")
+COLUMNS = (
+    "Id", "SystemModstamp", "IsDeleted", "MasterRecordId", "Email", "HasOptedOutOfEmail", "CreatedDate", "FirstName",
+    "LastName", "Phone", "Account.Name", *CUSTOM,
+)  # fmt: skip
+
+
+def name_of(number: int) -> str:
+    return f"003{number:015d}"
+
+
+def error(status: int, code: str, message: str = "x") -> Told:
+    return Told(status, [{"message": message, "errorCode": code, "fields": []}])
+
+
+@dataclass(eq=False)
+class SalesforceSink(ProviderSink):
+    """Serves at `url` the app with that id and secret; `judge` may answer before anything is looked at."""
+
+    origin = "https://acme.my.salesforce.com"
+    client_id: str
+    client_secret: str
+    judge: Judge = lambda method, path, content: None
+    contacts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
+    signed_in: int = 0
+    door: Told | None = None
+    batch: int = 2000
+    refusals: dict[str, str] = field(default_factory=dict)
+    locked: set[str] = field(default_factory=set)
+    asked: list[tuple[str, str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.now = START
+
+    # What happens in Salesforce
+
+    def add(self, number: int, email: str | None = None, at: datetime | None = None, **fields: Any) -> None:
+        at = at or self._tick()
+        self.contacts[name_of(number)] = {
+            **dict.fromkeys(COLUMNS), "Id": name_of(number), "Email": email, "SystemModstamp": at, "CreatedDate": at,
+            "IsDeleted": False, "HasOptedOutOfEmail": False, **fields,
+        }  # fmt: skip
+
+    def change(self, number: int, **fields: Any) -> None:
+        self.contacts[name_of(number)] |= {**fields, "SystemModstamp": self._tick()}
+
+    def _tick(self) -> datetime:
+        assert self.now is not None
+        self.now += timedelta(seconds=1)
+        return self.now
+
+    # What is asked
+
+    def take(self, method: str, path: str, headers: dict[str, str], content: bytes) -> Told:
+        """Answer one request."""
+        if len(path) > 16_000:
+            self.faults.append(f"a URL of {len(path)}")
+        where = urlsplit(path)
+        if (method, where.path) == ("POST", "/services/oauth2/token"):
+            return self.door or self._sign_in(headers, content)
+        body: Any = json.loads(content) if content else None
+        if headers.get("authorization", "").removeprefix("Bearer ") not in self.tokens:
+            return error(401, "INVALID_SESSION_ID", "Session expired or invalid")
+        self.asked.append((method, path, body))
+        if told := self.judge(method, path, body):
+            return told
+        match method, where.path.removeprefix("/services/data/v62.0/").strip("/").split("/"):
+            case "GET", ["query" | "queryAll" as kind]:
+                return self._query(parse_qs(where.query)["q"][0], kind)
+            case "GET", ["query" | "queryAll" as kind, locator]:
+                question, start = bytes.fromhex(locator).decode().rsplit("@", 1)
+                return self._query(question, kind, int(start))
+            case "GET", ["sobjects", "Contact", "describe"]:
+                fields = [{"name": name, "updateable": name not in self.locked} for name in COLUMNS]
+                return Told(200, {"name": "Contact", "fields": fields})
+            case "PATCH", ["composite", "sobjects"]:
+                return self._each(body, self._update)
+            case "POST", ["composite", "sobjects"]:
+                return self._each(body, lambda record: self._make(record, ""))
+            case "PATCH", ["composite", "sobjects", "Task", key]:
+                return self._each(body, lambda record: self._make(record, key))
+        return error(404, "NOT_FOUND", "The requested resource does not exist")
+
+    def _sign_in(self, headers: dict[str, str], content: bytes) -> Told:
+        form = {name: values[0] for name, values in parse_qs(content.decode()).items()}
+        if headers.get("content-type") != "application/x-www-form-urlencoded":
+            self.faults.append(f"a form as {headers.get('content-type')}")
+        if form != {"grant_type": "client_credentials"}:
+            return Told(400, {"error": "unsupported_grant_type", "error_description": "grant type not supported"})
+        shown = b64decode(headers.get("authorization", "").removeprefix("Basic ")).decode()
+        if shown != f"{self.client_id}:{self.client_secret}":
+            return Told(400, {"error": "invalid_client", "error_description": "invalid client credentials"})
+        self.signed_in += 1
+        token = f"00D!token.{self.signed_in}"
+        self.tokens = {token}
+        return Told(200, {"access_token": token, "instance_url": self.url, "token_type": "Bearer", "id": "x"})
+
+    def _query(self, soql: str, kind: str, start: int = 0) -> Told:
+        def literal(found: re.Match[str]) -> str:
+            if found[3]:
+                return f'"{found[3]}"'
+            text = (
+                re.sub(r"\\(.)", lambda one: UNESCAPED.get(one[1], one[1]), found[1] or "")
+                if found[1] is not None
+                else found[2]
+            )
+            return "'" + text.replace("'", "''") + "'"
+
+        sql = LITERAL.sub(literal, soql)
+        database = sqlite3.connect(":memory:")
+        columns = ", ".join(f'"{name}"' + (" COLLATE NOCASE" if name == "Email" else "") for name in COLUMNS)
+        database.execute(f"CREATE TABLE Contact ({columns})")
+        rows = [
+            tuple(_stored(contact[name]) for name in COLUMNS)
+            for contact in self.contacts.values() if kind == "queryAll" or not contact["IsDeleted"]
+        ]  # fmt: skip
+        database.executemany(f"INSERT INTO Contact VALUES ({', '.join('?' * len(COLUMNS))})", rows)
+        try:
+            cursor = database.execute(sql)
+        except sqlite3.OperationalError as problem:
+            return error(400, "INVALID_FIELD" if "no such column" in str(problem) else "MALFORMED_QUERY", str(problem))
+        names = [column[0] for column in cursor.description]
+        found = [_shown(dict(zip(names, row, strict=True))) for row in cursor]
+        database.close()
+        page = found[start : start + min(self.batch, 2000)]
+        if start + len(page) == len(found):
+            return Told(200, {"totalSize": len(found), "done": True, "records": page})
+        locator = f"{soql}@{start + len(page)}".encode().hex()
+        return Told(200, {"totalSize": len(found), "done": False, "records": page,
+                          "nextRecordsUrl": f"/services/data/v62.0/{kind}/{locator}"})  # fmt: skip
+
+    def _each(self, body: dict[str, Any], do: Callable[[dict[str, Any]], str | dict[str, Any]]) -> Told:
+        if not 1 <= len(body["records"]) <= 200 or body["allOrNone"] is not False:
+            self.faults.append(f"a collection of {len(body['records'])}")
+        results = []
+        for record in body["records"]:
+            code = do({name: value for name, value in record.items() if name != "attributes"})
+            if isinstance(code, str):
+                wrong = [{"statusCode": code, "message": "about ada@customer.example", "fields": []}]
+                results.append({"success": False, "errors": wrong})
+            else:
+                results.append({"success": True, "errors": [], **code})
+        return Told(200, results)
+
+    def _update(self, record: dict[str, Any]) -> str | dict[str, Any]:
+        contact = self.contacts.get(record["Id"])
+        if contact is None or contact["IsDeleted"]:
+            return "ENTITY_IS_DELETED" if contact else "INVALID_CROSS_REFERENCE_KEY"
+        if code := next((self.refusals[str(value)] for value in record.values() if str(value) in self.refusals), None):
+            return code
+        contact |= {**record, "SystemModstamp": self._tick()}
+        return {"id": record["Id"]}
+
+    def _make(self, record: dict[str, Any], key: str) -> str | dict[str, Any]:
+        if record["WhoId"] not in self.contacts:
+            return "INVALID_CROSS_REFERENCE_KEY"
+        if key:
+            for place, task in enumerate(self.tasks):
+                if task[key] == record[key]:
+                    self.tasks[place] = record
+                    return {"id": f"00T{place:015d}", "created": False}
+        self.tasks.append(record)
+        return {"id": f"00T{len(self.tasks) - 1:015d}", **({"created": True} if key else {})}
+
+
+def _stored(value: Any) -> Any:
+    return value.strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(value, datetime) else value
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "attributes": {"type": "Contact", "url": f"/services/data/v62.0/sobjects/Contact/{row['Id']}"}
+    }
+    for name, value in row.items():
+        if name in {"SystemModstamp", "CreatedDate"}:
+            shown[name] = value.replace("Z", ".000+0000")
+        elif name in {"IsDeleted", "HasOptedOutOfEmail"}:
+            shown[name] = bool(value)
+        elif "." in name:
+            parent, child = name.split(".")
+            shown[parent] = {"attributes": {"type": parent}, child: value} if value is not None else None
+        else:
+            shown[name] = value
+    return shown
