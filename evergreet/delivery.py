@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from evergreet.breakers import Late
 from evergreet.clock import elapsed_clock
 from evergreet.composing import Composer, Letter, SmsComposer, message_key
 from evergreet.contracts import (
@@ -31,10 +32,6 @@ from evergreet.worker import Worker
 PING_SECONDS = 20.0
 
 
-class Late(Retryable):
-    """The window was in our own hands for too long: nobody was asked, so it says nothing of a provider."""
-
-
 @dataclass(slots=True)
 class Window:
     """Messages whose intent is written together and that go to one provider in one call."""
@@ -44,6 +41,8 @@ class Window:
     batch: list[EmailMessage | SmsMessage]
     intended_at: float
     requests: Remembered | None = None
+    in_turn: bool = False
+    """Whether it is the one window that goes to a provider after its pause."""
 
     @property
     def ids(self) -> list[int]:
@@ -205,7 +204,7 @@ class Delivery:
                 self.worker, self.chunk, self.rules,
                 {letter.id: letter.changed_at for letter in letters},
                 [letter.contact_id for letter in letters], window.failures, self.run_id, provider.name,
-                remembered.store if remembered is not None else None,
+                remembered.store if remembered is not None else None, self.board.admit(provider),
             )  # fmt: skip
         except NotLive:
             self.not_live = True
@@ -213,7 +212,7 @@ class Delivery:
         self.counts.update(intent.counts)
         if intent.go:
             batch = [rendered[message] for message in intent.go]
-            going = Window(provider, intent.go, batch, intended_at, remembered)
+            going = Window(provider, intent.go, batch, intended_at, remembered, self.board.begin(provider))
             self.flying[self.pool.submit(self._hand_over, going)] = going
 
     def _hand_over(self, window: Window) -> list[Outcome]:
@@ -275,25 +274,19 @@ class Delivery:
                 self.flying[self.pool.submit(self._hand_over, window)] = window
                 continue
             outcomes = dict(zip(window.ids, future.result(), strict=True))
-            moving = self._moving(window.provider, outcomes)
+            note = self.board.hear(window.provider, future.result(), in_turn=window.in_turn)
             counts = settle(
-                self.worker, self.chunk, window.attempts, outcomes, self.settings, moving,
-                len(self.board.route.providers),
+                self.worker, self.chunk, window.attempts, outcomes, self.settings,
+                self._moving(window.provider, outcomes), len(self.board.route.providers), note,
             )  # fmt: skip
+            self.misconfigured = self.misconfigured or self.board.halted
             if window.requests is not None:
                 with self.worker.transaction() as connection:
                     forget(connection, window.requests.ids)
             self.counts.update(counts)
 
     def _moving(self, provider: Provider, outcomes: Mapping[int, Outcome]) -> set[int]:
-        """Hear what a provider answered; return the messages that are to go to another one now.
-
-        Those are messages that it certainly did not take, for a reason that is not theirs.
-        """
-        for outcome in outcomes.values():
-            if isinstance(outcome, Misconfigured):
-                self.board.faults[provider.name] = outcome.reason
-        self.misconfigured = self.misconfigured or self.board.halted
+        """Return the messages that are to go to another provider now: those that this one certainly did not take."""
         moving: set[int] = set()
         for message, outcome in outcomes.items():
             if self.board.route.single or isinstance(outcome, Accepted | Permanent | Late):

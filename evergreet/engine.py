@@ -32,7 +32,7 @@ from evergreet.campaigns import (
     versions_of,
 )
 from evergreet.clock import Clock, DatabaseClock
-from evergreet.composing import Composer, SmsComposer, composer_of, read_letters
+from evergreet.composing import Composer, Letter, SmsComposer, composer_of, read_letters
 from evergreet.contracts import EmailSender, Reporter, Sender
 from evergreet.database import Database, check_schema, exclusive
 from evergreet.delivery import Delivery
@@ -204,7 +204,9 @@ class _CampaignRun:
         self.misconfigured: str | None = None
         self.endings: tuple[Ending, ...] = ()
         self.rules: dict[tuple[int, str], Rules] = {}
-        self.boards = {channel: Switchboard(route) for channel, route in engine.routes.items()}
+        self.boards = {channel: Switchboard(route, engine.settings) for channel, route in engine.routes.items()}
+        self.waiting: set[str] = set()
+        """Steps that have messages and no provider that may be asked now."""
 
     def perform(self) -> Report:
         """Do it; the run's row says how it ended, also when it fails."""
@@ -228,8 +230,11 @@ class _CampaignRun:
                 planned=self.planned, attempted=dict(self.attempted + together(self.shards)), more=more,
                 shards={shard.id: shard.state for shard in self.shards},
                 halted=self.misconfigured or (None if state.state == "live" else state.not_live),
-                providers={name: said for board in self.boards.values() for name, said in board.faults.items()},
+                providers=self._out(connection),
             )  # fmt: skip
+
+    def _out(self, connection: Connection) -> dict[str, str]:
+        return {name: said for board in self.boards.values() for name, said in board.out(connection).items()}
 
     def _enroll(self) -> None:
         engine = self.engine
@@ -277,7 +282,7 @@ class _CampaignRun:
                 if self.over():
                     return True
                 shared = self._shards_at_work()  # before the claim, which then sees what one that ended gave back
-                chunk = claim(self.worker, self.state, limit)
+                chunk = claim(self.worker, self.state, limit, sorted(self.waiting))
                 if chunk is not None:
                     done = self._work(chunk, pool, done, total)
                 elif not (shared or self._shards_at_work()):  # again: one may have begun, and taken the last, just now
@@ -318,17 +323,24 @@ class _CampaignRun:
         assert step is not None
         if self._refused(chunk, step):
             return done
-        key = (version.id, step.key)
+        key, board = (version.id, step.key), self.boards[step.channel]
+
+        def read(connection: Connection) -> tuple[datetime, list[Letter]]:
+            read_at = engine.clock.now(connection)
+            board.refresh(connection, read_at)
+            if not board.anybody:
+                return read_at, []
+            return read_at, read_letters(connection, chunk.id, version.campaign.picks, read_at, step.channel)
+
         with self.worker.transaction() as connection:
             if key not in engine.composers:
                 engine.composers[key] = composer_of(connection, version, step, engine.settings, engine.tokens)
-            read_at = engine.clock.now(connection)
-            letters = read_letters(connection, chunk.id, version.campaign.picks, read_at, step.channel)
+            read_at, letters = read(connection)
         if key not in self.rules:
             self.rules[key] = Rules(version.campaign, step, engine.settings, engine.tokens, self.endings)
         delivery = Delivery(
-            self.worker, chunk, self.rules[key], engine.composers[key],
-            self.boards[step.channel], engine.settings, self.run_id, pool, self.over,
+            self.worker, chunk, self.rules[key], engine.composers[key], board, engine.settings, self.run_id, pool,
+            self.over,
         )  # fmt: skip
         elsewhere = together(self.shards).total()
         while letters:
@@ -336,10 +348,11 @@ class _CampaignRun:
                 engine.reporter.progress("sent", done + elsewhere + settled, total)
             if delivery.ended:
                 break
-            with self.worker.transaction() as connection:  # those whose contact changed while in hand
-                read_at = engine.clock.now(connection)
-                letters = read_letters(connection, chunk.id, version.campaign.picks, read_at, step.channel)
-        self.misconfigured = delivery.misconfigured
+            with self.worker.transaction() as connection:  # those whose contact changed in hand, or that move on
+                read_at, letters = read(connection)
+        self.misconfigured = delivery.misconfigured or board.halted
+        if not board.anybody:
+            self.waiting.add(step.key)
         self.attempted.update(delivery.counts)
         release(self.worker, chunk)
         if self.shard_of is not None:  # the run it belongs to shows how far all are

@@ -40,15 +40,22 @@ class Retryable(ConnectorError):
     """Try again later.
 
     `accepted` is "no" when it is certain that nothing was accepted, "maybe" when the provider may have
-    accepted the message (the row becomes `unknown`). `retry_after` is the time the provider asked for.
+    accepted the message (the row becomes `unknown`). `retry_after` is the time the provider asked for. `for_recipient`
+    is true when it says so of this recipient alone (greylisting, a full mailbox), and so is not out of order itself.
     """
 
     def __init__(
-        self, reason: str, *, accepted: Literal["no", "maybe"] = "no", retry_after: timedelta | None = None
+        self,
+        reason: str,
+        *,
+        accepted: Literal["no", "maybe"] = "no",
+        retry_after: timedelta | None = None,
+        for_recipient: bool = False,
     ) -> None:
         super().__init__(reason)
         self.accepted = accepted
         self.retry_after = retry_after
+        self.for_recipient = for_recipient
 
 
 class Permanent(ConnectorError):

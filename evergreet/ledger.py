@@ -9,7 +9,7 @@ The statements of a window stand at the top, built once: to put one together cos
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -113,13 +113,18 @@ class Intent:
 
 Remember = Callable[[Connection, dict[int, int], datetime], None]
 
+Admit = Callable[[Connection, list[int], datetime], list[int]]
+"""Says which of the messages that every gate lets through may go to the provider; the others stay planned."""
+
 
 class NotLive(Exception):
     """The campaign was paused or stopped, or hit its limit: the window is left as it was."""
 
 
-def claim(worker: Worker, state: State, limit_per_day: int | None) -> ClaimedChunk | None:
-    """Take the next free chunk of a live campaign; None when there is none.
+def claim(
+    worker: Worker, state: State, limit_per_day: int | None, waiting: Collection[str] = ()
+) -> ClaimedChunk | None:
+    """Take the next free chunk of a live campaign; None when there is none but of steps that are `waiting`.
 
     With a limit per day, a chunk is claimed only where all its messages, those sent within 24 hours and
     those other workers have claimed stay within it; else the campaign is paused and says why.
@@ -140,6 +145,8 @@ def claim(worker: Worker, state: State, limit_per_day: int | None) -> ClaimedChu
             .limit(1)
             .with_for_update(skip_locked=True, key_share=True)
         )
+        if waiting:
+            free = free.where(col(Chunk.step_key).not_in(waiting))
         found = connection.execute(free).scalar_one_or_none()
         if found is None:
             return None
@@ -261,14 +268,15 @@ def write_intent(
     run_id: int,
     provider: str,
     remember: Remember | None = None,
+    admit: Admit | None = None,
 ) -> Intent:
     """Decide a window under the locks of its contacts and write `sending` with the attempt number, durably.
 
     `changed` maps message ids to the state of the contact that was rendered; `failures` are those of them that
-    could not be rendered, with the reason: it counts only where every gate lets the message through. `remember` is
-    told, in the same transaction, which messages go with which attempt.
+    could not be rendered, with the reason: it counts only where every gate lets the message through. In the same
+    transaction `admit` is asked which of the others may go to this provider, and `remember` told with which attempt.
     """
-    window = (worker, chunk, rules, changed, contacts, failures, run_id, provider, remember)
+    window = (worker, chunk, rules, changed, contacts, failures, run_id, provider, remember, admit)
     for _ in range(INTENT_TRIES - 1):
         with suppress(IntegrityError):  # another worker has just sent to one of the addresses: now the gate sees it
             return _write_intent(*window)
@@ -285,6 +293,7 @@ def _write_intent(
     run_id: int,
     provider: str,
     remember: Remember | None,
+    admit: Admit | None,
 ) -> Intent:
     with worker.transaction() as connection:
         own(connection, worker, chunk)
@@ -311,6 +320,8 @@ def _write_intent(
             expect(found, len(ended), "Writing decisions")
             intent.counts.update(becomes for _, becomes, _, _ in ended)
             add_to_tally(connection, chunk.campaign_id, Counter((becomes, why) for _, becomes, why, _ in ended))
+        if go and admit is not None:
+            go = admit(connection, go, now)
         if go:
             numbers = _write_sending(connection, worker, chunk, rules.step.channel, go, run_id, provider, now)
             intent.go = {message: numbers[message] for message in go}

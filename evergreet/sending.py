@@ -3,8 +3,10 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from evergreet.breakers import read_breakers
 from evergreet.contracts import EmailSender, RateLimiter, Sender
 from evergreet.database import Database
 from evergreet.errors import ConfigurationError
@@ -40,6 +42,33 @@ def connectors_in_use() -> dict[str, tuple[Named, ...]]:
 def _written() -> dict[str, str]:
     written = {"email": settings().email, "sms": settings().sms}
     return {channel: one for channel, one in written.items() if one is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a connector of the settings stands: its share of the messages, and in `out` why it is not asked now."""
+
+    name: str
+    channel: str
+    share: str
+    out: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return asdict(self)
+
+
+def standings(database: Database) -> list[Standing]:
+    """Say how the connectors that the settings name stand, in their order."""
+    with database.read() as connection:
+        known = {name: one.sentence for name, one in read_breakers(connection).items() if one.out}
+    return [
+        Standing(
+            one.name, channel, str(one.weight or ("first" if one is named[0] else "stands by")), known.get(one.name)
+        )
+        for channel, named in connectors_in_use().items()
+        for one in named
+    ]
 
 
 @contextmanager

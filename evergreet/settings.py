@@ -163,6 +163,15 @@ class Settings(BaseSettings):
     retries: int = Field(default=8, ge=0, description="How often a message that was not accepted is tried again.")
     retry_seconds: int = Field(default=60, ge=1, description="First pause before a new try; it doubles each time.")
     retry_max_seconds: int = Field(default=6 * 3600, ge=1, description="Longest pause before a new try.")
+    breaker_failures: int = Field(
+        default=5,
+        ge=1,
+        description="A provider is out after so many failed requests in a row, or when it asks for time …",
+    )
+    breaker_seconds: int = Field(
+        default=30, ge=1, description="… and is asked again, with one window, after so long; each time it doubles …"
+    )
+    breaker_max_seconds: int = Field(default=900, ge=1, description="… up to this.")
     owner_silence_seconds: int = Field(
         default=300, ge=1, description="PostgreSQL ends a worker's session that was silent for this long."
     )

@@ -1,7 +1,7 @@
 """Settle: what became of a window that was handed over, written in one transaction."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,6 +29,8 @@ from evergreet.tally import add_to_tally
 from evergreet.worker import Worker
 from models import Attempt, Contact, Instant, Message, Suppression
 from models.base import Id
+
+Note = Callable[[Connection, datetime], None]
 
 ERASED = "(erased)"
 """Stands for what a provider said of somebody who was erased meanwhile."""
@@ -100,11 +102,13 @@ def settle(
     settings: Settings,
     moving: Collection[int] = (),
     providers: int = 1,
+    note: Note | None = None,
 ) -> Counter[str]:
     """Write what became of a window, in one transaction: accepted, failed, planned again, or unknown.
 
     Those that are `moving` are planned for another provider at once; each of so many `providers` may be asked as often
-    as the settings say. Returns counts by state, or by what became of the attempt where the message is planned.
+    as the settings say. `note` writes in the same transaction what the provider has shown of itself. Returns counts by
+    state, or by what became of the attempt where the message is planned.
     """
     with worker.transaction() as connection:
         own(connection, worker, chunk)
@@ -140,6 +144,8 @@ def settle(
             found = connection.execute(WRITE_ATTEMPTS, window).rowcount
             expect(found, len(others), "Settling the attempts of a window")
         add_to_tally(connection, chunk.campaign_id, changes)
+        if note is not None:
+            note(connection, now)
         return counts
 
 

@@ -7,11 +7,13 @@ from models.crm import CrmCursor, CrmRow
 from models.event import Cursor, Event, IngestPosition, Transition
 from models.ledger import Attempt, Chunk, Enrollment, Message, Run, StoredRequest, Tally, WorkerRow
 from models.posted import ContactAlias, PostedMessage
+from models.provider import Breaker
 from models.provider_event import ProviderEvent
 
 __all__ = [
     "Attempt",
     "AuditLog",
+    "Breaker",
     "Broadcast",
     "CampaignRow",
     "CampaignVersion",

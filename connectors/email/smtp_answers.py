@@ -30,7 +30,7 @@ def refused(step: str, code: int, text: bytes) -> Outcome:
         return Retryable(f"The server's answer to {step} makes no sense: {said(code, text)}", accepted="no")
     reason = f"The server refused {_STEPS[step]}: {said(code, text)}"
     if code < 500:
-        return Retryable(reason, accepted="no")
+        return Retryable(reason, accepted="no", for_recipient=step == "RCPT" and code != 421)
     status = _STATUS.match(text.decode("ascii", "replace"))
     if step == "MAIL" and (_TOO_LARGE.match(status[0] if status else "") or (code == 552 and status is None)):
         return Permanent(reason)

@@ -78,6 +78,48 @@ def check(name: Annotated[str, typer.Argument(help="As in `evergreet connectors`
         typer.echo(found)
 
 
+@connectors.command()
+def status(json: Json = False) -> None:
+    """Say of each connector that sends whether its provider is asked now, and if not, why and until when.
+
+    Example: evergreet connectors status
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from evergreet.commands.opening import open_database
+    from evergreet.commands.printing import console, print_json
+    from evergreet.sending import standings
+
+    with open_database() as database:
+        found = standings(database)
+    if json:
+        print_json([one.as_dict() for one in found])
+        return
+    table = Table("connector", "sends", "share", "now")
+    for one in found:
+        now = f"[red]{escape(one.out)}[/red]" if one.out else "is asked"
+        table.add_row(one.name, one.channel, one.share, now)
+    console().print(table)
+
+
+@connectors.command()
+def resume(name: Annotated[str, typer.Argument(help="As in `evergreet connectors status`.")]) -> None:
+    """Ask a provider that is out again from now on, without waiting for the end of its pause.
+
+    Example: evergreet connectors resume sendgrid
+    """
+    from evergreet.breakers import ask_again
+    from evergreet.clock import DatabaseClock
+    from evergreet.commands.opening import actor, open_database
+    from evergreet.errors import DataError
+
+    with open_database() as database:
+        if not ask_again(database, name, clock=DatabaseClock(), actor=actor()):
+            raise DataError(f"{name} is not out: `evergreet connectors status` says who is.")
+    typer.echo(f"{name} is asked again from the next run on.")
+
+
 def _installed() -> list[dict[str, Any]]:
     """Describe what is installed; a connector that cannot be imported is listed with the reason."""
     from dataclasses import asdict

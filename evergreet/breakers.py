@@ -1,0 +1,151 @@
+"""Circuit breakers: a provider that fails is left alone for a while, by all workers and from run to run.
+
+A row is written when a request fails and when the provider answers again, never for a window that is taken. After so
+many failures in a row, or where the provider asks for time, it is out. When its pause is over one window goes there
+(one over all workers: the row says who was first); what becomes of it ends the pause, or begins one twice as long.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import Connection, delete, select, update
+from sqlmodel import col
+
+from evergreet.campaigns import record
+from evergreet.clock import Clock
+from evergreet.contracts import Accepted, Outcome
+from evergreet.database import Database
+from evergreet.errors import Misconfigured, Permanent, Retryable
+from evergreet.ledger import REASON_LENGTH, storable
+from evergreet.settings import Settings
+from evergreet.store import insert_ignore
+from evergreet.wording import moment
+from models import Breaker as BreakerRow
+
+LONGEST_WISH = timedelta(days=1)
+"""A provider that asks for more time than this is asked again after a day."""
+
+
+class Late(Retryable):
+    """The window was in our own hands for too long: nobody was asked, so it says nothing of a provider."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that nobody in it came through: why, and for how long the provider wants to be left alone."""
+
+    reason: str
+    wish: timedelta | None = None
+    fault: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """How a provider that failed of late stands; `until` is when it is asked again, None where it is asked still."""
+
+    connector: str
+    failures: int
+    pauses: int
+    out_since: datetime | None
+    until: datetime | None
+    fault: bool
+    reason: str
+
+    @property
+    def out(self) -> bool:
+        """Whether it is asked no more, or for one window only."""
+        return self.until is not None
+
+    @property
+    def sentence(self) -> str:
+        """Why it is out, since when, and when it is asked again."""
+        assert self.until is not None
+        assert self.out_since is not None
+        whose = "a fault of ours" if self.fault else f"{self.failures} failed in a row"
+        return (
+            f"out since {moment(self.out_since)} ({whose}), asked again at {moment(self.until)}: "
+            f"{self.reason.rstrip('.')}"
+        )
+
+
+def heard(outcomes: Iterable[Outcome]) -> Failure | Literal[True] | None:
+    """Say what the outcomes of a window tell of its provider: that it failed, True: that it answers; None: nothing."""
+    answers = False
+    failed: list[Retryable] = []
+    for outcome in outcomes:
+        match outcome:
+            case Misconfigured():
+                return Failure(outcome.reason, fault=True)
+            case Accepted() | Permanent():
+                answers = True
+            case Retryable(for_recipient=True):
+                answers = True
+            case Retryable() if not isinstance(outcome, Late):
+                failed.append(outcome)
+    if answers:
+        return True
+    if not failed:
+        return None
+    wishes = [outcome.retry_after for outcome in failed if outcome.retry_after is not None]
+    return Failure(failed[0].reason, max(wishes, default=None))
+
+
+def read_breakers(connection: Connection) -> dict[str, Breaker]:
+    """Return those who failed of late, by connector."""
+    return {row.connector: Breaker(*row) for row in connection.execute(select(BreakerRow))}
+
+
+def fail(
+    connection: Connection, connector: str, failure: Failure, settings: Settings, now: datetime, *, probe: bool
+) -> Breaker:
+    """Note a failed request, `probe` where it was the one window after a pause; return how the provider stands."""
+    insert_ignore(connection, BreakerRow, [{"connector": connector, "failures": 0, "pauses": 0, "fault": False}])
+    row = connection.execute(
+        select(BreakerRow).where(col(BreakerRow.connector) == connector).with_for_update()
+    ).one()  # fmt: skip
+    known = Breaker(*row)
+    reason = storable(failure.reason, REASON_LENGTH)
+    noted = replace(known, failures=known.failures + 1, reason=reason, fault=known.fault or failure.fault)
+    opens = noted.failures >= settings.breaker_failures or failure.wish is not None or failure.fault
+    wished = now + min(failure.wish or timedelta(0), LONGEST_WISH)
+    if known.until is not None and known.until > now and not probe:  # begun before it was out
+        noted = replace(noted, until=max(known.until, wished))
+    elif opens:
+        pause = min(settings.breaker_seconds * 2 ** min(known.pauses, 20), settings.breaker_max_seconds)
+        noted = replace(
+            noted, pauses=known.pauses + 1, out_since=known.out_since or now,
+            until=max(now + timedelta(seconds=pause), wished),
+        )  # fmt: skip
+        if not known.out:
+            record(connection, now, "engine", "provider out", connector, reason=reason)
+    columns = ("failures", "pauses", "out_since", "until", "fault", "reason")
+    written: dict[str, Any] = {name: getattr(noted, name) for name in columns}
+    connection.execute(update(BreakerRow).where(col(BreakerRow.connector) == connector).values(written))
+    return noted
+
+
+def answer(connection: Connection, known: Breaker, now: datetime) -> None:
+    """Note that a provider that had failed answers."""
+    forgotten = connection.execute(delete(BreakerRow).where(col(BreakerRow.connector) == known.connector)).rowcount
+    if forgotten and known.out:
+        record(connection, now, "engine", "provider back", known.connector)
+
+
+def take_turn(connection: Connection, connector: str, now: datetime, seconds: int) -> bool:
+    """Take the one window after a pause: the provider is everybody else's again in so many seconds. False: too late."""
+    mine = (col(BreakerRow.connector) == connector, col(BreakerRow.until) <= now)
+    taken = update(BreakerRow).where(*mine).values(until=now + timedelta(seconds=seconds))
+    return connection.execute(taken).rowcount == 1
+
+
+def ask_again(database: Database, connector: str, *, clock: Clock, actor: str) -> bool:
+    """Let a provider that is out be asked from now on, on a person's word; False where it was not out."""
+    with database.write() as connection:
+        now = clock.now(connection)
+        out = (col(BreakerRow.connector) == connector, col(BreakerRow.until).is_not(None))
+        if not connection.execute(delete(BreakerRow).where(*out)).rowcount:
+            return False
+        record(connection, now, actor, "provider asked again", connector)
+        return True

@@ -1,0 +1,25 @@
+"""What is known of the providers that send: which of them are out."""
+
+from datetime import datetime
+
+from sqlmodel import Field
+
+from models.base import Instant, Table
+
+
+class Breaker(Table, table=True):
+    """A connector whose provider failed of late; one that answers has no row.
+
+    `failures` counts requests in a row. From as many on as the setting says it is out: not asked before `until`, and
+    then for one window, whose failure makes the next of the `pauses` longer. `fault`: it is ours (credentials).
+    """
+
+    __tablename__ = "breaker"
+
+    connector: str = Field(primary_key=True, max_length=100)
+    failures: int = Field(default=0)
+    pauses: int = Field(default=0)
+    out_since: datetime | None = Field(default=None, sa_type=Instant)
+    until: datetime | None = Field(default=None, sa_type=Instant)
+    fault: bool = Field(default=False)
+    reason: str = Field(default="", max_length=500)

@@ -1,0 +1,166 @@
+"""Circuit breakers: a provider that fails is left alone for a while, by all workers and from run to run."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlmodel import col
+from typer.testing import CliRunner
+
+from evergreet.breakers import Failure, Late, ask_again, fail, heard, read_breakers, take_turn
+from evergreet.cli import app
+from evergreet.contracts import Accepted, Outcome
+from evergreet.database import Database
+from evergreet.errors import Misconfigured, Permanent, Retryable
+from evergreet.orchestration.artifacts import campaign_page
+from models import AuditLog
+from tests.conftest import NOW
+from tests.story import Story
+from tests.test_failover import BUSY, LOST, NEWS, Away, Second, by, clean, news
+
+DOWN = Retryable("it cannot be reached")
+FIRST_PAUSE, SECOND_PAUSE = timedelta(seconds=30), timedelta(seconds=60)
+
+
+def log(story: Story) -> list[tuple[str, str]]:
+    with story.database.read() as connection:
+        found = select(col(AuditLog.action), col(AuditLog.subject)).where(col(AuditLog.action).like("provider %"))
+        return [(row.action, row.subject) for row in connection.execute(found.order_by(col(AuditLog.id)))]
+
+
+def test_a_provider_that_is_down_is_left_alone_until_one_window_comes_through(story: Story) -> None:
+    away = Away(away=DOWN)
+    story.settings = story.settings.model_copy(update={"threads": 1, "window": 2, "retry_seconds": 1})
+    by(story, away)
+    news(story, 40)
+    report = story.run(NEWS)
+    assert away.asked == 5
+    assert sum(row.attempts == 0 for row in story.messages) == 30  # they stay in their chunk
+    assert report.halted is None
+    assert not report.more
+    assert report.providers["away"].startswith("out since 2026-03-10 12:00 UTC (5 failed in a row), asked again at")
+    assert "**away cannot be asked: out since" in campaign_page(report)
+    assert "away" in story.run(NEWS).providers
+    assert away.asked == 5
+    story.clock.advance(FIRST_PAUSE)
+    story.run(NEWS)
+    assert away.asked == 6  # one window; it fails, and the next pause is longer
+    story.clock.advance(FIRST_PAUSE)
+    story.run(NEWS)
+    assert away.asked == 6
+    story.clock.advance(SECOND_PAUSE - FIRST_PAUSE)
+    away.away = None
+    report = story.run(NEWS)
+    assert story.states() == {"accepted": 40}
+    assert len(away.sent) == len(set(away.recipients)) == 40
+    assert report.providers == {}
+    assert log(story) == [("provider out", "away"), ("provider back", "away")]
+    assert clean(story)
+
+
+def test_while_one_is_out_the_other_sends_and_one_window_tries_the_first_again(story: Story) -> None:
+    away, second = Away(away=DOWN), Second()
+    story.settings = story.settings.model_copy(update={"threads": 1, "window": 2})
+    by(story, away, second)
+    news(story, 30)
+    report = story.run(NEWS)
+    assert story.states() == {"accepted": 30}
+    assert away.asked == 5
+    assert report.attempted == {"accepted": 30, "returned": 10}
+    story.clock.advance(FIRST_PAUSE)
+    story.happened("order_placed", *[row.contact_id for row in story.messages])
+    story.run(NEWS)
+    assert away.asked == 6
+    assert len(second.sent) == 60
+    away.away = None
+    story.clock.advance(SECOND_PAUSE)
+    story.happened("order_placed", *{row.contact_id for row in story.messages})
+    story.run(NEWS)
+    assert (len(away.sent), len(second.sent)) == (30, 60)
+    assert clean(story)
+
+
+def test_a_provider_that_asks_for_time_gets_it(story: Story) -> None:
+    away = Away(away=Retryable("429", retry_after=timedelta(hours=2)))
+    story.settings = story.settings.model_copy(update={"threads": 1, "window": 2})
+    by(story, away)
+    news(story, 10)
+    assert "asked again at 2026-03-10 14:00 UTC: 429" in story.run(NEWS).providers["away"]
+    assert away.asked == 1
+    away.away = None
+    story.clock.advance(timedelta(hours=2))
+    story.run(NEWS)
+    assert story.states() == {"accepted": 10}
+
+
+def test_what_is_in_doubt_opens_it_too_and_goes_to_nobody_else(story: Story) -> None:
+    away, second = Away(away=LOST), Second()
+    story.settings = story.settings.model_copy(update={"threads": 1, "window": 2})
+    by(story, away, second)
+    news(story, 30)
+    story.run(NEWS)
+    assert story.states() == {"accepted": 20, "unknown: no answer": 10}
+    assert len(second.sent) == 20
+
+
+def test_workers_agree_on_who_sends_the_one_window(database: Database, clock: Any) -> None:
+    story = Story(database, clock)
+    with database.write() as connection:
+        for _ in range(5):
+            out = fail(connection, "away", Failure("down"), story.settings, NOW, probe=False)
+        assert out.until == NOW + FIRST_PAUSE
+        late = fail(connection, "away", Failure("down"), story.settings, NOW, probe=False)
+        assert late.until == out.until  # it was on its way before
+        assert not take_turn(connection, "away", NOW, 120)
+    after = NOW + FIRST_PAUSE
+    with database.write() as connection:
+        assert take_turn(connection, "away", after, 120)
+    with database.write() as connection:
+        assert not take_turn(connection, "away", after, 120)
+        assert (
+            fail(connection, "away", Failure("down"), story.settings, after, probe=True).until == after + SECOND_PAUSE
+        )
+        for _ in range(12):
+            longest = fail(connection, "away", Failure("down"), story.settings, after, probe=True).until
+        assert longest == after + timedelta(minutes=15)
+    assert ask_again(database, "away", clock=clock, actor="test")
+    assert not ask_again(database, "away", clock=clock, actor="test")
+    with database.read() as connection:
+        assert read_breakers(connection) == {}
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "meaning"),
+    [
+        ([Accepted("1"), BUSY], True),
+        ([Permanent("no such user"), LOST], True),
+        ([Retryable("greylisted", for_recipient=True)], True),
+        ([Late("too late")], None),
+        ([BUSY, Late("too late")], Failure("come back later")),
+        ([Retryable("429", retry_after=timedelta(hours=1)), BUSY], Failure("429", timedelta(hours=1))),
+        ([Accepted("1"), Misconfigured("401")], Failure("401", fault=True)),
+    ],
+)
+def test_what_a_window_tells_of_its_provider(outcomes: Sequence[Outcome], meaning: object) -> None:
+    assert heard(outcomes) == meaning
+
+
+def test_a_person_sees_who_is_out_and_ends_its_pause(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGREET_DATABASE_URL", sqlite_url)
+    monkeypatch.setenv("EVERGREET_EMAIL", "outbox 80, smtp")
+    database = Database(sqlite_url)
+    with database.write() as connection:
+        fail(connection, "outbox", Failure("disk full", fault=True), Story(database, None).settings, NOW, probe=False)  # type: ignore[arg-type]
+    database.close()
+
+    def evergreet(*words: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["connectors", *words])
+        return result.exit_code, result.output
+
+    assert "out since 2026-03-10 12:00 UTC (a fault of ours)" in evergreet("status", "--json")[1]
+    assert "stands by" in evergreet("status")[1]
+    assert evergreet("resume", "outbox") == (0, "outbox is asked again from the next run on.\n")
+    assert evergreet("resume", "outbox")[0] == 1
+    assert "is asked" in evergreet("status")[1]
