@@ -4,7 +4,7 @@ import random
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from tests.chaos.scene import Jumping, Scene, campaigns
 from tests.chaos.servers import Server
 from tests.chaos.webhooks import Webhooks
 from tests.chaos.workers import Crew
-from tests.faults.sink import until
+from tests.faults.sink import Sink, until
 from tests.faults.stores import opened, quick_folder
 
 TICK_SECONDS = 0.6
@@ -55,6 +55,8 @@ class Plan:
     kinds: tuple[str, ...] = ()
     """Faults in their order; empty: a shuffled deck of all."""
     blinded: str = ""
+    standby: bool = False
+    """Whether a mail server without faults takes what SendGrid does not."""
 
     @classmethod
     def draw(cls, seed: int, number: int, kind: str) -> "Plan":
@@ -64,7 +66,7 @@ class Plan:
         return cls(
             seed=name, channel="sendgrid" if number % 2 else "smtp", workers=(4, 2, 8, 1)[number % 4],
             arriving=chance.randrange(4, 12), ticks=chance.randrange(16, 22), window=chance.choice((1, 3, 8)),
-            batch=chance.choice((10, 25, 60)), share=chance.uniform(0.1, 0.25),
+            batch=chance.choice((10, 25, 60)), share=chance.uniform(0.1, 0.25), standby=number % 4 == 1,
         )  # fmt: skip
 
 
@@ -99,12 +101,16 @@ def play(plan: Plan, server: Server) -> Outcome:
         try:
             with (
                 Mailserver(weather) if plan.channel == "smtp" else SendGridServer(weather) as sink,
+                Sink() as standby,
                 opened(url) as database,
             ):
                 scene = Scene(
                     url=url, port=sink.port, threads=2, window=plan.window, timeout=PATIENCE, channel=plan.channel,
-                    clock=clock, batch=plan.batch, blinded=plan.blinded,
-                    changes=(("retry_seconds", 1), ("retry_max_seconds", 60), ("hand_over_seconds", 30)),
+                    clock=clock, batch=plan.batch, blinded=plan.blinded, standby=standby.port if plan.standby else 0,
+                    changes=(
+                        ("retry_seconds", 1), ("retry_max_seconds", 60), ("hand_over_seconds", 30),
+                        ("breaker_seconds", 1), ("breaker_max_seconds", 1),
+                    ),
                 )  # fmt: skip
                 for campaign in campaigns(0):
                     launch(database, campaign, Options(), scene.load, clock=clock, actor="chaos")
@@ -114,8 +120,9 @@ def play(plan: Plan, server: Server) -> Outcome:
                 sink.quiet()
                 resolved = injector.resolved + _recover(database, injector.crew.scene)
                 sink.quiet()
+                standby.quiet()
                 evidence = Evidence(
-                    sink.by_key,
+                    sink.by_key + standby.by_key,
                     weather,
                     injector.decisions,
                     injector.crew.hands,
@@ -166,8 +173,9 @@ def _storm(
 
 def _resolve(database: Database, scene: Scene) -> Counter[str]:
     """Resolve what is unknown while workers are at work; return how."""
-    with closing(scene.sender()) as sender, suppress(EvergreetError):  # the store may be locked by them
-        return Counter(reconcile(database, sender, scene.settings, scene.clock).resolved)
+    with scene.route() as route, suppress(EvergreetError):  # the store may be locked by them
+        sender, *others = route.senders
+        return Counter(reconcile(database, sender, scene.settings, scene.clock, also=others).resolved)
     return Counter()
 
 
@@ -180,14 +188,15 @@ def _let_work(sink: Mailserver | SendGridServer, mails: int) -> None:
 def _recover(database: Database, scene: Scene) -> Counter[str]:
     """Run in peace until nothing is left, and resolve what is unknown; return how that was resolved."""
     resolved: Counter[str] = Counter()
-    with closing(scene.sender()) as sender:
-        engine = Engine(database, sender, scene.settings, scene.load, clock=scene.clock)
+    with scene.route() as route:
+        sender, *others = route.senders
+        engine = Engine(database, route, scene.settings, scene.load, clock=scene.clock)
         for number in range(PASSES):
             if number >= 4 and not open_messages(database):
                 break
             for campaign in campaigns(scene.edition):
                 engine.run(campaign, Options(batch_size=scene.batch))
-            resolved.update(reconcile(database, sender, scene.settings, scene.clock).resolved)
+            resolved.update(reconcile(database, sender, scene.settings, scene.clock, also=others).resolved)
             scene.clock.jump(timedelta(hours=30))
     return resolved
 

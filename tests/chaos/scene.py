@@ -1,6 +1,7 @@
 """Where a round plays: its campaigns in their versions, its people, and a clock that can be moved."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from evergreet.clock import DatabaseClock
 from evergreet.contracts import EmailSender
 from evergreet.database import ingest_position
 from evergreet.durations import days, hours
+from evergreet.routing import Provider, Route
 from evergreet.template_sources import TemplateSource
 from models import Consent, Contact, Event
 from tests.faults.shop import SOURCE, Place
@@ -83,11 +85,19 @@ class Scene(Place):
     batch: int
     edition: int = 0
     broken: bool = False
+    standby: int = 0
+    """The port of a mail server that stands by for SendGrid; 0: none does."""
     blinded: str = ""
     """The name of a rule of the engine that this worker breaks (`tests.chaos.blindness`)."""
 
+    @contextmanager
+    def route(self) -> Iterator[Route]:
+        """The real connectors, in order; closed at the end."""
+        with closing(self.sender()) as first, closing(self.smtp(self.standby)) as second:
+            yield Route((Provider(first), Provider(second)) if self.standby else (Provider(first),))
+
     def sender(self) -> EmailSender:
-        """The real connector."""
+        """The real connector, of two the first."""
         if self.channel == "smtp":
             return self.smtp()
         settings = SendGridSettings(

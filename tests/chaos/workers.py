@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from signal import SIGCONT, SIGKILL, SIGTERM
 from typing import Any
@@ -31,8 +31,8 @@ def work(speak: Callable[[Any], None], scene: Scene) -> dict[str, int]:
     blindness.install(scene.blinded)
     ended = threading.Event()
     attempted: Counter[str] = Counter()
-    with opened(scene.url) as database, closing(scene.sender()) as sender:
-        engine = Engine(database, sender, scene.settings, scene.load, clock=scene.clock)
+    with opened(scene.url) as database, scene.route() as route:
+        engine = Engine(database, route, scene.settings, scene.load, clock=scene.clock)
 
         def stop() -> None:
             ended.set()

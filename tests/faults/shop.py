@@ -78,9 +78,9 @@ class Place:
         }  # fmt: skip
         return Settings(**values)
 
-    def smtp(self) -> Smtp:
-        """The real connector."""
-        return Smtp(SmtpSettings(host="127.0.0.1", port=self.port, security="none", timeout=self.timeout))
+    def smtp(self, port: int = 0) -> Smtp:
+        """The real connector, to this port or the usual one."""
+        return Smtp(SmtpSettings(host="127.0.0.1", port=port or self.port, security="none", timeout=self.timeout))
 
 
 def person(
