@@ -53,6 +53,7 @@ NOT_OF_A_RUN = {
     "reconcile.hold": "an operator's command: one transaction, nothing is sent",
     "delivery._settle": "forgets stored requests to a provider with idempotency keys (test_deaths_while_repeating)",
     "delivery._divided": "smaller requests to a provider with idempotency keys (test_deaths_while_repeating)",
+    "breakers.ask_again": "an operator's command: one transaction, nothing is sent",
     "ledger.put_off": "only with several providers (tests.test_failover)",
     "repeats.repeat": "asks a provider with idempotency keys (test_deaths_while_repeating)",
     "engine._prove": "a note in the audit log, before a new version is registered",

@@ -79,7 +79,7 @@ def test_a_server_that_is_down_gets_everything_when_it_is_up(mailing: Mailing) -
 
 
 def test_a_server_that_stays_down_is_given_up_with_the_reason(mailing: Mailing) -> None:
-    mailing.place = replace(mailing.place, port=closed_port(), changes=(("retries", 2),))
+    mailing.place = replace(mailing.place, port=closed_port(), changes=(("retries", 2), ("breaker_failures", 9)))
     for _ in range(3):
         mailing.later()
     assert all(
