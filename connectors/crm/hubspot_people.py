@@ -19,7 +19,7 @@ _EMAILS = ["email", "hs_additional_emails"]
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """By place of a batch: ids, addresses of those whose consent is written, and what became of those not found."""
+    """By place of a batch: ids, addresses, and what became of those who were not found."""
 
     ids: dict[int, str] = field(default_factory=dict)
     emails: dict[int, str] = field(default_factory=dict)
@@ -33,18 +33,14 @@ def find_out(requests: Requests, batch: Sequence[Push]) -> People:
     by_id: dict[str, Item] = {}
     for place, push in enumerate(batch):
         number, email = push.record.id, push.record.email.strip().lower()
-        if number and not is_id(number):
-            people.outcomes[place] = Permanent("The contact's id is none of HubSpot's.")
-        elif not number and "@" not in email:
-            people.outcomes[place] = Permanent("Neither the contact's id in HubSpot nor an address is known.")
-        elif isinstance(push, CrmConsent) and email:
-            people.emails[place] = email
-        elif isinstance(push, CrmConsent):
-            by_id.setdefault(number, Item(number, {"id": number}, [])).places.append(place)
-        elif number:
-            people.ids[place] = number
-        else:
+        if not is_id(number) and "@" not in email:
+            people.outcomes[place] = Permanent("Neither an id of HubSpot's nor an address of the contact is known.")
+        elif not is_id(number):
             by_email.setdefault(email, Item(email, {"id": email}, [])).places.append(place)
+        elif isinstance(push, CrmConsent) and not email:
+            by_id.setdefault(number, Item(number, {"id": number}, [])).places.append(place)
+        else:
+            people.ids[place], people.emails[place] = number, email
 
     def read(part: Sequence[Item], how: Mapping[str, str]) -> list[Any]:
         content, _ = asked(requests.caller, "POST", f"{CONTACTS}/batch/read", {
@@ -54,7 +50,10 @@ def find_out(requests: Requests, batch: Sequence[Push]) -> People:
 
     def find_ids(part: Sequence[Item]) -> dict[str, Outcome]:
         found = {email: text_in(raw, "id") for raw in read(part, {"idProperty": "email"}) for email in _emails(raw)}
-        people.ids.update({place: found[item.name] for item in part for place in item.places if item.name in found})
+        for item in part:
+            if item.name in found:
+                people.ids.update(dict.fromkeys(item.places, found[item.name]))
+                people.emails.update(dict.fromkeys(item.places, item.name))
         return {item.name: Permanent(NO_SUCH) for item in part if item.name not in found}
 
     def find_emails(part: Sequence[Item]) -> dict[str, Outcome]:

@@ -18,7 +18,7 @@ from connectors.crm.hubspot_people import NO_SUCH, find_out
 from connectors.crm.hubspot_reading import milliseconds
 from connectors.crm.hubspot_requests import Requests
 from connectors.crm.hubspot_settings import HubSpotSettings
-from connectors.crm.parts import Item
+from connectors.crm.parts import Item, harmless
 from connectors.json_bodies import object_in, text_in
 from evergreet.contracts import Accepted, CrmConsent, CrmLastMessage, CrmNote, CrmStage, CrmTask, Outcome, Push
 from evergreet.errors import Permanent, Retryable
@@ -55,10 +55,11 @@ def write(requests: Requests, batch: Sequence[Push]) -> list[Outcome]:
             places = [*before.places, place] if before else [place]
             items[type(push)][number] = Item(number, {"id": number, "properties": content}, places)
     for kind, path in PATHS.items():
-        outcomes |= requests.in_parts(list(items[kind].values()), partial(_hand_over, requests, path))
+        told = requests.in_parts(list(items[kind].values()), partial(_hand_over, requests, path))
+        outcomes |= {place: harmless(one) if path in UPDATES else one for place, one in told.items()}
     for place, push in enumerate(batch):
         if isinstance(push, CrmConsent) and place not in outcomes:
-            outcomes[place] = subscribe(requests, people.emails[place], push)
+            outcomes[place] = harmless(subscribe(requests, people.emails[place], push))
     return [outcomes[place] for place in range(len(batch))]
 
 

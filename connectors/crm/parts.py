@@ -28,6 +28,13 @@ Ask: TypeAlias = Callable[[Sequence[Item]], Mapping[str, Outcome]]
 """Makes a request with some items; returns outcomes by name, or raises what holds for all of them."""
 
 
+def harmless(outcome: Outcome) -> Outcome:
+    """Return what became of something that may be written again: where it is in doubt, it is."""
+    if isinstance(outcome, Retryable) and outcome.accepted == "maybe":
+        return Retryable(f"{outcome.reason} It may be written again.", retry_after=outcome.retry_after)
+    return outcome
+
+
 class Parts:
     """The requests of one batch: none is begun after an answer that stands for everybody, or after a minute."""
 

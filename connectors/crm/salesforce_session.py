@@ -13,7 +13,7 @@ import orjson
 from pydantic import SecretStr
 
 from connectors.addressing import can_be_sent, keeps_the_key
-from connectors.answers import object_answered, read_answer, server_time
+from connectors.answers import object_answered, pause, read_answer, server_time
 from connectors.calling import Answered, Caller, bearer, said
 from connectors.crm.salesforce_answers import refused
 from connectors.crm.salesforce_settings import SalesforceSettings
@@ -77,7 +77,8 @@ class Session:
             raise Retryable(answered.reason) if isinstance(answered, Retryable) else answered
         content = object_answered(answered.content)
         if answered.status in {408, 429} or answered.status >= 500:
-            raise Retryable(f"Salesforce answers {answered.status} to the sign-in.")
+            wait = pause(answered.headers, "retry-after")
+            raise Retryable(f"Salesforce answers {answered.status} to the sign-in.", retry_after=wait)
         token, where = text_in(content, "access_token"), text_in(content, "instance_url")
         try:
             if answered.status != 200 or not token:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
-from connectors.crm.parts import Item, Parts
+from connectors.crm.parts import Item, Parts, harmless
 from connectors.crm.salesforce_answers import refused_record
 from connectors.crm.salesforce_changes import MOST_NAMED, records_of
 from connectors.crm.salesforce_session import Session
@@ -49,7 +49,9 @@ def write(session: Session, settings: SalesforceSettings, batch: Sequence[Push],
         places = [*before.places, place] if before else [place]
         items[type(push)][ids[place]] = Item(ids[place], record | content, places)
     for kind, held in items.items():
-        outcomes |= parts.in_parts(list(held.values()), partial(_hand_over, session, settings, kind))
+        told = parts.in_parts(list(held.values()), partial(_hand_over, session, settings, kind))
+        again = kind not in {CrmNote, CrmTask} or settings.key_field
+        outcomes |= {place: harmless(one) if again else one for place, one in told.items()}
     return [outcomes[place] for place in range(len(batch))]
 
 
@@ -62,12 +64,10 @@ def _find_ids(
     unknown: dict[str, Item] = {}
     for place, push in enumerate(batch):
         number, email = push.record.id, push.record.email.strip().lower()
-        if number and not is_id(number):
-            outcomes[place] = Permanent("The contact's id is none of Salesforce's.")
-        elif number:
+        if is_id(number):
             ids[place] = number
         elif "@" not in email:
-            outcomes[place] = Permanent("Neither the contact's id in Salesforce nor an address is known.")
+            outcomes[place] = Permanent("Neither an id of Salesforce's nor an address of the contact is known.")
         else:
             unknown.setdefault(email, Item(email, {}, [])).places.append(place)
 

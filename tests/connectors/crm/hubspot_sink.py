@@ -5,14 +5,17 @@ records in a batch, 200 in a page of a search, 10,000 in all of them, one sort.
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from evergreet.contracts import CrmConsent, CrmLastMessage, CrmNote, CrmRecord, CrmStage, CrmTask, Push
 from tests.connectors.provider_sink import ProviderSink, Told, description
 
 Judge = Callable[[str, str, Any], Told | None]
@@ -94,6 +97,34 @@ class HubSpotSink(ProviderSink):
         assert self.now is not None
         self.now += timedelta(seconds=1)
         return self.now
+
+    def arrived(self, stages: dict[str, str], topics: dict[str, str]) -> list[Push]:
+        """Tell what was written, as what it means; `stages` and `topics` by their names here."""
+        pushes: list[Push] = []
+        records = {str(number): self._record(number) for number in self.contacts}
+        for number, contact in self.contacts.items():
+            record, held = records[str(number)], contact.properties
+            if held.get("lifecyclestage"):
+                pushes.append(CrmStage(record, stages[held["lifecyclestage"]], START))
+            if held.get("evergreet_last_message"):
+                pushes.append(CrmLastMessage(record, held["evergreet_last_message"], START))
+            states = {one: self.subscribed.get((record.email, one)) for one in self.types}
+            pushes += [
+                CrmConsent(record, states[one] == "SUBSCRIBED", START, topics[one]) for one in topics if states[one]
+            ]
+            if set(states.values()) == {"NOT_SUBSCRIBED"}:
+                pushes.append(CrmConsent(record, False, START))
+        for one in self.made["notes"]:
+            title, text = re.fullmatch("<p><strong>(.*?)</strong></p>(.*)", one["properties"]["hs_note_body"]).groups()  # type: ignore[union-attr]
+            about = records[one["associations"][0]["to"]["id"]]
+            pushes.append(CrmNote(about, "", unescape(title), _plain(text), START))
+        for one in self.made["tasks"]:
+            about, told = records[one["associations"][0]["to"]["id"]], one["properties"]
+            pushes.append(CrmTask(about, "", told["hs_task_subject"], _plain(told["hs_task_body"]), START))
+        return pushes
+
+    def _record(self, number: int) -> CrmRecord:
+        return CrmRecord(str(number), self.contacts[number].properties.get("email", ""))
 
     # What is asked
 
@@ -249,6 +280,10 @@ class HubSpotSink(ProviderSink):
                            "context": {"ids": missing}})  # fmt: skip
         told = {"status": "COMPLETE", "results": found, "startedAt": written(START), "completedAt": written(START)}
         return Told(207, {**told, "numErrors": len(errors), "errors": errors}) if errors else Told(status, told)
+
+
+def _plain(html: str) -> str:
+    return unescape(html.replace("</p><p>", "\n").removeprefix("<p>").removesuffix("</p>"))
 
 
 def _paging(following: int, total: int) -> dict[str, Any]:

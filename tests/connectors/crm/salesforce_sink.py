@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from evergreet.contracts import CrmConsent, CrmLastMessage, CrmNote, CrmRecord, CrmStage, CrmTask, Push
 from tests.connectors.provider_sink import ProviderSink, Told
 
 Judge = Callable[[str, str, Any], Told | None]
@@ -72,6 +73,24 @@ class SalesforceSink(ProviderSink):
         assert self.now is not None
         self.now += timedelta(seconds=1)
         return self.now
+
+    def arrived(self) -> list[Push]:
+        """Tell what was written, as what it means."""
+        pushes: list[Push] = []
+        records = {name: CrmRecord(name, str(contact["Email"])) for name, contact in self.contacts.items()}
+        for name, contact in self.contacts.items():
+            if contact["Evergreet_Stage__c"]:
+                pushes.append(CrmStage(records[name], contact["Evergreet_Stage__c"], START))
+            if contact["Evergreet_Last_Message__c"]:
+                pushes.append(CrmLastMessage(records[name], contact["Evergreet_Last_Message__c"], START))
+            if contact["News__c"] is not None:
+                pushes.append(CrmConsent(records[name], contact["News__c"], START, "news"))
+            if contact["HasOptedOutOfEmail"]:
+                pushes.append(CrmConsent(records[name], False, START))
+        for task in self.tasks:
+            kind = CrmNote if task["Status"] == "Completed" else CrmTask
+            pushes.append(kind(records[task["WhoId"]], "", task["Subject"], task["Description"], START))
+        return pushes
 
     # What is asked
 

@@ -28,6 +28,7 @@ from evergreet.contracts import (
     Push,
 )
 from evergreet.errors import DataError, Misconfigured, Permanent, Retryable
+from evergreet.testing import CrmConnectorContract
 from tests.connectors.crm.hubspot_sink import START, HubSpotSink
 from tests.connectors.email.sendgrid_wire import SILENT, WireServer
 from tests.connectors.provider_sink import Told
@@ -57,6 +58,48 @@ def at() -> Iterator[Callable[..., HubSpot]]:
             return connector
 
         yield make
+
+
+class TestHubSpot(CrmConnectorContract):
+    entry_point = "hubspot"
+    required_settings = ("EVERGREET_HUBSPOT_TOKEN",)
+    secrets = (TOKEN, "canary-client-secret")
+
+    @pytest.fixture
+    def connect(
+        self, sink: HubSpotSink, at: Callable[..., HubSpot], monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[[], HubSpot]:
+        monkeypatch.setattr("connectors.crm.hubspot_changes.PAGE", 3)
+        return lambda: at(
+            sink.url, secret="canary-client-secret", stages={"loyalty": "customer"}, subscriptions={"news": "101"},
+            lag_seconds=0,
+        )  # fmt: skip
+
+    @pytest.fixture
+    def put(self, sink: HubSpotSink) -> Callable[[str, str], str]:
+        def put(address: str, name: str) -> str:
+            known = (number for number, one in sink.contacts.items() if one.properties["email"] == address)
+            number = next(known, len(sink.contacts) + 1)
+            if number in sink.contacts:
+                sink.change(number, firstname=name)
+            else:
+                sink.add(number, address, firstname=name)
+            return str(number)
+
+        return put
+
+    @pytest.fixture
+    def at(self, at: Callable[..., HubSpot]) -> Callable[..., HubSpot]:
+        return lambda url, **options: at(url, **{"timeout": 0.4, **options})
+
+    @pytest.fixture
+    def arrived(self, sink: HubSpotSink) -> Callable[[], list[Push]]:
+        return lambda: sink.arrived({"customer": "loyalty"}, {"101": "news"})
+
+    @pytest.fixture
+    def silent(self, at: Callable[..., HubSpot]) -> Iterator[HubSpot]:
+        with WireServer(SILENT) as server:
+            yield at(server.url, timeout=0.2, subscriptions={"news": "101"})
 
 
 def pull(connector: CrmSource, cursor: str = "") -> tuple[list[CrmContact], str, list[CrmPage]]:
@@ -294,14 +337,14 @@ def test_a_batch_goes_by_the_hundred_and_one_bad_record_hurts_no_other(
     assert all(isinstance(outcome, Permanent) for outcome in refused.values()), refused
 
 
-def test_what_is_not_told_of_is_in_doubt_and_a_missing_property_is_our_fault(
+def test_what_is_not_told_of_is_written_again_and_a_missing_property_is_our_fault(
     sink: HubSpotSink, at: Callable[..., HubSpot]
 ) -> None:
     two: list[Push] = [CrmStage(ADA, "lead", START), CrmStage(CrmRecord("2"), "lead", START)]
     results: list[Any] = [{"id": "1", "properties": {}}, None]
     limit = {"category": "RATE_LIMITS", "message": "x", "context": {"ids": ["2", 7]}}
     for errors, kind, accepted in (
-        (None, Retryable, "maybe"), ([limit, 5], Retryable, "no"), ([{"message": "m", "context": 5}], Permanent, None),
+        (None, Retryable, "no"), ([limit, 5], Retryable, "no"), ([{"message": "m", "context": 5}], Permanent, None),
     ):  # fmt: skip
         told = Told(207, {"results": results, "errors": errors})
         sink.judge = lambda method, path, body, told=told: told  # type: ignore[misc]

@@ -27,6 +27,7 @@ from evergreet.contracts import (
     Push,
 )
 from evergreet.errors import DataError, Misconfigured, Permanent, Retryable
+from evergreet.testing import CrmConnectorContract
 from tests.connectors.crm.salesforce_sink import START, SalesforceSink, error, name_of
 from tests.connectors.email.sendgrid_wire import SILENT, WireServer
 from tests.connectors.provider_sink import Told
@@ -56,6 +57,49 @@ def at() -> Iterator[Callable[..., Salesforce]]:
             return connector
 
         yield make
+
+
+class TestSalesforce(CrmConnectorContract):
+    entry_point = "salesforce"
+    required_settings = (
+        "EVERGREET_SALESFORCE_BASE_URL", "EVERGREET_SALESFORCE_CLIENT_ID", "EVERGREET_SALESFORCE_CLIENT_SECRET",
+    )  # fmt: skip
+    secrets = (SECRET, "00D!token")
+
+    @pytest.fixture
+    def connect(
+        self, sink: SalesforceSink, at: Callable[..., Salesforce], monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[[], Salesforce]:
+        monkeypatch.setattr("connectors.crm.salesforce_changes.PAGE", 3)
+        return lambda: at(sink.url, topic_fields={"news": "News__c"})
+
+    @pytest.fixture
+    def put(self, sink: SalesforceSink) -> Callable[[str, str], str]:
+        def put(address: str, name: str) -> str:
+            known = (number for number, one in sink.contacts.items() if one["Email"] == address)
+            number = next(known, name_of(len(sink.contacts) + 1))
+            if number in sink.contacts:
+                sink.change(int(number[3:]), FirstName=name)
+            else:
+                sink.add(int(number[3:]), address, FirstName=name)
+            return number
+
+        return put
+
+    @pytest.fixture
+    def at(self, at: Callable[..., Salesforce]) -> Callable[..., Salesforce]:
+        return lambda url, **options: at(url, **{"timeout": 0.4, **options})
+
+    @pytest.fixture
+    def arrived(self, sink: SalesforceSink) -> Callable[[], list[Push]]:
+        return sink.arrived
+
+    @pytest.fixture
+    def silent(self, sink: SalesforceSink, at: Callable[..., Salesforce]) -> Iterator[Salesforce]:
+        """It is let in, and then nobody answers."""
+        with WireServer(SILENT) as server:
+            sink.door = Told(200, {"access_token": "x", "instance_url": server.url})
+            yield at(sink.url, timeout=0.2, topic_fields={"news": "News__c"})
 
 
 def pull(connector: CrmSource, cursor: str = "") -> tuple[list[CrmContact], str, list[CrmPage]]:
