@@ -50,7 +50,7 @@ def refused(answered: Answered, secret: str) -> Retryable | Permanent | Misconfi
         return Misconfigured(f"{words}. Check EVERGREET_HUBSPOT_TOKEN.")
     if status == 403:
         return Misconfigured(f"{words}. Give the private app the scopes that docs/connectors/hubspot.md names.")
-    if status == 400 and "PROPERTY_DOESNT_EXIST" in words:
+    if status == 400 and b"PROPERTY_DOESNT_EXIST" in answered.content:
         return Misconfigured(f"{words}. Make that property in HubSpot, or change EVERGREET_HUBSPOT_…_PROPERTY.")
     if status in {400, 409, 413, 422} or (status == 404 and content.get("category") == "OBJECT_NOT_FOUND"):
         return Permanent(words)
