@@ -55,7 +55,8 @@ chaos: $(STAMP) ## Faults on real processes, all books compared (SEED=… MINUTE
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(STORE),--store $(STORE))
 	@EVERGREET_EVERY_BOUNDARY=1 $(BIN)/python -m pytest -q -n 2 --dist load tests/faults/test_every_boundary.py \
 		tests/faults/test_deaths_while_asking.py tests/faults/test_deaths_while_stages_move.py \
-		tests/faults/test_deaths_while_repeating.py tests/faults/test_broken_connection.py
+		tests/faults/test_deaths_while_repeating.py tests/faults/test_deaths_between_providers.py \
+		tests/faults/test_broken_connection.py
 	@if command -v redis-server >/dev/null; then $(MAKE) --no-print-directory replicas; \
 		else echo "Left out: replicas of the Prefect server (there is no redis-server here)."; fi
 
