@@ -7,7 +7,7 @@ records in a batch, 200 in a page of a search, 10,000 in all of them, one sort.
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from html import unescape
@@ -78,6 +78,15 @@ class HubSpotSink(ProviderSink):
     def __post_init__(self) -> None:
         super().__init__()
         self.now = START
+
+    def forget(self) -> None:
+        """Begin anew, for another test."""
+        for one in fields(self):
+            if one.default_factory is not MISSING:
+                setattr(self, one.name, one.default_factory())
+            elif one.name not in {"specs", "client_id", "client_secret", "token"}:
+                setattr(self, one.name, one.default)
+        self.faults, self.now = [], START
 
     # What happens in HubSpot
 

@@ -8,7 +8,7 @@ import re
 import sqlite3
 from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -56,6 +56,15 @@ class SalesforceSink(ProviderSink):
     def __post_init__(self) -> None:
         super().__init__()
         self.now = START
+
+    def forget(self) -> None:
+        """Begin anew, for another test."""
+        for one in fields(self):
+            if one.default_factory is not MISSING:
+                setattr(self, one.name, one.default_factory())
+            elif one.name not in {"specs", "client_id", "client_secret", "token"}:
+                setattr(self, one.name, one.default)
+        self.faults, self.now = [], START
 
     # What happens in Salesforce
 

@@ -38,12 +38,18 @@ LAG = timedelta(seconds=300)
 ADA = CrmRecord("1", "ada@customer.example")
 
 
-@pytest.fixture
-def sink() -> Iterator[HubSpotSink]:
-    """A local HubSpot; a request that breaks one of its rules fails the test."""
+@pytest.fixture(scope="module")
+def running() -> Iterator[HubSpotSink]:
     folder = os.environ.get("EVERGREET_FIXTURES")
-    with HubSpotSink(TOKEN, Path(folder) / "specs" / "hubspot-from-sdk" if folder else None) as running:
-        yield running
+    with HubSpotSink(TOKEN, Path(folder) / "specs" / "hubspot-from-sdk" if folder else None) as sink:
+        yield sink
+
+
+@pytest.fixture
+def sink(running: HubSpotSink) -> Iterator[HubSpotSink]:
+    """A local HubSpot; a request that breaks one of its rules fails the test."""
+    running.forget()
+    yield running
     assert running.faults == []
 
 
@@ -90,7 +96,7 @@ class TestHubSpot(CrmConnectorContract):
 
     @pytest.fixture
     def at(self, at: Callable[..., HubSpot]) -> Callable[..., HubSpot]:
-        return lambda url, **options: at(url, **{"timeout": 0.4, **options})
+        return lambda url, **options: at(url, **{"timeout": 0.3, **options})
 
     @pytest.fixture
     def arrived(self, sink: HubSpotSink) -> Callable[[], list[Push]]:
@@ -99,7 +105,7 @@ class TestHubSpot(CrmConnectorContract):
     @pytest.fixture
     def silent(self, at: Callable[..., HubSpot]) -> Iterator[HubSpot]:
         with WireServer(SILENT) as server:
-            yield at(server.url, timeout=0.2, subscriptions={"news": "101"})
+            yield at(server.url, timeout=0.1, subscriptions={"news": "101"})
 
 
 def pull(connector: CrmSource, cursor: str = "") -> tuple[list[CrmContact], str, list[CrmPage]]:
@@ -140,10 +146,10 @@ def test_a_contact_is_read_with_what_hubspot_knows(sink: HubSpotSink, at: Callab
 
 
 def test_more_than_a_search_gives_are_all_read_and_those_that_change_meanwhile_again(
-    sink: HubSpotSink, at: Callable[..., HubSpot]
+    sink: HubSpotSink, at: Callable[..., HubSpot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than 10,000 in all, 450 of them in one millisecond; a page that changes leaves nobody out."""
-    sink.specs = None  # the requests are those of the other tests
+    monkeypatch.setattr(sink, "specs", None)  # the requests are those of the other tests
     then = START - timedelta(days=30)
     for number in range(1, 10_051):
         sink.add(number, at=then + timedelta(milliseconds=min(number, 9_000) if number < 9_450 else number))
@@ -375,7 +381,7 @@ def test_a_check_names_what_answers(sink: HubSpotSink, at: Callable[..., HubSpot
 
 def test_a_silent_hubspot_is_waited_for_only_so_long(at: Callable[..., HubSpot]) -> None:
     with WireServer(SILENT) as server:
-        connector = at(server.url, timeout=0.2)
+        connector = at(server.url, timeout=0.1)
         with pytest.raises(Retryable) as refused:
             connector.changed_since("")
         (outcome,) = connector.push([CrmNote(ADA, "k", "t", "x", START)])

@@ -36,11 +36,17 @@ APP, SECRET = "3MVG9canary", "canary-consumer-secret"
 ADA = CrmRecord(name_of(1), "ada@customer.example")
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[SalesforceSink]:
+    with SalesforceSink(APP, SECRET) as sink:
+        yield sink
+
+
 @pytest.fixture
-def sink() -> Iterator[SalesforceSink]:
+def sink(running: SalesforceSink) -> Iterator[SalesforceSink]:
     """A local Salesforce; a request that breaks one of its rules fails the test."""
-    with SalesforceSink(APP, SECRET) as running:
-        yield running
+    running.forget()
+    yield running
     assert running.faults == []
 
 
@@ -88,7 +94,7 @@ class TestSalesforce(CrmConnectorContract):
 
     @pytest.fixture
     def at(self, at: Callable[..., Salesforce]) -> Callable[..., Salesforce]:
-        return lambda url, **options: at(url, **{"timeout": 0.4, **options})
+        return lambda url, **options: at(url, **{"timeout": 0.3, **options})
 
     @pytest.fixture
     def arrived(self, sink: SalesforceSink) -> Callable[[], list[Push]]:
@@ -99,7 +105,7 @@ class TestSalesforce(CrmConnectorContract):
         """It is let in, and then nobody answers."""
         with WireServer(SILENT) as server:
             sink.door = Told(200, {"access_token": "x", "instance_url": server.url})
-            yield at(sink.url, timeout=0.2, topic_fields={"news": "News__c"})
+            yield at(sink.url, timeout=0.1, topic_fields={"news": "News__c"})
 
 
 def pull(connector: CrmSource, cursor: str = "") -> tuple[list[CrmContact], str, list[CrmPage]]:
@@ -274,7 +280,7 @@ def test_an_app_that_is_not_let_in_is_our_fault_and_a_door_that_is_shut_is_not(
         assert type(outcome) is kind, answer
         assert getattr(outcome, "accepted", "no") == "no"
     with WireServer(SILENT) as server:
-        (outcome,) = at(server.url, timeout=0.2).push([CrmNote(ADA, "k", "t", "x", START)])
+        (outcome,) = at(server.url, timeout=0.1).push([CrmNote(ADA, "k", "t", "x", START)])
     assert isinstance(outcome, Retryable)
     assert outcome.accepted == "no", "nothing was written before somebody is signed in"
 
