@@ -26,6 +26,24 @@ def keeps_the_key(url: str) -> str:
     return url.rstrip("/")
 
 
+def is_public(address: str) -> bool:
+    """Return whether an IP address is one of the internet's, and not of a network of somebody's own.
+
+    Also of the address of IPv4 that one of IPv6 stands for (RFC 4291, RFC 3056, RFC 6052).
+    """
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        inside = found.ipv4_mapped or found.sixtofour
+        if found in _TRANSLATED:
+            inside = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        if inside is not None:
+            return is_public(str(inside))
+    return found.is_global and not found.is_multicast
+
+
+_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
+
+
 def is_this_machine(host: str) -> bool:
     """Return whether what is sent to a host stays on this machine."""
     if host == "localhost":

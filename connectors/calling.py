@@ -68,7 +68,8 @@ def _certificates(_file: str, _folder: str) -> ssl.SSLContext:
 class Caller:
     """Calls one provider with one key; `connect` and `timeout` are seconds, `clock` counts them.
 
-    `headers` go with every call; `key` is taken out of what is said about one.
+    `headers` go with every call; `key` is taken out of what is said about one. `may_reach` is asked of the address that
+    a connection leads to, before anything is written to it.
     """
 
     provider: str
@@ -80,6 +81,7 @@ class Caller:
     timeout: float
     clock: Clock
     longest_answer: int = LONGEST_ANSWER
+    may_reach: Callable[[str], bool] | None = None
 
     def __repr__(self) -> str:
         return f"Caller({self.provider!r}, {self.base_url!r})"
@@ -88,10 +90,15 @@ class Caller:
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answered | Retryable | Misconfigured:
         """Make one call. What the status says holds also if the rest gets lost."""
-        progress = _Progress()
+        progress = _Progress(self.may_reach)
         try:
             with self._stream(method, path, body, headers, progress) as response:
                 return self._answered(response)
+        except _Forbidden:
+            where = httpx.URL(self.base_url).host
+            return Misconfigured(
+                f"{where} is an address of a private network, where nothing is sent unless you say so."
+            )
         except httpx.TransportError as error:
             return self._unanswered(error, progress)
 
@@ -165,17 +172,28 @@ class Caller:
         )
 
 
+class _Forbidden(Exception):
+    """A connection leads where nothing must be sent."""
+
+
 class _Progress:
     """Is told by the transport how far a request got.
 
     `cut_short`: writing it failed, so the server cannot have the whole of it. A transport that tells nothing leaves
-    a doubt.
+    a doubt. A connection that must not be is closed before anything is written to it: a name may lead elsewhere now
+    than when somebody looked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, may_reach: Callable[[str], bool] | None = None) -> None:
         self.cut_short = False
+        self._may_reach = may_reach
 
-    def __call__(self, event: str, _: Any) -> None:
+    def __call__(self, event: str, told: Mapping[str, Any]) -> None:
+        if self._may_reach is not None and event.endswith(".connect_tcp.complete"):
+            stream = told["return_value"]
+            if not self._may_reach(stream.get_extra_info("server_addr")[0]):
+                stream.close()
+                raise _Forbidden
         if event.endswith((".send_request_headers.failed", ".send_request_body.failed")):
             self.cut_short = True
 

@@ -3,7 +3,7 @@
 from typing import TypeVar
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsError
 
 from evergreet.errors import Misconfigured
 
@@ -18,10 +18,13 @@ def read_settings(kind: type[Settings]) -> Settings:
     try:
         return kind()
     except ValidationError as error:
-        prefix = kind.model_config.get("env_prefix", "")
+        prefix, between = kind.model_config.get("env_prefix", ""), kind.model_config.get("env_nested_delimiter") or "_"
         raise Misconfigured(
             " ".join(
-                f"{prefix}{'_'.join(str(part) for part in problem['loc'])}".rstrip("_").upper() + f": {problem['msg']}."
+                f"{prefix}{between.join(str(part) for part in problem['loc'])}".rstrip("_").upper()
+                + f": {problem['msg']}."
                 for problem in error.errors(include_input=False, include_url=False)
             )
         ) from None
+    except SettingsError as error:  # what is not JSON; the error names the field and not the value
+        raise Misconfigured(f"{kind.model_config.get('env_prefix', '')}…: {error}.") from None

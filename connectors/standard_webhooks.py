@@ -4,7 +4,8 @@ import base64
 import binascii
 import hashlib
 import hmac
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from connectors.comparing import any_alike
 from evergreet.contracts import WebhookRequest
@@ -34,6 +35,32 @@ def verify(request: WebhookRequest, secret: str, setting: str) -> str:
     if not any_alike(given, [right]):
         raise NotGenuine("the signature is not that of the body")
     return named
+
+
+def sign(body: bytes, named: str, at: datetime, keys: Sequence[bytes]) -> dict[str, str]:
+    """Return the headers of a message that is posted at that moment, signed with each of the keys.
+
+    `named` is its id, the same for every attempt; it has no full stop.
+    """
+    stamped = str(int(at.timestamp()))
+    signed = f"{named}.{stamped}.".encode() + body
+    signatures = [base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode() for key in keys]
+    return {
+        "webhook-id": named,
+        "webhook-timestamp": stamped,
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
+    }
+
+
+def read_key(secret: str) -> bytes:
+    """Return the key of a signing secret, with or without `whsec_`; a ValueError where it is none to sign with."""
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("this is not a signing secret: whsec_ and 24 to 64 octets in base64") from None
+    if not 24 <= len(key) <= 64:
+        raise ValueError(f"a signing secret has 24 to 64 octets; this one has {len(key)}")
+    return key
 
 
 def message_id(request: WebhookRequest) -> str:

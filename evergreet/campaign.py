@@ -1,17 +1,33 @@
 """The words a campaign is written in: frozen values that check themselves when the module is loaded."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import time
-from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from evergreet.channels import writes_to_contacts
 from evergreet.conditions import Attribute, Condition, Consented, Did, HasEmail, Scalar, everyone, leaves
-from evergreet.durations import Amount, Duration, Option, days, hours, number
+from evergreet.durations import Amount, Duration, Option
 from evergreet.errors import DefinitionError
 from evergreet.reviews import REVIEWED, forbids_asking, incentive_in, is_https
+from evergreet.steps import (
+    INTERNAL,
+    MARKETING,
+    TRANSACTIONAL,
+    CountedFrom,
+    CrmTask,
+    Email,
+    Local,
+    Purpose,
+    SendWindow,
+    Slack,
+    Sms,
+    Step,
+    Webhook,
+)
 from evergreet.triggers import (
     AnniversaryTrigger,
     BroadcastTrigger,
@@ -28,22 +44,11 @@ from evergreet.triggers import (
 )
 
 __all__ = [
-    "CAMPAIGN", "MARKETING", "TRANSACTIONAL", "AnniversaryTrigger", "BroadcastTrigger", "Campaign", "Case",
-    "CountedFrom", "Email", "EventTrigger", "Local", "Options", "Pick", "Purpose", "ReEntry", "SendWindow",
-    "SilenceTrigger", "Sms", "StageTrigger", "Step", "Trigger", "Triggers", "anniversary", "broadcast", "event",
-    "latest", "local", "pick", "send_window", "silence", "stage_entered",
+    "CAMPAIGN", "INTERNAL", "MARKETING", "TRANSACTIONAL", "AnniversaryTrigger", "BroadcastTrigger", "Campaign", "Case",
+    "CountedFrom", "CrmTask", "Email", "EventTrigger", "Local", "Options", "Pick", "Purpose", "ReEntry", "SendWindow",
+    "SilenceTrigger", "Slack", "Sms", "StageTrigger", "Step", "Trigger", "Triggers", "Webhook", "anniversary",
+    "broadcast", "event", "latest", "local", "pick", "send_window", "silence", "stage_entered",
 ]  # fmt: skip
-
-
-class Purpose(StrEnum):
-    """Why a message is sent: a transactional one answers something the customer did and needs no consent."""
-
-    TRANSACTIONAL = "transactional"
-    MARKETING = "marketing"
-
-
-TRANSACTIONAL = Purpose.TRANSACTIONAL
-MARKETING = Purpose.MARKETING
 
 
 class Options(BaseModel):
@@ -65,49 +70,6 @@ class Options(BaseModel):
     def of_version(self) -> dict[str, Any]:
         """Return the fields that belong to the campaign's version."""
         return self.model_dump(mode="json", exclude=set(Options.model_fields))
-
-
-@dataclass(frozen=True, slots=True)
-class Local:
-    """A time of day where the contact lives."""
-
-    hour: Amount
-    minute: Amount = 0
-
-    @property
-    def time(self) -> time:
-        """The time of day; options must have been filled in before."""
-        return time(number(self.hour), number(self.minute))
-
-
-@dataclass(frozen=True, slots=True)
-class SendWindow:
-    """When a step may go: on these weekdays (0 is Monday), from hour `opens` to before hour `closes`, local.
-
-    Outside it a message waits for the next opening where the contact lives; `closes` 24 is midnight.
-    """
-
-    weekdays: tuple[int, ...]
-    opens: Amount = 0
-    closes: Amount = 24
-
-    def __post_init__(self) -> None:
-        """Refuse a window that never opens."""
-        if not self.weekdays or not set(self.weekdays) <= set(range(7)):
-            raise DefinitionError("send_window(…): name weekdays, e.g. send_window('mon-fri', 9, 18).")
-        if isinstance(self.opens, int) and isinstance(self.closes, int) and not 0 <= self.opens < self.closes <= 24:
-            raise DefinitionError(
-                f"send_window(…, {self.opens}, {self.closes}): it opens before it closes, within 0 to 24; "
-                "for a window over midnight set quiet hours instead."
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class CountedFrom:
-    """The latest `event` of the contact whose property `same` has the value that it has in the causing event."""
-
-    event: str
-    same: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,57 +100,6 @@ class Pick:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """What a step that sends one message says, whatever its channel.
-
-    Due `after` the triggering moment, at the local time `at` on that day where given (the day counted in
-    the contact's zone; a time already past moves to the next day). `unless` looks at events after the
-    triggering one. Not sent when more than `lateness` late. `resend_after` opts in to a second attempt of a
-    message whose fate is unknown for that long.
-
-    `counted_from` names an event that `after` counts from where it is known when the step would be due, instead
-    of the triggering moment: `counted_from=latest("order_delivered", same="order_id")`. `window` says on which
-    days and hours it may go.
-    """
-
-    channel: ClassVar[str]
-
-    key: str
-    template: str
-    after: Duration = hours(0)
-    at: Local | None = None
-    unless: Condition | None = None
-    purpose: Purpose = MARKETING
-    lateness: Duration = days(2)
-    resend_after: Duration | None = None
-    counted_from: CountedFrom | None = None
-    window: SendWindow | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Email(Sending):
-    """A step that sends one email, to `contact.address`.
-
-    `review_site` makes it a request for a review, with the rules of `evergreet.reviews`.
-    """
-
-    channel: ClassVar[str] = "email"
-
-    review_site: str | Option | None = None
-    kind: Literal["email"] = "email"
-
-
-@dataclass(frozen=True, slots=True)
-class Sms(Sending):
-    """A step that sends one SMS, to `contact.phone`; marketing needs consent to `<topic>/sms` (docs/sms.md)."""
-
-    channel: ClassVar[str] = "sms"
-
-    kind: Literal["sms"] = "sms"
-
-
-Step: TypeAlias = Email | Sms
 ReEntry: TypeAlias = Literal["every", "once"] | Duration
 
 
@@ -222,7 +133,7 @@ class Campaign:
         if not self.name or self.name != self.name.lower() or not self.name.replace("-", "").isalnum():
             raise DefinitionError(f"{where}: write the name in small letters, digits and hyphens, e.g. 'thank-you'.")
         if not self.steps:
-            raise DefinitionError(f"{where}: it has no steps; add at least one Email(…) or Sms(…).")
+            raise DefinitionError(f"{where}: it has no steps; add at least one, such as Email(…).")
         if not self.trigger.parts:
             raise DefinitionError(f"{where}: it has no trigger; write trigger=event(…) or stage_entered(…).")
         if self.topic and self.topic.endswith("/sms"):
@@ -236,6 +147,7 @@ class Campaign:
                 f"{where}: step key {doubled[0]!r} stands twice; keys identify steps, give each its own."
             )
         for step in self.steps:
+            _check_purpose(f"{where}, step {step.key!r}", step)
             if step.purpose is MARKETING and not self.topic:
                 raise DefinitionError(
                     f"{where}, step {step.key!r}: a marketing message needs a topic people can unsubscribe from; "
@@ -294,6 +206,27 @@ class Campaign:
 
 CAMPAIGN: TypeAdapter[Campaign] = TypeAdapter(Campaign)
 """Turns a resolved campaign into its canonical JSON and back."""
+
+
+def _check_purpose(where: str, step: Step) -> None:
+    """Refuse a purpose that does not go with what the step sends, and a destination that no setting can name."""
+    kind = type(step).__name__
+    if writes_to_contacts(step.channel):
+        if step.purpose is INTERNAL:
+            raise DefinitionError(
+                f"{where}: purpose=INTERNAL: {kind}(…) writes to the contact; say MARKETING or TRANSACTIONAL."
+            )
+        return
+    if step.purpose is MARKETING:
+        raise DefinitionError(
+            f"{where}: purpose=MARKETING: {kind}(…) does not write to the contact; leave it out, or say TRANSACTIONAL "
+            "where it goes out for who is held out or has reached the goal as well."
+        )
+    if isinstance(step, Webhook | Slack) and not re.fullmatch("[a-z][a-z0-9_]*", step.to):
+        raise DefinitionError(
+            f"{where}: to={step.to!r}: a setting says where that is, so write a name in small letters, digits and _, "
+            "such as 'warehouse'."
+        )
 
 
 def _check_review_request(where: str, campaign: Campaign, step: Email) -> None:

@@ -1,29 +1,48 @@
-"""Channels: where each of them reaches a contact, and what somebody agrees to by it.
+"""Channels: which of them reach a contact and where, and what somebody agrees to by it.
 
 An email goes to `contact.address`, an SMS to `contact.phone` (E.164). The two never look alike, so that suppressions
 and the ledger keep both in one column. Agreeing to email is not agreeing to SMS (47 CFR 64.1200, ePrivacy directive
 art. 13): the consent for SMS of a topic is a topic of its own, `offers/sms`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import phonenumbers
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement, String, literal, or_
 from sqlmodel import col
 
 from evergreet.addresses import read_address
+from evergreet.contracts import CrmSink, Sender
 from evergreet.errors import DataError
 from models import Contact
 
-Channel: TypeAlias = Literal["email", "sms"]
+Channel: TypeAlias = Literal["email", "sms", "webhook", "slack", "crm"]
+
+AnySender: TypeAlias = Sender | CrmSink
+"""What the messages of a channel are handed to; a CRM is pushed to, all others send."""
+
+SETTINGS: Mapping[Channel, str] = {
+    "email": "email", "sms": "sms", "webhook": "webhook", "slack": "slack", "crm": "crm_tasks"
+}  # fmt: skip
+"""The settings that name the connector of a channel."""
 
 SMS_TOPIC = "/sms"
 """What the topic of a consent to SMS ends in."""
 
 
+def writes_to_contacts(channel: str) -> bool:
+    """Whether a channel writes to the contact, and not to our own people or systems."""
+    return channel in ("email", "sms")
+
+
 def reached_by(channel: str) -> ColumnElement[str | None]:
-    """Return the column of the contact that a channel writes to."""
+    """Return the column of the contact that a channel writes to; NULL for one that does not write to contacts.
+
+    So the ledger has no address of theirs there, and two contacts with one address are two for such a channel.
+    """
+    if not writes_to_contacts(channel):
+        return literal(None, String())
     columns = Contact.__table__.c  # type: ignore[attr-defined]
     column: ColumnElement[str | None] = columns.phone if channel == "sms" else columns.address
     return column

@@ -42,6 +42,8 @@ class Letter(NamedTuple):
     picked: Mapping[str, Mapping[str, Any] | None] = {}
     first: bool = False
     """Whether it may be the first marketing SMS to this number; asked for SMS alone."""
+    origin: tuple[str, str] = ("", "")
+    """The contact's source, and its id there."""
 
     @property
     def nth(self) -> int | None:
@@ -115,7 +117,7 @@ def read_letters(
             id_, contact_id, changed_at, _known_of(contact_id, attributes, email, phone, locale, timezone), address,
             f"{source}:{source_id}", occurrence, step_key, caused_at, properties or {},
             {pick.name: _value(pick, number) for pick, number in zip(picks, chosen, strict=False)} if picks else {},
-            by_sms and bool(chosen[-1]),
+            by_sms and bool(chosen[-1]), (source, source_id),
         )
         for (
             id_, contact_id, occurrence, step_key, changed_at, address, email, locale, timezone, attributes, source,
@@ -171,14 +173,6 @@ def message_key(campaign: str, step_key: str, occurrence: str, contact: str) -> 
     """
     parts = "\x1f".join((campaign, step_key, occurrence, contact))
     return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
-
-
-def composer_of(
-    connection: Connection, version: Version, step: Step, settings: Settings, tokens: Tokens
-) -> "Composer | SmsComposer":
-    """Return what renders the messages of one step of one version."""
-    kind = SmsComposer if isinstance(step, Sms) else Composer
-    return kind(connection, version, step, settings, tokens)  # type: ignore[arg-type]
 
 
 class Composer:
@@ -253,25 +247,31 @@ class SmsComposer:
 
     def compose(self, letter: Letter, now: datetime) -> SmsMessage:
         """Render one message; raises `RenderError` where the template and this contact do not go together."""
-        contact, campaign, step, settings = letter.contact, self.version.campaign, self.step, self.settings
+        campaign, step, settings = self.version.campaign, self.step, self.settings
         topic, unsubscribe = "", None
         if step.purpose is MARKETING and campaign.topic is not None:
             topic = consent_topic(campaign.topic, step.channel)
             unsubscribe = (
                 f"{settings.public_url.rstrip('/')}/u/{self.tokens.sign_unsubscribe(letter.contact_id, topic)}"
             )
-        rendered = self.renderer.render(
-            MessageContext(
-                contact=contact, event=letter.event, occurred_at=letter.occurred_at, options=self.version.options,
-                locale=contact["locale"] or settings.default_locale,
-                timezone=zone_of(contact["timezone"], settings.default_timezone, country_of(contact)).key,
-                purpose=step.purpose, campaign=campaign.name, step=step.key, topic=campaign.topic,
-                unsubscribe_url=unsubscribe, picked=letter.picked, nth=letter.nth,
-            ),
-            first=letter.first,
-        )  # fmt: skip
+        context = context_of(self.version, step, letter, settings, unsubscribe)
+        rendered = self.renderer.render(context, first=letter.first)
         key = message_key(campaign.name, letter.step_key, letter.occurrence, letter.source)
-        return SmsMessage(key, contact["phone"] or "", rendered.text, now, self.template, letter.id, topic)
+        return SmsMessage(key, letter.contact["phone"] or "", rendered.text, now, self.template, letter.id, topic)
+
+
+def context_of(
+    version: Version, step: Step, letter: Letter, settings: Settings, unsubscribe: str | None = None
+) -> MessageContext:
+    """Return what the template of a step may speak about, for one message of it."""
+    contact = letter.contact
+    return MessageContext(
+        contact=contact, event=letter.event, occurred_at=letter.occurred_at, options=version.options,
+        locale=contact["locale"] or settings.default_locale,
+        timezone=zone_of(contact["timezone"], settings.default_timezone, country_of(contact)).key,
+        purpose=step.purpose, campaign=version.campaign.name, step=step.key, topic=version.campaign.topic,
+        unsubscribe_url=unsubscribe, picked=letter.picked, nth=letter.nth,
+    )  # fmt: skip
 
 
 def mailbox(written: str) -> Mailbox:

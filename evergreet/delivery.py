@@ -8,15 +8,17 @@ from datetime import datetime
 from typing import Any
 
 from evergreet.breakers import Late
+from evergreet.channels import AnySender
 from evergreet.clock import elapsed_clock
-from evergreet.composing import Composer, Letter, SmsComposer, message_key
+from evergreet.composers import AnyComposer, AnyMessage
+from evergreet.composing import Letter, message_key
 from evergreet.contracts import (
     Accepted,
+    CrmSink,
     EmailMessage,
     Outcome,
     RateLimiter,
     RepeatableSender,
-    SmsMessage,
 )
 from evergreet.errors import EvergreetError, Misconfigured, Permanent, Retryable
 from evergreet.gates import Rules
@@ -38,7 +40,7 @@ class Window:
 
     provider: Provider
     attempts: dict[int, int]
-    batch: list[EmailMessage | SmsMessage]
+    batch: list[AnyMessage]
     intended_at: float
     requests: Remembered | None = None
     in_turn: bool = False
@@ -56,7 +58,7 @@ class Composed:
 
     provider: Provider
     letters: Sequence[Letter]
-    messages: dict[int, EmailMessage | SmsMessage] = field(default_factory=dict)
+    messages: dict[int, AnyMessage] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
 
 
@@ -67,7 +69,7 @@ class Delivery:
     worker: Worker
     chunk: ClaimedChunk
     rules: Rules
-    composer: Composer | SmsComposer
+    composer: AnyComposer
     board: Switchboard
     settings: Settings
     run_id: int
@@ -223,7 +225,7 @@ class Delivery:
             return [late] * len(window.batch)
         name = window.provider.name
         try:
-            outcomes = window.provider.sender.send(window.batch)
+            outcomes = handed(window.provider.sender, window.batch)
         except (Retryable, Permanent, Misconfigured) as error:
             return [error] * len(window.batch)
         except Exception as error:  # a connector may fail in any way: then nobody knows what was accepted
@@ -309,6 +311,11 @@ class Delivery:
             own(connection, self.worker, self.chunk)
             window.requests.divide(connection, self.worker.clock.now(connection))
         return True
+
+
+def handed(sender: AnySender, batch: list[Any]) -> list[Outcome]:
+    """Hand messages over: a CRM is pushed to."""
+    return sender.push(batch) if isinstance(sender, CrmSink) else sender.send(batch)
 
 
 def _doubt(reason: str) -> Retryable:

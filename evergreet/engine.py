@@ -31,9 +31,11 @@ from evergreet.campaigns import (
     version_of,
     versions_of,
 )
+from evergreet.channels import AnySender
 from evergreet.clock import Clock, DatabaseClock
-from evergreet.composing import Composer, Letter, SmsComposer, composer_of, read_letters
-from evergreet.contracts import EmailSender, Reporter, Sender
+from evergreet.composers import AnyComposer, composer_of
+from evergreet.composing import Letter, read_letters
+from evergreet.contracts import EmailSender, Reporter
 from evergreet.database import Database, check_schema, exclusive
 from evergreet.delivery import Delivery
 from evergreet.dormancy import Ending, ending_campaigns
@@ -84,7 +86,7 @@ class Engine:
         *,
         clock: Clock | None = None,
         reporter: Reporter | None = None,
-        others: Iterable[Sender | Route] = (),
+        others: Iterable[AnySender | Route] = (),
     ) -> None:
         self.database = database
         routes = [one if isinstance(one, Route) else Route.of(one) for one in (sender, *others)]
@@ -94,9 +96,7 @@ class Engine:
         self.clock = clock or DatabaseClock()
         self.reporter = reporter or Silent()
         self.tokens = Tokens(settings.signing_keys)
-        self.composers: dict[
-            tuple[int, str], Composer | SmsComposer
-        ] = {}  # versions never change, so they serve all runs
+        self.composers: dict[tuple[int, str], AnyComposer] = {}  # versions never change, so they serve all runs
         self._stopping = threading.Event()
 
     def request_stop(self) -> None:

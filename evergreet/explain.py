@@ -13,6 +13,7 @@ from sqlmodel import col
 from evergreet.audience import Scope, compile_condition
 from evergreet.campaign import Campaign, Step
 from evergreet.campaigns import State, version_of
+from evergreet.channels import writes_to_contacts
 from evergreet.conditions import AllOf, Condition
 from evergreet.errors import EvergreetError
 from evergreet.explain_clock import Line, anniversary_lines, broadcast_lines, silence_lines
@@ -115,7 +116,8 @@ def _passage(asked: _Question, row: Any) -> Iterator[Line]:
 
 def _detail(message: Any) -> str:
     if message.state == "accepted":
-        return f"{message.address} by {message.provider}, {moment(message.sent_at)}"
+        where = f"{message.address} by" if writes_to_contacts(message.channel) else "by"
+        return f"{where} {message.provider}, {moment(message.sent_at)}"
     reason = explained(message.reason) if message.reason else ""
     again = f"asked again at {moment(message.not_before)}" if message.not_before else ""
     return "; ".join(filter(None, (reason, again)))

@@ -9,7 +9,8 @@ from typing import Literal
 from jinja2 import Environment, PackageLoader
 
 from evergreet.errors import EvergreetError
-from evergreet.preview import read_sample, render
+from evergreet.internal_rendering import RenderedInternal
+from evergreet.preview import AnyRendered, read_sample, render
 from evergreet.rendering import MessageContext, Rendered
 from evergreet.settings import Settings
 from evergreet.sms_rendering import RenderedSms
@@ -32,7 +33,7 @@ class Shown:
 
     name: str
     context: MessageContext | None = None
-    rendered: Rendered | RenderedSms | None = None
+    rendered: AnyRendered | None = None
     error: str | None = None
 
     @property
@@ -49,6 +50,11 @@ class Shown:
     def by_sms(self) -> bool:
         """Whether it is an SMS."""
         return isinstance(self.rendered, RenderedSms)
+
+    @property
+    def internal(self) -> bool:
+        """Whether it goes to our own people or systems."""
+        return isinstance(self.rendered, RenderedInternal)
 
     @property
     def _html(self) -> str:

@@ -17,9 +17,9 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition
-from evergreet.campaign import MARKETING, Campaign, Step
+from evergreet.campaign import INTERNAL, MARKETING, Campaign, Step
 from evergreet.caps import Limit, limits_of, own_places, place_columns, wait_for_place
-from evergreet.channels import consent_topic, reached_by
+from evergreet.channels import consent_topic, reached_by, writes_to_contacts
 from evergreet.comparisons import DocumentText, in_document
 from evergreet.consent import agreed
 from evergreet.dormancy import Ending, is_dormant
@@ -33,9 +33,9 @@ from models import Contact, Enrollment, Instant, Message, Suppression
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """Send it now, to this address."""
+    """Send it now, to this address of the contact; None where it goes elsewhere."""
 
-    address: str
+    address: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,18 @@ class Rules:
 
     @cached_property
     def marketing(self) -> bool:
-        """Whether consent, dormancy, holdout, goal, quiet hours and caps apply."""
+        """Whether consent, dormancy, quiet hours and caps apply."""
         return self.step.purpose is MARKETING
+
+    @cached_property
+    def reaches(self) -> bool:
+        """Whether it goes to the contact: then their address, suppressions and duplicates count."""
+        return writes_to_contacts(self.step.channel)
+
+    @cached_property
+    def treats(self) -> bool:
+        """Whether it is done to bring about the goal: then holdouts and the goal count."""
+        return self.step.purpose in (MARKETING, INTERNAL)
 
     @cached_property
     def topic(self) -> str | None:
@@ -98,7 +108,7 @@ class Rules:
     @cached_property
     def holds_out(self) -> bool:
         """Whether there is a holdout at all, of this campaign or of all."""
-        return self.marketing and bool(self.settings.holdout or self.campaign.holdout)
+        return self.treats and bool(self.settings.holdout or self.campaign.holdout)
 
     @cached_property
     def hours(self) -> OpenHours | None:
@@ -153,7 +163,8 @@ def decide_window(
         decisions[row.id] = decision
         if isinstance(decision, Go):
             sent_here[row.contact_id] += 1
-            taken.add((row.occurrence, decision.address))
+            if decision.address is not None:
+                taken.add((row.occurrence, decision.address))
     return decisions
 
 
@@ -168,7 +179,7 @@ def _decide(  # noqa: PLR0912 - the list of gates, in the order that is promised
 ) -> Decision:
     if row.erased_at is not None:
         return Skip("erased")
-    if row.address is None:
+    if rules.reaches and row.address is None:
         return Skip("no_address")
     scopes = (row.suppressed, erased.get(row.address))
     if "all" in scopes or (rules.marketing and "marketing" in scopes):
@@ -181,13 +192,13 @@ def _decide(  # noqa: PLR0912 - the list of gates, in the order that is promised
         return Skip("dormant")
     if rules.holds_out and (reason := _held_out(rules, row)) is not None:
         return Skip(reason)
-    if rules.marketing and row.goal:
+    if rules.treats and row.goal:
         return Skip("goal_reached")
     if row.unless:
         return Skip("unless")
     if now - row.due_at > rules.lateness:
         return Skip("too_late")
-    if row.duplicate or (row.occurrence, row.address) in taken:
+    if rules.reaches and (row.duplicate or (row.occurrence, row.address) in taken):
         return Skip("duplicate_address")
     if rules.hours is not None and (closed := _closed(rules.hours, rules.settings, row, now)) is not None:
         return closed
@@ -254,7 +265,7 @@ def _facts(rules: Rules) -> Select[Any]:
     if rules.step.unless is not None:
         unless = compile_condition(rules.step.unless, Scope(contact, moment, since, cause=cause))
     other = aliased(Message)
-    duplicate = (
+    duplicate: ColumnElement[bool] = (
         select(literal(1))
         .where(
             col(other.campaign_id) == col(Message.campaign_id),

@@ -13,13 +13,14 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import get_args
 
 from sqlalchemy import Connection, Integer, String, bindparam, func, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
 from evergreet.campaigns import State, halt, required
-from evergreet.channels import reached_by
+from evergreet.channels import Channel, reached_by
 from evergreet.errors import OwnershipLost
 from evergreet.gates import Decision, Defer, Go, Rules, Skip, Stale, decide_window
 from evergreet.store import among, among_found, by_index, checked, given, paired
@@ -76,7 +77,7 @@ WRITE_SENDING = {
         changed_at=bindparam("now", type_=Instant()),
     )
     .returning(col(Message.id), col(Message.attempts))
-    for channel in ("email", "sms")
+    for channel in get_args(Channel)
 }  # fmt: skip
 """The intent, by channel."""
 WRITE_ATTEMPTS = insert(Attempt).from_select(

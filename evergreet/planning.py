@@ -25,7 +25,7 @@ from sqlmodel import col
 from evergreet.audience import shift
 from evergreet.campaign import TRANSACTIONAL, CountedFrom, Step
 from evergreet.campaigns import State, Version, required
-from evergreet.channels import consent_topic
+from evergreet.channels import consent_topic, writes_to_contacts
 from evergreet.comparisons import DocumentNumber, DocumentText, in_document
 from evergreet.database import exclusive
 from evergreet.store import among, checked, insert_select_ignore
@@ -37,6 +37,8 @@ MESSAGE_COLUMNS = (
     "unknown_since", "changed_at",
 )  # fmt: skip
 HELD = "held_after_restore"
+LAST = 3
+"""The priority of a chunk after those of any campaign."""
 
 
 def plan_chunk(connection: Connection, state: State, versions: dict[int, Version], now: datetime, size: int) -> int:
@@ -151,12 +153,16 @@ def _count_anew(connection: Connection, version: Version, step: Step, anchor: Co
 
 
 def new_chunk(connection: Connection, version: Version, step: Step, now: datetime) -> int:
-    """Open a chunk for messages of one step of one version; transactional ones are claimed first."""
+    """Open a chunk for messages of one step of one version; transactional ones are claimed first.
+
+    What customers get goes before what tells our own people and systems: a fault there ends a run.
+    """
+    order = 0 if step.purpose is TRANSACTIONAL else version.campaign.priority
     return connection.execute(
         insert(Chunk)
         .values(
             campaign_id=version.campaign_id, version_id=version.id, step_key=step.key,
-            priority=0 if step.purpose is TRANSACTIONAL else version.campaign.priority, created_at=now,
+            priority=order if writes_to_contacts(step.channel) else LAST, created_at=now,
         )
         .returning(col(Chunk.id))
     ).scalar_one()  # fmt: skip

@@ -5,21 +5,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from jinja2 import Environment, PackageLoader
 from sqlalchemy import Connection, select
 from sqlmodel import col
 
-from evergreet.campaign import Purpose
+from evergreet.campaign import Campaign, Purpose
+from evergreet.channels import writes_to_contacts
 from evergreet.composing import contact_of, surroundings_of
 from evergreet.errors import DataError, DefinitionError
+from evergreet.internal_rendering import InternalRenderer, Record, RenderedInternal
 from evergreet.places import country_of
 from evergreet.rendering import MessageContext, Rendered, Renderer
 from evergreet.schedule import zone_of
 from evergreet.settings import Settings
 from evergreet.sms_rendering import RenderedSms, SmsRenderer
-from evergreet.template_sources import load_template, template_root
+from evergreet.template_sources import load_template, sample_file
 from models import Contact, Event
 
 KNOWN = {
@@ -37,12 +39,29 @@ KNOWN = {
 }
 
 
+SAMPLE = Record("3f0c9a6b1d5e4c7f8a2b0d9e6c4f1a73", "order_placed:1042", "shop", "c-17")
+"""What a message in a preview is called by other systems."""
+
+AnyRendered: TypeAlias = Rendered | RenderedSms | RenderedInternal
+
+
+def check_samples(campaign: Campaign, settings: Settings) -> None:
+    """Render the sample of every step that does not write to the contact, where its template has one.
+
+    What comes out for it is JSON where it has to be; raises with the file and what to write.
+    """
+    for step in campaign.steps:
+        if not writes_to_contacts(step.channel) and sample_file(settings.templates, step.template).is_file():
+            context, _ = read_sample(settings.templates, step.template, settings)
+            render(settings, step.template, context)
+
+
 def read_sample(root: str, name: str, settings: Settings) -> tuple[MessageContext, str | None]:
     """Read a template's preview.json: the sample context, and the name of the event it stands for.
 
     Raises DefinitionError where it is missing or says what no message has.
     """
-    path = template_root(root) / name / "preview.json"
+    path = sample_file(root, name)
     try:
         sample = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -59,8 +78,8 @@ def read_sample(root: str, name: str, settings: Settings) -> tuple[MessageContex
         contact, event = dict(sample["contact"]), dict(sample.get("event", {}))
     except (KeyError, ValueError, TypeError) as error:
         raise DefinitionError(
-            f"{path}: a sample needs a purpose (transactional or marketing), occurred_at (ISO 8601) and a contact; "
-            f"this one has a fault at {error}."
+            f"{path}: a sample needs a purpose (transactional, marketing or internal), occurred_at (ISO 8601) and a "
+            f"contact; this one has a fault at {error}."
         ) from None
     context = MessageContext(
         contact=contact,
@@ -110,15 +129,17 @@ def for_contact(
     )
 
 
-def render(settings: Settings, name: str, context: MessageContext) -> Rendered | RenderedSms:
+def render(settings: Settings, name: str, context: MessageContext) -> AnyRendered:
     """Render a template from its folder; an SMS as the first that somebody gets."""
     source = load_template(settings.templates, name, purpose=context.purpose)
+    if not writes_to_contacts(source.channel):
+        return InternalRenderer(source, surroundings_of(settings)).render(context, SAMPLE)
     if source.channel == "sms":
         return SmsRenderer(source, surroundings_of(settings)).render(context, first=True)
     return Renderer(source, surroundings_of(settings)).render(context)
 
 
-def write_preview(folder: Path, name: str, context: MessageContext, rendered: Rendered | RenderedSms) -> Path:
+def write_preview(folder: Path, name: str, context: MessageContext, rendered: AnyRendered) -> Path:
     """Write the message's parts, and a page that shows it (an email in both widths); return the page."""
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(rendered, Rendered):
@@ -132,6 +153,6 @@ def write_preview(folder: Path, name: str, context: MessageContext, rendered: Re
         "context": context,
         "kilobytes": len(rendered.html.encode()) / 1024 if isinstance(rendered, Rendered) else 0,
     }
-    shown = "preview.html" if isinstance(rendered, Rendered) else "preview_sms.html"
-    page.write_text(environment.get_template(shown).render(values), encoding="utf-8")
+    pages = {Rendered: "preview.html", RenderedSms: "preview_sms.html", RenderedInternal: "preview_internal.html"}
+    page.write_text(environment.get_template(pages[type(rendered)]).render(values), encoding="utf-8")
     return page

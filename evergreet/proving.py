@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Select, literal, null, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, literal, null, or_, select, true
 from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition
 from evergreet.campaign import MARKETING, Campaign, Step
-from evergreet.channels import reached_by
+from evergreet.channels import reached_by, writes_to_contacts
 from evergreet.composing import contact_of, surroundings_of
 from evergreet.errors import EvergreetError
+from evergreet.internal_rendering import InternalRenderer, Record
 from evergreet.places import country_of
 from evergreet.rendering import MessageContext, Renderer
 from evergreet.schedule import zone_of
@@ -92,6 +93,8 @@ def _prove(
 ) -> Proof:  # fmt: skip
     if step.channel == "sms":
         return _prove_sms(campaign, step, options, source, settings, [one for one in people if one[0].phone])
+    if not writes_to_contacts(step.channel):
+        return _prove_internal(campaign, step, options, source, settings, people)
     people = [one for one in people if one[0].address]
     renderer = Renderer(source, surroundings_of(settings))
     failures: list[str] = []
@@ -119,6 +122,20 @@ def _prove_sms(
     for (row, _), context in zip(people, _contexts(campaign, step, options, settings, people), strict=True):
         try:
             renderer.render(context, first=True)
+        except EvergreetError as problem:
+            failures.append(f"contact {row.id}: {problem}")
+    return Proof(step.key, len(people), tuple(failures))
+
+
+def _prove_internal(
+    campaign: Campaign, step: Step, options: Mapping[str, Any], source: TemplateSource, settings: Settings,
+    people: Sequence[_Person],
+) -> Proof:  # fmt: skip
+    renderer = InternalRenderer(source, surroundings_of(settings))
+    failures: list[str] = []
+    for (row, _), context in zip(people, _contexts(campaign, step, options, settings, people), strict=True):
+        try:
+            renderer.render(context, Record("0" * 32, "sample", row.source, row.source_id))
         except EvergreetError as problem:
             failures.append(f"contact {row.id}: {problem}")
     return Proof(step.key, len(people), tuple(failures))
@@ -152,7 +169,7 @@ def _people(connection: Connection, campaign: Campaign, now: datetime) -> list[_
         select(*contact.columns)
         .where(
             among(contact.c.id, "found"), contact.c.erased_at.is_(None),
-            or_(*(reached_by(channel).is_not(None) for channel in sorted({step.channel for step in campaign.steps}))),
+            _reached(campaign),
             compile_condition(campaign.audience, Scope(contact, literal(now, Instant()))),
         )
         .order_by(contact.c.id.desc())
@@ -168,6 +185,14 @@ def _people(connection: Connection, campaign: Campaign, now: datetime) -> list[_
         )
     }
     return [(row, events.get(found[row.id] or 0)) for row in rows]
+
+
+def _reached(campaign: Campaign) -> ColumnElement[bool]:
+    """Return whether any step of the campaign is for a contact: by the address that its channel writes to."""
+    channels = sorted({step.channel for step in campaign.steps})
+    if not all(writes_to_contacts(channel) for channel in channels):
+        return true()
+    return or_(*(reached_by(channel).is_not(None) for channel in channels))
 
 
 def _met_last(campaign: Campaign) -> Iterator[Select[Any]]:

@@ -14,9 +14,10 @@ from sqlalchemy import ColumnElement, Connection, case, func, literal, null, or_
 from sqlmodel import col
 
 from evergreet.campaigns import STOPPED, Version, record, required
+from evergreet.channels import AnySender
 from evergreet.clock import Clock
 from evergreet.composing import message_key
-from evergreet.contracts import Finder, RepeatableSender, Sender
+from evergreet.contracts import Finder, RepeatableSender
 from evergreet.database import Database
 from evergreet.errors import EvergreetError
 from evergreet.feedback.applying import apply_waiting, count_set_aside
@@ -50,7 +51,7 @@ class Reconciled:
 
 
 def reconcile(
-    database: Database, sender: Sender, settings: Settings, clock: Clock, *, also: Sequence[Sender] = ()
+    database: Database, sender: AnySender, settings: Settings, clock: Clock, *, also: Sequence[AnySender] = ()
 ) -> Reconciled:
     """Resolve what can be resolved for all campaigns, by these senders; each is asked for what it was given.
 

@@ -12,7 +12,8 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Self
 
-from evergreet.contracts import RateLimiter, Sender
+from evergreet.channels import AnySender
+from evergreet.contracts import RateLimiter
 from evergreet.rates import Unlimited
 
 _PART = re.compile(r"(?P<name>[^\s,]+)(?:\s+(?P<weight>\S+))?")
@@ -58,7 +59,7 @@ def read_route(written: str) -> tuple[Named, ...]:
 class Provider:
     """One connector of a route, with its share and with what paces it."""
 
-    sender: Sender
+    sender: AnySender
     weight: int | None = None
     limiter: RateLimiter = field(default_factory=Unlimited)
 
@@ -75,12 +76,12 @@ class Route:
     providers: tuple[Provider, ...]
 
     @classmethod
-    def of(cls, sender: Sender, limiter: RateLimiter | None = None) -> Self:
+    def of(cls, sender: AnySender, limiter: RateLimiter | None = None) -> Self:
         """Make a route of one provider."""
         return cls((Provider(sender, limiter=limiter or Unlimited()),))
 
     @property
-    def senders(self) -> tuple[Sender, ...]:
+    def senders(self) -> tuple[AnySender, ...]:
         """The connectors, in order."""
         return tuple(provider.sender for provider in self.providers)
 

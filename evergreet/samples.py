@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from evergreet.campaign import Campaign, Options
-from evergreet.channels import read_destination
+from evergreet.channels import AnySender, read_destination, writes_to_contacts
 from evergreet.composing import mailbox, surroundings_of
-from evergreet.contracts import Accepted, EmailMessage, Mailbox, Sender, SmsMessage
+from evergreet.contracts import Accepted, CrmSink, EmailMessage, Mailbox, SmsMessage
 from evergreet.errors import DataError
 from evergreet.preview import read_sample
 from evergreet.rendering import MessageContext, Renderer
@@ -18,7 +18,7 @@ from evergreet.template_sources import TemplateSource, load_template
 
 
 def send_samples(
-    sender: Sender, campaign: Campaign, options: Options, settings: Settings, *, to: str, step: str | None
+    sender: AnySender, campaign: Campaign, options: Options, settings: Settings, *, to: str, step: str | None
 ) -> Iterator[tuple[str, str]]:
     """Send the steps of the sender's channel and yield each step's key with a sentence; raises what the connector does.
 
@@ -32,9 +32,10 @@ def send_samples(
         keys = ", ".join(one.key for one in resolved.steps)
         raise DataError(f"--step {step}: campaign {campaign.name!r} has the steps {keys}.")
     for one in steps:
-        if one.channel != sender.capabilities.channel:
+        if isinstance(sender, CrmSink) or one.channel != sender.capabilities.channel:
             other = "a phone number, such as +4915123456789" if one.channel == "sms" else "an email address"
-            yield one.key, f"not sent: it is for {one.channel}; give --to {other}"
+            hint = f"; give --to {other}" if writes_to_contacts(one.channel) else " and goes to no address"
+            yield one.key, f"not sent: it is for {one.channel}{hint}"
             continue
         source = load_template(settings.templates, one.template, purpose=one.purpose)
         sample, _ = read_sample(settings.templates, one.template, settings)

@@ -1,8 +1,8 @@
 """The Jinja environment that message templates run in: sandboxed, strict, without files."""
 
 import traceback
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 from jinja2 import FunctionLoader, StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.runtime import Context
@@ -12,6 +12,7 @@ from jinja2.utils import missing
 from evergreet import localization
 
 AnySandbox = TypeVar("AnySandbox", bound="Sandbox")
+Finalize: TypeAlias = Callable[[Any], str]
 
 
 class Missing(StrictUndefined):
@@ -60,10 +61,18 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return super().getitem(obj, argument)
 
 
-def environment(sources: Mapping[str, str], **constants: str) -> Sandbox:
-    """Build an environment over these sources; `constants` are known everywhere, in macros as well."""
+def environment(
+    sources: Mapping[str, str], *, autoescape: bool | None = None, finalize: Finalize | None = None, **constants: str
+) -> Sandbox:
+    """Build an environment over these sources; `constants` are known everywhere, in macros as well.
+
+    `autoescape` is said for all files, else those of HTML are escaped; `finalize` makes what is written of any value.
+    """
     made = sandbox(Sandbox, sources)
     made.globals.update(constants)
+    if autoescape is not None:
+        made.autoescape = autoescape
+    made.finalize = finalize
     return made
 
 

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from evergreet.breakers import read_breakers
-from evergreet.contracts import EmailSender, RateLimiter, Sender
+from evergreet.channels import SETTINGS, AnySender, Channel
+from evergreet.contracts import CrmSink, EmailSender, RateLimiter, Sender
 from evergreet.database import Database
 from evergreet.errors import ConfigurationError
 from evergreet.rates import Unlimited
@@ -17,8 +18,14 @@ from evergreet.routing import Named, Provider, Route, read_route
 from evergreet.settings import settings
 
 LOG = logging.getLogger("evergreet.sending")
-WORDS = {"email": "email", "sms": "SMS"}
-"""What a channel sends, as sentences say it."""
+WORDS: Mapping[Channel, str] = {
+    "email": "send email",
+    "sms": "send SMS",
+    "webhook": "post webhooks",
+    "slack": "write notes into Slack",
+    "crm": "give tasks to a CRM",
+}
+"""What the connector of a channel is there to do, as sentences say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +36,18 @@ class Senders:
     others: tuple[Route, ...] = ()
 
     @property
-    def all(self) -> tuple[Sender, ...]:
+    def all(self) -> tuple[AnySender, ...]:
         """The connectors of all channels."""
         return tuple(sender for route in (self.email, *self.others) for sender in route.senders)
 
 
-def connectors_in_use() -> dict[str, tuple[Named, ...]]:
+def connectors_in_use() -> dict[Channel, tuple[Named, ...]]:
     """Return the connectors that the settings name, in order, by the channel that they send."""
     return {channel: read_route(written) for channel, written in _written().items()}
 
 
-def _written() -> dict[str, str]:
-    written = {"email": settings().email, "sms": settings().sms}
+def _written() -> dict[Channel, str]:
+    written = {channel: getattr(settings(), setting) for channel, setting in SETTINGS.items()}
     return {channel: one for channel, one in written.items() if one is not None}
 
 
@@ -80,7 +87,7 @@ def opened_senders(limiters: Mapping[str, RateLimiter] | None = None) -> Iterato
 
 
 @contextmanager
-def opened_others() -> Iterator[dict[str, Sender]]:
+def opened_others() -> Iterator[dict[str, AnySender]]:
     """Open the connectors that send something else than email, by channel, of several the first; closed at the end."""
     with ExitStack() as opened:
         others = [channel for channel in connectors_in_use() if channel != "email"]
@@ -88,17 +95,17 @@ def opened_others() -> Iterator[dict[str, Sender]]:
 
 
 @contextmanager
-def opened_sender(channel: str) -> Iterator[Sender]:
+def opened_sender(channel: Channel) -> Iterator[AnySender]:
     """Open the connector that sends for a channel, of several the first; closed at the end."""
     named = connectors_in_use().get(channel)
     if named is None:
-        raise ConfigurationError(f"EVERGREET_{channel.upper()} is not set: no connector sends {WORDS[channel]}.")
+        raise ConfigurationError(f"{_variable(channel)} is not set: there is no connector to {WORDS[channel]}.")
     with ExitStack() as opened:
         yield _opened(opened, channel, named[0].name)
 
 
 @contextmanager
-def opened_for_doubts(database: Database) -> Iterator[tuple[Sender, ...]]:
+def opened_for_doubts(database: Database) -> Iterator[tuple[AnySender, ...]]:
     """Open the connectors that send, and those that messages in doubt were given to before the settings changed."""
     with opened_senders() as senders, ExitStack() as opened:
         known = list(senders.all)
@@ -115,7 +122,7 @@ def opened_for_doubts(database: Database) -> Iterator[tuple[Sender, ...]]:
         yield tuple(known)
 
 
-def _opened_route(opened: ExitStack, channel: str, limiters: Mapping[str, RateLimiter]) -> Route:
+def _opened_route(opened: ExitStack, channel: Channel, limiters: Mapping[str, RateLimiter]) -> Route:
     named = connectors_in_use()[channel]
     return Route(
         tuple(
@@ -125,12 +132,16 @@ def _opened_route(opened: ExitStack, channel: str, limiters: Mapping[str, RateLi
     )
 
 
-def _opened(opened: ExitStack, channel: str, name: str) -> Sender:
+def _opened(opened: ExitStack, channel: Channel, name: str) -> AnySender:
     sender = opened.enter_context(closing(open_connector(name)))
-    able = isinstance(sender, EmailSender if channel == "email" else Sender)
+    able = isinstance(sender, {"email": EmailSender, "crm": CrmSink}.get(channel, Sender))
     if not able or sender.capabilities.channel != channel:
         written = _written()[channel]
         which = "this connector" if written == name else f"the connector {name!r}"
-        raise ConfigurationError(f"EVERGREET_{channel.upper()}={written}: {which} does not send {WORDS[channel]}.")
-    assert isinstance(sender, Sender)
+        raise ConfigurationError(f"{_variable(channel)}={written}: {which} does not {WORDS[channel]}.")
+    assert isinstance(sender, Sender | CrmSink)
     return sender
+
+
+def _variable(channel: Channel) -> str:
+    return f"EVERGREET_{SETTINGS[channel].upper()}"

@@ -84,6 +84,11 @@ class Settings(BaseSettings):
         description="Name of the CRM whose stages move contacts in the lifecycle; empty: where somebody is, is decided "
         "here, and what a CRM calls it is the attribute NAME_stage.",
     )
+    webhook: str | None = Field(default=None, description="Name of the connector that posts webhooks: webhook.")
+    slack: str | None = Field(default=None, description="Name of the connector that writes notes into Slack: slack.")
+    crm_tasks: str | None = Field(
+        default=None, description="Name of the connector of the CRM that gets tasks of campaigns; empty: none does."
+    )
     company: str = Field(default="Fernway Supply", description="The name customers know you by.")
     sender: str = Field(default="Fernway Supply <hello@fernway.example>", description="From: of every email.")
     reply_to: str | None = Field(default=None, description="Reply-To:, when it differs from the sender.")
@@ -225,7 +230,7 @@ class Settings(BaseSettings):
             raise ValueError(f"a key has fewer than {SHORTEST_KEY} characters, and could be guessed")
         return keys
 
-    @field_validator("email", "sms")
+    @field_validator("email", "sms", "webhook", "slack", "crm_tasks")
     @classmethod
     def _a_route(cls, value: str | None) -> str | None:
         if value is not None:

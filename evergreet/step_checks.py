@@ -2,27 +2,38 @@
 
 from collections.abc import Iterable, Mapping
 
-from evergreet.campaign import Step
-from evergreet.contracts import Sender
+from evergreet.campaign import Slack, Step, Webhook
+from evergreet.channels import SETTINGS, AnySender
+from evergreet.contracts import HasDestinations
 from evergreet.errors import ConfigurationError, DefinitionError
-from evergreet.template_sources import TemplateSource
+from evergreet.template_sources import FILES, TemplateSource
 
 
 def check_template(campaign: str, step: Step, source: TemplateSource) -> None:
     """Refuse a step whose template is a message of another channel."""
     if source.channel != step.channel:
-        needs = "sms.txt" if step.channel == "sms" else "subject.txt and body.html"
         raise DefinitionError(
             f"campaign {campaign!r}, step {step.key!r}: the template {step.template!r} is not of this channel; "
-            f"{type(step).__name__}(…) needs a folder with {needs}."
+            f"{type(step).__name__}(…) needs a folder with {' and '.join(FILES[step.channel])}."
         )
 
 
-def check_channels(campaign: str, steps: Iterable[Step], senders: Mapping[str, Sender]) -> None:
+def check_channels(campaign: str, steps: Iterable[Step], senders: Mapping[str, AnySender]) -> None:
     """Refuse steps that no connector sends; `senders` are those of other channels than email, which always has one."""
     for step in steps:
-        if step.channel != "email" and step.channel not in senders:
+        if step.channel == "email":
+            continue
+        if (sender := senders.get(step.channel)) is None:
             raise ConfigurationError(
-                f"Campaign {campaign!r} sends an SMS (step {step.key!r}) and no connector is set that does: set "
-                "EVERGREET_SMS to one that `evergreet connectors` lists for sms."
+                f"Campaign {campaign!r} has {type(step).__name__}(…), step {step.key!r}, and no connector is set that "
+                f"does it: set EVERGREET_{SETTINGS[step.channel].upper()} to one that `evergreet connectors` lists for "
+                f"{step.channel}."
             )
+        if isinstance(step, Webhook | Slack) and isinstance(sender, HasDestinations):
+            known = sorted(sender.destinations)
+            if step.to not in known:
+                raise ConfigurationError(
+                    f"Campaign {campaign!r} tells {step.to!r} (step {step.key!r}), and no setting says where that is: "
+                    f"EVERGREET_{sender.name.upper()}_TO__{step.to.upper()}… (docs/steps.md). "
+                    f"There are: {', '.join(known) or 'none'}."
+                )

@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 
 from evergreet.campaign import Purpose
 from evergreet.catalogues import catalogue_files, translations
-from evergreet.channels import Channel
+from evergreet.channels import Channel, writes_to_contacts
 from evergreet.errors import ConfigurationError, DefinitionError
 from evergreet.sandbox import environment
 
@@ -39,11 +39,26 @@ COMPANY_NAMES = frozenset({"company", "postal_address", "site_url"})
 SMS = "sms.txt"
 """The one file of an SMS."""
 
+FILES: Mapping[Channel, tuple[str, ...]] = {
+    "email": ("subject.txt", "body.html"),
+    "sms": (SMS,),
+    "webhook": ("body.json",),
+    "slack": ("slack.txt",),
+    "crm": ("title.txt", "task.txt"),
+}
+"""The files that a folder has to have to be a message of a channel; an email may have a `body.txt` as well."""
+
+INTERNAL_NAMES = frozenset({"key", "occurrence", "source", "source_id"})
+"""What a template knows besides where it does not go to the contact (`evergreet.internal_rendering.Record`)."""
+
 OPT_OUT = "_base/opt_out.txt"
 """What the first marketing SMS that somebody gets ends in: a file of the root itself, or ours."""
 
-_PARTS = ("subject.txt", "body.html", SMS)
+_PARTS = tuple(file for files in FILES.values() for file in files)
 """Files by which a folder is a message."""
+
+OF_EVERY_MESSAGE = "_base/"
+"""How the names of those begin that are found in our own root too."""
 
 OWN_PACKAGE = "templates"
 """Evergreet's own templates; their `_base` serves roots that have none of their own."""
@@ -64,7 +79,12 @@ class TemplateSource:
     @property
     def channel(self) -> Channel:
         """What kind of message it is."""
-        return "sms" if f"{self.name}/{SMS}" in self.sources else "email"
+        return channel_of({file for file in _PARTS if f"{self.name}/{file}" in self.sources})
+
+
+def channel_of(parts: Collection[str]) -> Channel:
+    """Return what kind of message a folder with these files is."""
+    return next((channel for channel, files in FILES.items() if not set(files).isdisjoint(parts)), "email")
 
 
 def template_root(root: str) -> Path:
@@ -85,16 +105,26 @@ def template_root(root: str) -> Path:
 
 
 def template_names(root: str) -> list[str]:
-    """Return the names of the messages below a root: folders with a subject or a body, or the text of an SMS."""
+    """Return the names of the messages below a root: folders with any file that makes one (`FILES`)."""
     folder = template_root(root)
     found = {path.parent.relative_to(folder) for file in _PARTS for path in folder.rglob(file)}
     return sorted(str(path.as_posix()) for path in found if not path.parts[0].startswith("_"))
 
 
+def sample_file(root: str, name: str) -> Path:
+    """Return where a message's sample is, or where it would have to be."""
+    folders = _search_path(template_root(root))
+    if name.startswith(OF_EVERY_MESSAGE):
+        folders = [folder for folder in folders if _parts([folder], name)] or folders
+    return folders[0] / name / "preview.json"
+
+
 def check_exists(root: str, name: str) -> None:
     """Answer a wrong name with the names there are."""
     known = template_names(root)
-    if name not in known:
+    if name not in known and not (
+        name.startswith(OF_EVERY_MESSAGE) and _parts(_search_path(template_root(root)), name)
+    ):
         near = difflib.get_close_matches(name, known, n=1)
         raise DefinitionError(
             f"There is no template {name!r} in {template_root(root)}."
@@ -120,25 +150,25 @@ def load_template(root: str, name: str, *, purpose: Purpose | None = None) -> Te
 
 def _load(root: str, folder: Path, name: str, purpose: Purpose | None) -> "_Read":
     check_exists(root, name)
-    parts = {file for file in (*_PARTS, "body.txt") if (folder / name / file).is_file()}
-    checked = _Checked(_search_path(folder))
-    if SMS in parts:
-        if len(parts) > 1:
-            raise DefinitionError(
-                f"Template {name!r} has {SMS} and {min(parts - {SMS})}: an SMS and an email are two messages; give "
-                "each a folder of its own."
-            )
-        checked.add(f"{name}/{SMS}")
+    searched = _search_path(folder)
+    parts = _parts(searched, name)
+    channel = channel_of(parts)
+    checked = _Checked(searched, MESSAGE_NAMES if writes_to_contacts(channel) else MESSAGE_NAMES | INTERNAL_NAMES)
+    optional = {"body.txt"} if channel == "email" else set()
+    if odd := parts - {*FILES[channel], *optional}:
+        raise DefinitionError(
+            f"Template {name!r} has {FILES[channel][0]} and {min(odd)}: these are two messages; give each a folder of "
+            "its own."
+        )
+    for file in FILES[channel]:
+        if file not in parts:
+            raise DefinitionError(f"Template {name!r} has no {file}: create {folder / name / file}.")
+    for file in (*FILES[channel], *sorted(optional & parts)):
+        checked.add(f"{name}/{file}")
+    if channel == "sms":
         checked.add(OPT_OUT)
-    else:
-        for file in ("subject.txt", "body.html"):
-            if file not in parts:
-                raise DefinitionError(f"Template {name!r} has no {file}: create {folder / name / file}.")
-        for file in ("subject.txt", "body.html", "body.txt"):
-            if file in parts:
-                checked.add(f"{name}/{file}")
     checked.check_names()
-    if purpose is Purpose.MARKETING and SMS not in parts:
+    if purpose is Purpose.MARKETING and channel == "email":
         checked.check_marketing(f"{name}/body.html")
     catalogues = {path: path.read_bytes() for path in catalogue_files(folder)}
     sources = dict(sorted((checked.sources | translations(checked.trees.values(), folder)).items()))
@@ -157,10 +187,9 @@ class _Read:
     def is_up_to_date(self) -> bool:
         """Whether reading it anew would find the same files with the same content."""
         checked, folder = self.checked, self.checked.folders[0]
-        for file in ("body.txt", *_PARTS):
-            name = f"{self.source.name}/{file}"
-            if (folder / name).is_file() != (name in checked.sources):
-                return False
+        parts = _parts(checked.folders, self.source.name)
+        if any((f"{self.source.name}/{file}" in checked.sources) != (file in parts) for file in ("body.txt", *_PARTS)):
+            return False
         try:
             return all(
                 checked.find(name) == checked.paths[name] and checked.paths[name].read_text("utf-8") == content
@@ -174,6 +203,14 @@ _READ: dict[tuple[Path, str, Purpose | None], _Read] = {}
 """What this process has read: one entry for each message and purpose."""
 
 
+def _parts(folders: Sequence[Path], name: str) -> set[str]:
+    """Return the files of a message: those in the root itself and, of what any message may use, else those in ours."""
+    for folder in folders if name.startswith(OF_EVERY_MESSAGE) else folders[:1]:
+        if parts := {file for file in ("body.txt", *_PARTS) if (folder / name / file).is_file()}:
+            return parts
+    return set()
+
+
 def _search_path(folder: Path) -> list[Path]:
     return [folder] if (own := template_root(OWN_PACKAGE)) == folder else [folder, own]
 
@@ -181,8 +218,9 @@ def _search_path(folder: Path) -> list[Path]:
 class _Checked:
     """The files of one message, parsed, as they are found."""
 
-    def __init__(self, folders: list[Path]) -> None:
+    def __init__(self, folders: list[Path], names: frozenset[str]) -> None:
         self.folders = folders
+        self.names = names
         self.sources: dict[str, str] = {}
         self.paths: dict[str, Path] = {}
         self.trees: dict[str, nodes.Template] = {}
@@ -213,10 +251,10 @@ class _Checked:
         shared = {made for name, tree in self.trees.items() if name not in self.macro_files for made in _made(tree)}
         for name, tree in self.trees.items():
             is_macros = name in self.macro_files
-            known = COMPANY_NAMES | (_made(tree) if is_macros else shared | MESSAGE_NAMES)
+            known = COMPANY_NAMES | (_made(tree) if is_macros else shared | self.names)
             for unknown in sorted(meta.find_undeclared_variables(tree) - known):
                 raise DefinitionError(
-                    f"{self.paths[name]}, line {_line_of(tree, unknown)}: {_advice(unknown, is_macros)}"
+                    f"{self.paths[name]}, line {_line_of(tree, unknown)}: {_advice(unknown, is_macros, self.names)}"
                 )
             if is_macros:
                 self._check_top_level(name, tree)
@@ -304,11 +342,11 @@ def _line_of(tree: nodes.Template, variable: str) -> int:
     return next((node.lineno for node in tree.find_all(nodes.Name) if node.name == variable), 1)
 
 
-def _advice(unknown: str, is_macros: bool) -> str:
-    if is_macros and unknown in MESSAGE_NAMES:
+def _advice(unknown: str, is_macros: bool, names: frozenset[str]) -> str:
+    if is_macros and unknown in names:
         return f"a macro does not see {unknown!r}: make it a parameter and pass it where the macro is called."
-    near = difflib.get_close_matches(unknown, MESSAGE_NAMES | COMPANY_NAMES, n=1)
+    near = difflib.get_close_matches(unknown, names | COMPANY_NAMES, n=1)
     return (
         f"there is no variable {unknown!r}.{f' Did you mean {near[0]!r}?' if near else ''} "
-        f"A template knows: {', '.join(sorted(MESSAGE_NAMES | COMPANY_NAMES))}."
+        f"A template knows: {', '.join(sorted(names | COMPANY_NAMES))}."
     )

@@ -85,6 +85,7 @@ def launch(
     from evergreet.commands.opening import actor, open_database, parse_moment
     from evergreet.enrollment import backfill as take_in
     from evergreet.errors import DefinitionError
+    from evergreet.preview import check_samples
     from evergreet.proving import prove
     from evergreet.sending import opened_others
     from evergreet.settings import settings
@@ -93,6 +94,7 @@ def launch(
     found, chosen = _chosen(name, None)
     with opened_others() as others:
         check_channels(name, found.campaign.steps, others)
+    check_samples(found.campaign, settings())
     clock, load = DatabaseClock(), template_loader(settings().templates)
     with open_database() as database:
         with database.read() as connection:

@@ -61,6 +61,7 @@ def _preview_one(name: str, contact: str | None, out: Path | None) -> Path:
     from evergreet.preview import for_contact, read_sample, render, write_preview
     from evergreet.rendering import Rendered
     from evergreet.settings import settings
+    from evergreet.sms_rendering import RenderedSms
     from evergreet.template_sources import check_exists
 
     check_exists(settings().templates, name)
@@ -72,8 +73,10 @@ def _preview_one(name: str, contact: str | None, out: Path | None) -> Path:
     rendered = render(settings(), name, context)
     folder = out or settings().data_dir / "preview" / name
     page = write_preview(folder, name, context, rendered).resolve()
-    said = rendered.subject if isinstance(rendered, Rendered) else f"{rendered.text}\n{rendered.segments}"
-    typer.echo(f"{said}\n{page}")
+    said = [rendered.subject if isinstance(rendered, Rendered) else rendered.text]
+    if isinstance(rendered, RenderedSms):
+        said.append(str(rendered.segments))
+    typer.echo("\n".join([*said, str(page)]))
     return page
 
 

@@ -30,18 +30,21 @@ from evergreet.contracts.feedback import (
     WebhookRequest,
     WebhookSource,
 )
-from evergreet.contracts.messages import EmailMessage, Mailbox, Skeleton, SmsMessage, Split
+from evergreet.contracts.messages import EmailMessage, Mailbox, Skeleton, SlackNote, SmsMessage, Split, WebhookMessage
 from evergreet.contracts.running import RateLimiter, Reporter
 from evergreet.contracts.sending import (
     Accepted,
     EmailSender,
     Finder,
     Found,
+    HasDestinations,
     Outcome,
     RepeatableSender,
     Request,
     Sender,
+    SlackSender,
     SmsSender,
+    WebhookSender,
 )
 
 __all__ = [
@@ -67,6 +70,7 @@ __all__ = [
     "EventSource",
     "Finder",
     "Found",
+    "HasDestinations",
     "Kind",
     "Mailbox",
     "Outcome",
@@ -79,12 +83,16 @@ __all__ = [
     "Request",
     "Sender",
     "Skeleton",
+    "SlackNote",
+    "SlackSender",
     "SmsMessage",
     "SmsSender",
     "Split",
     "Suppressed",
     "SuppressionSource",
     "Verdict",
+    "WebhookMessage",
     "WebhookRequest",
+    "WebhookSender",
     "WebhookSource",
 ]

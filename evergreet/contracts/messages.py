@@ -1,4 +1,4 @@
-"""What is handed to a provider: a rendered message for one recipient."""
+"""What is handed to a provider: a rendered message for one recipient, or about one contact."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -127,3 +127,29 @@ class SmsMessage:
     template: str = ""
     row: int = 0
     topic: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookMessage:
+    """What is posted to the webhook called `to` in the connector's settings: `body` is JSON, to be sent as it is.
+
+    `key` is the same for every attempt, so that a receiver can tell a repeat; `template` and `row` are as in
+    `EmailMessage`.
+    """
+
+    key: str
+    to: str
+    body: str
+    template: str = ""
+    row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SlackNote:
+    """A note for the Slack channel called `to` in the connector's settings; `text` is mrkdwn, its values escaped."""
+
+    key: str
+    to: str
+    text: str
+    template: str = ""
+    row: int = 0

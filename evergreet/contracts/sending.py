@@ -1,11 +1,11 @@
 """Handing messages to a provider, and asking it for those whose fate is not known."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from evergreet.contracts.connector import Connector
-from evergreet.contracts.messages import EmailMessage, SmsMessage
+from evergreet.contracts.messages import EmailMessage, SlackNote, SmsMessage, WebhookMessage
 from evergreet.errors import Misconfigured, Permanent, Retryable
 
 
@@ -48,6 +48,34 @@ class SmsSender(Connector, Protocol):
 
     def send(self, batch: Sequence[SmsMessage]) -> list[Outcome]:
         """Return one outcome per message, in order; what `EmailSender.send` promises holds here as well."""
+        ...
+
+
+@runtime_checkable
+class HasDestinations(Sender, Protocol):
+    """Sends to places that its settings name, and not to contacts."""
+
+    @property
+    def destinations(self) -> Collection[str]:
+        """Return their names, as steps say them: `EVERGREET_<NAME>_TO__…` sets them."""
+        ...
+
+
+@runtime_checkable
+class WebhookSender(HasDestinations, Protocol):
+    """Posts what campaigns tell other systems; its capabilities say `channel="webhook"`."""
+
+    def send(self, batch: Sequence[WebhookMessage]) -> list[Outcome]:
+        """Return one outcome per message, in order; what `EmailSender.send` promises holds here as well."""
+        ...
+
+
+@runtime_checkable
+class SlackSender(HasDestinations, Protocol):
+    """Writes notes into Slack channels; its capabilities say `channel="slack"`."""
+
+    def send(self, batch: Sequence[SlackNote]) -> list[Outcome]:
+        """Return one outcome per note, in order; what `EmailSender.send` promises holds here as well."""
         ...
 
 

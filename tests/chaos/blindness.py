@@ -25,7 +25,7 @@ def _hands_over_before_the_intent() -> None:
 
     def start(self: delivery.Delivery, window: delivery.Composed) -> None:
         sender = window.provider.sender
-        told = sender.send(list(window.messages.values()))
+        told = delivery.handed(sender, list(window.messages.values()))
         said = dict(zip([message.key for message in window.messages.values()], told, strict=True))
 
         class Told:

@@ -61,7 +61,7 @@ def test_a_connector_says_what_it_was_proven_by(name: str) -> None:
 def test_a_connector_has_a_test_class_that_passes_the_contract(name: str) -> None:
     tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests" / "connectors").rglob("test_*.py"))
     assert re.search(
-        rf"\((?:CrmConnector|EmailConnector|SmsConnector|Event)Contract\):\n    entry_point = \"{name}\"", tests
+        rf"\((?:(?:Crm|Email|Internal|Sms)Connector|Event)Contract\):\n    entry_point = \"{name}\"", tests
     ), f"no contract test of {name}"
 
 

@@ -1,0 +1,1 @@
+"""Connectors to our own people and systems."""
