@@ -6,8 +6,9 @@ What is certain not to have been taken may be tried again; of anything else nobo
 import os
 import re
 import ssl
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -54,8 +55,31 @@ def bearer(key: str) -> Mapping[str, str]:
 def make_client(connections: int) -> httpx.Client:
     """Return a client that keeps up to so many connections."""
     trusted = _certificates(os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", ""))
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-    return httpx.Client(limits=limits, verify=trusted)
+    return _Client(connections, trusted)
+
+
+class _Client(httpx.Client):
+    """A client whose threads wait for a place here, and not in its pool.
+
+    A pool that is short of connections may close one that it has just given to a waiting thread, and the request is in
+    doubt (https://github.com/encode/httpcore/issues/1110). This one never is: who has no place asks for none.
+    """
+
+    def __init__(self, connections: int, trusted: ssl.SSLContext) -> None:
+        boundless = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        super().__init__(limits=boundless, verify=trusted)
+        self._places = threading.BoundedSemaphore(connections)
+
+    @contextmanager
+    def stream(self, *arguments: Any, **named: Any) -> Iterator[httpx.Response]:
+        patience = named.get("timeout", self.timeout)
+        if not self._places.acquire(timeout=patience.pool if isinstance(patience, httpx.Timeout) else None):
+            raise httpx.PoolTimeout("no connection was free")
+        try:
+            with super().stream(*arguments, **named) as response:
+                yield response
+        finally:
+            self._places.release()
 
 
 @lru_cache(maxsize=4)
