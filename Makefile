@@ -61,8 +61,9 @@ chaos: $(STAMP) ## Faults on real processes, all books compared (SEED=… MINUTE
 		else echo "Left out: replicas of the Prefect server (there is no redis-server here)."; fi
 
 .PHONY: clients
-clients: $(STAMP) ## Segment's clients for Python and Node, unmodified, pointed at /v1 (fetches the one for Node)
-	@EVERGREET_CLIENTS=1 $(BIN)/python -m pytest -q tests/web/test_segment_python.py tests/web/test_segment_node.py
+clients: $(STAMP) ## Clients of others, unmodified: Segment's pointed at /v1, Pipedrive's at ours (fetches those for Node)
+	@EVERGREET_CLIENTS=1 $(BIN)/python -m pytest -q tests/web/test_segment_python.py tests/web/test_segment_node.py \
+		tests/connectors/crm/test_pipedrive.py
 
 .PHONY: test
 test: $(STAMP) ## All tests, by three processes: they wait for servers more than they compute
