@@ -14,8 +14,9 @@ from evergreet.audience import Scope, compile_condition
 from evergreet.campaign import MARKETING, Email, Pick, Sms, Step
 from evergreet.campaigns import Version, template_source
 from evergreet.channels import consent_topic
-from evergreet.contracts import EmailMessage, Kind, Mailbox, SmsMessage
+from evergreet.contracts import EmailMessage, Kind, Mailbox, SmsMessage, Split
 from evergreet.feedback.words import DELIVERIES
+from evergreet.links import LinkWriter
 from evergreet.places import country_of
 from evergreet.rendering import MessageContext, Renderer, Surroundings, kind_of
 from evergreet.schedule import zone_of
@@ -194,6 +195,8 @@ class Composer:
         self._locale, self._timezone = settings.default_locale, settings.default_timezone
         self._links = f"{settings.public_url.rstrip('/')}/u/"
         self._kind = kind_of(step.purpose, self._name, step.key, self._topic, version.options)
+        writer = LinkWriter(settings, tokens, self._name, step.key)
+        self._writer = writer if writer.active and step.purpose is MARKETING else None
         self._headers = {"Feedback-ID": f"{step.key}:{self._name}:{step.purpose}:evergreet"}
 
     def compose(self, letter: Letter, now: datetime) -> EmailMessage:
@@ -213,8 +216,8 @@ class Composer:
             self._kind,
             (contact, letter.event, letter.occurred_at, locale, timezone, unsubscribe, letter.picked, letter.nth),
         )
-        if known is not None:
-            subject, split = known
+        if known is not None and (tracked := self._written(known[1], letter.id, key)) is not None:
+            subject, split = known[0], tracked
             return EmailMessage.of_split(
                 split, key=key, to=to, sender=self.sender, subject=subject, date=now, template=self.template,
                 reply_to=self.reply_to, headers=headers, row=letter.id, topic=left,
@@ -227,11 +230,19 @@ class Composer:
                 unsubscribe_url=unsubscribe, picked=letter.picked, nth=letter.nth,
             )
         )  # fmt: skip
+        html, whole = rendered.html, rendered.split
+        if self._writer is not None:
+            whole = whole and self._written(whole, letter.id, key)
+            html = self._writer.in_html(html, letter.id, key) if whole is None else whole.part("html")
         return EmailMessage(
-            key=key, to=to, sender=self.sender, reply_to=self.reply_to, subject=rendered.subject, html=rendered.html,
-            text=rendered.text, date=now, template=self.template, headers=headers, split=rendered.split,
+            key=key, to=to, sender=self.sender, reply_to=self.reply_to, subject=rendered.subject, html=html,
+            text=rendered.text, date=now, template=self.template, headers=headers, split=whole,
             row=letter.id, topic=left,
         )  # fmt: skip
+
+    def _written(self, split: Split, row: int, key: str) -> Split | None:
+        """Return the message with its links written anew, where they are; None where it cannot be split."""
+        return split if self._writer is None else self._writer.in_split(split, row, key)
 
 
 class SmsComposer:

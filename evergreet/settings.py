@@ -101,6 +101,16 @@ class Settings(BaseSettings):
         default="https://mail.fernway.example",
         description="Where `evergreet serve` is reached by customers (HTTPS): unsubscribe links point there.",
     )
+    track_clicks: bool = Field(
+        default=False,
+        description="Lead the links of marketing emails over /c/… below the public URL, so that clicks are known.",
+    )
+    utm_domains: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Your domains, with commas between them: links of marketing emails to them and their subdomains "
+        "get utm_source, utm_medium, utm_campaign and utm_content; empty: none do.",
+    )
+    utm_source: str = Field(default="evergreet", min_length=1, description="The utm_source of these links.")
     secret_keys: tuple[SecretStr, ...] = Field(
         default=(),
         description="JSON list of keys that sign links and hash erased addresses; the newest last, old ones stay. "
@@ -211,7 +221,7 @@ class Settings(BaseSettings):
         default="INBOX", pattern=r"^[ !#-\[\]-~]+$", description="Folder that the bounces are in."
     )
 
-    @field_validator("write_keys", "crm", mode="before")
+    @field_validator("write_keys", "crm", "utm_domains", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         if not isinstance(value, str):

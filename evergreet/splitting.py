@@ -168,6 +168,12 @@ def _tree(child: Branch | Leaf | None, indent: str, leaves: dict[str, Leaf]) -> 
         yield from (indent + line for line in child.lines)
 
 
+def skeleton_of(slots: int, subject: Pieces, html: Pieces, text: Pieces) -> Skeleton:
+    """Return the skeleton of these parts; its key names them."""
+    key = blake2b(repr((subject, html, text)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return Skeleton(key, slots, subject, html, text)
+
+
 def leaf_of(trace: Trace, constants: Constants, template: str, written: Sequence[str | None]) -> Leaf:
     """Make the leaf of a finished trace from its three parts; the text part is None where it is made of the HTML."""
     subject, html, text = written
@@ -232,8 +238,7 @@ class _Parts:
             tuple(slots[piece.index] if isinstance(piece, Value) else piece for piece in part)
             for part in (self.subject, self.html, self.text)
         )
-        key = blake2b(repr((subject, html, text)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-        return Skeleton(key, len(slots), subject, html, text)
+        return skeleton_of(len(slots), subject, html, text)
 
     def lines(self, steps: Sequence[Step], leaf: str, *, has_text: bool) -> list[str]:
         """Write the last steps, the checks of `Leaf`, and what is put together."""

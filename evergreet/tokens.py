@@ -1,9 +1,10 @@
-"""What is signed or hashed with the secret keys: unsubscribe links, and the addresses of erased people."""
+"""What is signed or hashed with the secret keys: unsubscribe links, clicks, and the addresses of erased people."""
 
 import base64
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,12 @@ LONGEST = 512
 """Characters; a longer token was not made here and is not looked at."""
 LONGEST_PLAIN = 100
 """Octets of what a link stands for; what is longer is packed where that makes it shorter."""
+
+CLICKABLE = re.compile(r"(?i:https?)://[!#-;=?-\[\]_a-z~]{1,1500}")
+"""What a signed click may lead to: a web address of characters that stand for themselves in a header and in HTML."""
+
+_HEAD, _SIGNATURE = 32, 22
+_LONGEST_CLICK = _HEAD + 2020 + _SIGNATURE
 
 # HMAC (RFC 2104) with both halves begun once: Python's own object costs twice as much to copy.
 _BLOCK = hashlib.sha256().block_size
@@ -34,6 +41,15 @@ class Unsubscribe:
     topic: str
 
 
+@dataclass(frozen=True, slots=True)
+class Click:
+    """What a link that is led over us stands for: the message, by its ledger row and key, and where it leads."""
+
+    row: int
+    key: str
+    url: str
+
+
 class Tokens:
     """Signs with the newest key and reads with all of them, so that links outlive a change of keys.
 
@@ -50,6 +66,7 @@ class Tokens:
             salt="evergreet.unsubscribe",
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
         )
+        self._click_keys = [hmac.digest(key.encode(), b"evergreet.click", "sha256") for key in keys]
         derived = self._unsubscribe.make_signer(self._unsubscribe.salt).derive_key()
         key = (hashlib.sha256(derived).digest() if len(derived) > _BLOCK else derived).ljust(_BLOCK, b"\0")
         self._inner = hashlib.sha256(key.translate(_INNER))
@@ -80,6 +97,31 @@ class Tokens:
             raise InvalidToken("This link is not one of ours, or a part of it is missing.") from None
         return Unsubscribe(contact_id, topic)
 
+    def sign_clicks(self, row: int, key: str, urls: Sequence[str]) -> list[str]:
+        """Return the tokens of links in the message of a ledger row; `key` is the message's own, 32 hex digits.
+
+        A token carries its whole target, so that nothing else can be meant by it and nothing has to be kept for it:
+        row and key, the address, and 128 bits of an HMAC under a key that signs nothing but clicks.
+        """
+        head = base64.urlsafe_b64encode(row.to_bytes(8, "big") + bytes.fromhex(key)).decode()
+        bodies = [head + _encoded(url) for url in urls]
+        return [body + _click_signature(self._click_keys[-1], body) for body in bodies]
+
+    def read_click(self, token: str) -> Click:
+        """Return what a click stands for; raises InvalidToken for anything we did not sign."""
+        try:
+            if not _HEAD + _SIGNATURE < len(token) <= _LONGEST_CLICK or not token.isascii():
+                raise ValueError
+            body, signature = token[:-_SIGNATURE], token[-_SIGNATURE:]
+            if not any(hmac.compare_digest(signature, _click_signature(key, body)) for key in self._click_keys):
+                raise ValueError
+            head, url = _decoded(body[:_HEAD]), _decoded(body[_HEAD:]).decode("ascii")
+            if CLICKABLE.fullmatch(url) is None:
+                raise ValueError
+        except ValueError:
+            raise InvalidToken("This link is not one of ours, or a part of it is missing.") from None
+        return Click(int.from_bytes(head[:8], "big"), head[8:].hex(), url)
+
     def address_hashes(self, address: str) -> list[str]:
         """Return the keyed hashes of a normalised address, one per key, the newest key's last.
 
@@ -90,6 +132,19 @@ class Tokens:
             "hmac:" + hmac.new(key.encode(), f"evergreet.address:{address}".encode(), hashlib.sha256).hexdigest()
             for key in self._keys
         ]
+
+
+def _click_signature(key: bytes, body: str) -> str:
+    return base64.urlsafe_b64encode(hmac.digest(key, body.encode(), "sha256")[:16])[:_SIGNATURE].decode()
+
+
+@lru_cache(maxsize=1024)
+def _encoded(url: str) -> str:
+    return base64.urlsafe_b64encode(url.encode("ascii")).rstrip(b"=").decode()
+
+
+def _decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
 @lru_cache(maxsize=256)

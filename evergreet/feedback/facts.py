@@ -1,16 +1,18 @@
 """Events that conditions can ask for, from what providers told: `did("email_opened")`."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from evergreet.contracts import Kind
 from evergreet.feedback.placing import Place
-from evergreet.feedback.words import NAMES, OPENED_BY_MACHINE, SMS_NAMES
+from evergreet.feedback.words import BY_MACHINE, NAMES, SMS_NAMES
 
 _BOUNCES = {Kind.SOFT_BOUNCED: "soft", Kind.HARD_BOUNCED: "hard", Kind.BLOCKED: "blocked"}
-_OWN_PATHS = ("/u/", "/preferences/")
-"""Paths of our own links: who goes there does not come to visit, and nobody needs the token."""
+_OWN_PATHS = re.compile(r"/(?:u|preferences)/|/c/[\w-]{54,}$")
+"""Paths of our own links: who goes there does not come to visit, a click that is led over us is told by ourselves, and
+nobody needs the token."""
 
 
 def facts_of(events: Sequence[Any], places: Mapping[int, Place]) -> list[dict[str, Any]]:
@@ -32,7 +34,7 @@ def facts_of(events: Sequence[Any], places: Mapping[int, Place]) -> list[dict[st
         facts.append(
             {
                 "contact_id": place.contact_id, "occurred_at": event.at, "properties": properties,
-                "name": OPENED_BY_MACHINE if kind is Kind.OPENED and event.machine else names[kind],
+                "name": BY_MACHINE.get(kind, names[kind]) if event.machine else names[kind],
                 "source": f"webhook:{event.connector}", "source_id": event.event_id,
             }
         )  # fmt: skip
@@ -45,6 +47,6 @@ def _link(url: str) -> str | None:
         parts = urlsplit(url)
     except ValueError:
         return ""
-    if parts.path.startswith(_OWN_PATHS):
+    if _OWN_PATHS.match(parts.path):
         return None
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else ""

@@ -53,6 +53,6 @@ SMS_NAMES = {
 }
 """The same for messages sent by SMS."""
 
-OPENED_BY_MACHINE = "email_opened_by_machine"
-"""A mail program or a proxy fetched the pictures, whether or not anybody reads: another name, so that
-`did("email_opened")` means a reader."""
+BY_MACHINE = {Kind.OPENED: "email_opened_by_machine", Kind.CLICKED: "email_link_clicked_by_machine"}
+"""A mail program or a proxy fetched the pictures, a scanner followed the links, whether or not anybody reads: other
+names, so that `did("email_opened")` means a reader."""

@@ -73,8 +73,8 @@ BILLING = ("order_refunded", "subscription_cancelled", "invoice_paid")
 """What a shop tells of money and of contracts; it moves nobody."""
 
 MAIL = (
-    "email_delivered", "email_opened", "email_opened_by_machine", "email_replied", "email_bounced",
-    "email_marked_as_spam", "unsubscribed",
+    "email_delivered", "email_opened", "email_opened_by_machine", "email_link_clicked_by_machine", "email_replied",
+    "email_bounced", "email_marked_as_spam", "unsubscribed",
 )  # fmt: skip
 """What became of a message, as its provider tells; a click on a link is a visit."""
 

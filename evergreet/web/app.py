@@ -8,6 +8,7 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -18,7 +19,7 @@ from evergreet.errors import EvergreetError
 from evergreet.registry import open_connector
 from evergreet.settings import Settings
 from evergreet.tokens import Tokens
-from evergreet.web import health, ingest, preferences, unsubscribe, webhooks
+from evergreet.web import clicks, health, ingest, preferences, unsubscribe, webhooks
 from evergreet.web.guard import POSTS, WITHOUT_TOKENS, BodyLimit, Headers
 from evergreet.web.pages import Pages
 from evergreet.web.posts import refusal
@@ -36,9 +37,12 @@ def create_app(
     clock, tokens = clock or DatabaseClock(), Tokens(settings.signing_keys)
     inbox = webhooks.Inbox(database, tokens, clock, open_connector, settings.event_names)
 
+    clicked = clicks.Clicks(database, clock, inbox.apply)
+
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        await run_in_threadpool(clicked.store)
         inbox.close()
 
     app = FastAPI(title="Evergreet", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
@@ -46,6 +50,7 @@ def create_app(
     app.include_router(health.router(database))
     app.include_router(unsubscribe.router(database, tokens, clock, pages))
     app.include_router(preferences.router(database, tokens, clock, pages))
+    app.include_router(clicks.router(tokens, clicked))
     app.include_router(webhooks.router(inbox))
     app.include_router(ingest.router(ingest.Intake(database, settings, clock)))
     app.add_middleware(BodyLimit)

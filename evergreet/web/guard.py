@@ -20,7 +20,7 @@ POST_LIMIT = 500 * 1024
 BODY_SECONDS = 30.0
 """How long somebody may take to send a body: who sends an octet now and then would hold a connection for good."""
 
-_TOKEN = re.compile(r"/(u|preferences)/[^/?#\s]+")
+_TOKEN = re.compile(r"/(u|preferences|c)/[^/?#\s]+")
 
 
 class Headers:

@@ -8,7 +8,7 @@ import pytest
 from evergreet.campaign import CAMPAIGN, Campaign, Email, broadcast, event, silence
 from evergreet.conditions import did, last
 from evergreet.durations import days
-from evergreet.feedback.words import NAMES, OPENED_BY_MACHINE
+from evergreet.feedback.words import BY_MACHINE, NAMES
 from evergreet.lifecycle import PRESETS, lifecycle
 from evergreet.presets import vocabulary
 from evergreet.registry import find_campaigns
@@ -49,7 +49,7 @@ def test_the_page_describes_each_event_of_the_vocabulary_once(described: list[st
 
 
 def test_what_providers_tell_is_described(described: list[str]) -> None:
-    assert {*NAMES.values(), OPENED_BY_MACHINE} == {*vocabulary.MAIL, "email_link_clicked"}
+    assert {*NAMES.values(), *BY_MACHINE.values()} == {*vocabulary.MAIL, "email_link_clicked"}
 
 
 def test_the_groups_do_not_overlap_but_where_one_is_made_of_others() -> None:
