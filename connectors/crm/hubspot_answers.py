@@ -8,7 +8,7 @@ import orjson
 
 from connectors.answers import object_answered, pause, server_time
 from connectors.calling import Answered, Caller, said
-from connectors.json_bodies import object_in
+from connectors.json_bodies import object_in, whole_number
 from evergreet.errors import ConnectorError, Misconfigured, Permanent, Retryable
 
 DAILY_PAUSE = timedelta(hours=1)
@@ -90,11 +90,8 @@ def _pause(answered: Answered, content: Mapping[str, Any]) -> timedelta | None:
         return LOCK_PAUSE
     if content.get("policyName") == "DAILY":
         return DAILY_PAUSE
-    try:
-        interval = float(answered.headers.get("x-hubspot-ratelimit-interval-milliseconds", ""))
-    except ValueError:
-        return None
-    return timedelta(milliseconds=min(max(interval, 1000), 60_000))
+    interval = whole_number(answered.headers.get("x-hubspot-ratelimit-interval-milliseconds", ""))
+    return timedelta(milliseconds=min(max(interval, 1000), 60_000)) if interval else None
 
 
 def _time(answered: Answered) -> datetime:

@@ -23,7 +23,7 @@ OPTED_OUT = "hs_email_optout"
 MERGED = ("hs_merged_object_ids", "hs_calculated_merged_vids")
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
-_ID = re.compile(r"\d{1,20}")
+_ID = re.compile("[0-9]{1,20}")
 _ESCAPES = (("_slash_", "/"), ("_hyphen_", "-"), ("_plus_", "+"))
 
 

@@ -118,7 +118,7 @@ def _hand_over(requests: Requests, path: str, part: Sequence[Item]) -> dict[str,
     for name, item in left.items():
         if name in named:
             outcomes[name] = _taken(item, named[name], requests.settings)
-        elif nameless is not None:
+        elif nameless is not None and named.keys() <= left.keys():  # who was taken is known
             outcomes[name] = nameless
         else:  # a contact that was merged into another, for one
             outcomes[name] = Retryable("HubSpot's answer does not say what became of it.", accepted="maybe")

@@ -18,7 +18,7 @@ from connectors.crm.pipedrive_answers import asked
 from connectors.crm.pipedrive_settings import PipedriveSettings
 from connectors.json_bodies import object_in, text_in
 from evergreet.contracts import CrmContact, CrmPage
-from evergreet.errors import DataError, Retryable
+from evergreet.errors import DataError, Permanent, Retryable
 
 PERSONS = "/api/v2/persons"
 PAGE = 500
@@ -54,10 +54,16 @@ class Place:
 def changed_since(caller: Caller, settings: PipedriveSettings, cursor: str) -> CrmPage:
     """Return the next page of what changed."""
     place = Place.read(cursor)
-    content, now = asked(caller, persons_path(settings, {
+    path = persons_path(settings, {
         **({"updated_since": place.since} if place.since else {}), "sort_by": "update_time", "sort_direction": "asc",
         "limit": str(PAGE), **({"cursor": place.next} if place.next else {}),
-    }))  # fmt: skip
+    })  # fmt: skip
+    try:
+        content, now = asked(caller, path)
+    except Permanent as fault:
+        if place.next:
+            raise DataError(f"{fault.reason}. If it is about the cursor, begin anew with an empty one.") from None
+        raise
     place = place if place.began else replace(place, began=written(now))
     contacts, unreadable = read_persons(persons_of(content), settings)
     following = text_in(object_in(content, "additional_data"), "next_cursor")

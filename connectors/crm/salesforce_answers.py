@@ -15,7 +15,7 @@ from evergreet.errors import Misconfigured, Permanent, Retryable
 
 LATER = frozenset({
     "UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "REQUEST_RUNNING_TOO_LONG", "QUERY_TIMEOUT",
-    "CONCURRENT_REQUESTS_LIMIT_EXCEEDED", "OPERATION_TOO_LARGE",
+    "CONCURRENT_REQUESTS_LIMIT_EXCEEDED",
 })  # fmt: skip
 """It was not done, and may be tried again."""
 

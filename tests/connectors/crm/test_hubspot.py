@@ -358,6 +358,11 @@ def test_what_is_not_told_of_is_written_again_and_a_missing_property_is_our_faul
         assert first == Accepted("1")
         assert type(second) is kind
         assert getattr(second, "accepted", None) == accepted
+    made = [{"id": "100", "properties": {}}]
+    answer = Told(207, {"results": made, "errors": [{"message": "m", "category": "VALIDATION_ERROR"}]})
+    sink.judge = lambda method, path, body: answer
+    notes = at(sink.url).push([CrmNote(ADA, str(number), "t", "x", START) for number in range(2)])
+    assert [getattr(one, "accepted", None) for one in notes] == ["maybe", "maybe"], "nobody knows which one it was"
     sink.judge = lambda method, path, body: None
     sink.add(1)
     sink.unknown = {"evergreet_last_message"}

@@ -180,6 +180,16 @@ def test_a_cursor_that_is_none_says_how_to_begin_anew(at: Callable[..., Pipedriv
         at("http://127.0.0.1:1").changed_since(cursor)
 
 
+def test_a_cursor_that_pipedrive_does_not_take_any_more_says_so(
+    sink: PipedriveSink, at: Callable[..., Pipedrive]
+) -> None:
+    sink.judge = lambda method, path, body: refused(400, "Invalid cursor")
+    with pytest.raises(DataError, match="If it is about the cursor, begin anew"):
+        at(sink.url).changed_since('{"next": "old"}')
+    with pytest.raises(Permanent):
+        at(sink.url).changed_since("")
+
+
 def test_what_cannot_be_read_is_left_out_and_named(sink: PipedriveSink, at: Callable[..., Pipedrive]) -> None:
     whole = {"id": 3, "update_time": "2026-03-01 00:00:00"}
     odd: list[Any] = [None, 7, [], {}, {"id": "x"}, {"id": True}, {"id": 4, "update_time": "soon"}]
