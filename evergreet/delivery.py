@@ -28,7 +28,7 @@ from evergreet.repeats import Remembered, forget
 from evergreet.routing import Provider
 from evergreet.settings import Settings
 from evergreet.settling import settle
-from evergreet.switchboard import Switchboard
+from evergreet.switchboard import NO_TICKET, Switchboard, Ticket
 from evergreet.worker import Worker
 
 PING_SECONDS = 20.0
@@ -43,8 +43,7 @@ class Window:
     batch: list[AnyMessage]
     intended_at: float
     requests: Remembered | None = None
-    in_turn: bool = False
-    """Whether it is the one window that goes to a provider after its pause."""
+    ticket: Ticket = NO_TICKET
 
     @property
     def ids(self) -> list[int]:
@@ -152,7 +151,7 @@ class Delivery:
         size = self.settings.window or able.window
         if not self.rules.marketing or self.chunk.careful:
             size = 1
-        size = min(size, able.batch_limit)
+        size = min(size, able.batch_limit, provider.rate.most_together or size)
         if size == 1 or not able.splits:
             for start in range(0, len(letters), size):
                 if not self.board.may(provider):
@@ -276,7 +275,7 @@ class Delivery:
                 self.flying[self.pool.submit(self._hand_over, window)] = window
                 continue
             outcomes = dict(zip(window.ids, future.result(), strict=True))
-            note = self.board.hear(window.provider, future.result(), in_turn=window.in_turn)
+            note = self.board.hear(window.provider, future.result(), window.ticket)
             counts = settle(
                 self.worker, self.chunk, window.attempts, outcomes, self.settings,
                 self._moving(window.provider, outcomes), len(self.board.route.providers), note,

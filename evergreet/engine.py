@@ -42,7 +42,7 @@ from evergreet.dormancy import Ending, ending_campaigns
 from evergreet.enrollment import enroll, schedule
 from evergreet.errors import ConfigurationError
 from evergreet.gates import Rules
-from evergreet.ledger import ClaimedChunk, claim, release
+from evergreet.ledger import ClaimedChunk, claim, defer_rest, release
 from evergreet.planning import chunk_waiting, count_anew, plan_chunk
 from evergreet.proving import prove
 from evergreet.rehearsal import rehearse
@@ -234,7 +234,8 @@ class _CampaignRun:
             )  # fmt: skip
 
     def _out(self, connection: Connection) -> dict[str, str]:
-        return {name: said for board in self.boards.values() for name, said in board.out(connection).items()}
+        now = self.engine.clock.now(connection)
+        return {name: said for board in self.boards.values() for name, said in board.out(connection, now).items()}
 
     def _enroll(self) -> None:
         engine = self.engine
@@ -352,13 +353,20 @@ class _CampaignRun:
                 read_at, letters = read(connection)
         self.misconfigured = delivery.misconfigured or board.halted
         if not board.anybody:
-            self.waiting.add(step.key)
+            self._wait(chunk, step, board)
         self.attempted.update(delivery.counts)
         release(self.worker, chunk)
         if self.shard_of is not None:  # the run it belongs to shows how far all are
             with self.worker.transaction() as connection:
                 self._note(connection)
         return done + delivery.done
+
+    def _wait(self, chunk: ClaimedChunk, step: Step, board: Switchboard) -> None:
+        """Defer what is left of a chunk to tomorrow, or leave its step alone in this run: nobody may be asked now."""
+        if board.tomorrow is None:
+            self.waiting.add(step.key)
+        elif deferred := defer_rest(self.worker, chunk, board.tomorrow):
+            self.attempted["deferred"] += deferred
 
     def _close_run(self, ended: str) -> None:
         with self.worker.transaction() as connection:

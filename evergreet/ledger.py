@@ -32,6 +32,7 @@ from models.base import Id
 REASON_LENGTH = 500
 PROVIDER_ID_LENGTH = 998
 NOBODY_LEFT = "no_provider"
+DAY_IS_FULL = "provider_limit"
 INTENT_TRIES = 10
 """How often a window is decided anew because another worker has just sent to the same address."""
 
@@ -236,6 +237,18 @@ def put_off(worker: Worker, chunk: ClaimedChunk, messages: Sequence[int], second
         window = {"messages": list(messages), "ended": ended, "chunk": chunk.id, "now": now}
         found = connection.execute(WRITE_ENDED, window).rowcount
         expect(found, len(ended), "Putting messages off")
+
+
+def defer_rest(worker: Worker, chunk: ClaimedChunk, until: datetime) -> int:
+    """Defer what is left of a chunk until its providers may be given more; return how many messages."""
+    with worker.transaction() as connection:
+        own(connection, worker, chunk)
+        if campaign_state(connection, chunk) != "live":
+            return 0
+        left = (col(Message.chunk_id) == chunk.id, col(Message.state) == "planned")
+        waiting = {"state": "deferred", "reason": DAY_IS_FULL, "not_before": until, "chunk_id": None}
+        now = worker.clock.now(connection)
+        return connection.execute(update(Message).where(*left).values(**waiting, changed_at=now)).rowcount
 
 
 def own(connection: Connection, worker: Worker, chunk: ClaimedChunk) -> None:

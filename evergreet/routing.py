@@ -14,7 +14,7 @@ from typing import Self
 
 from evergreet.channels import AnySender
 from evergreet.contracts import RateLimiter
-from evergreet.rates import Unlimited
+from evergreet.rates import FREE, Rate, Unlimited
 
 _PART = re.compile(r"(?P<name>[^\s,]+)(?:\s+(?P<weight>\S+))?")
 LARGEST_WEIGHT = 1_000_000
@@ -57,11 +57,12 @@ def read_route(written: str) -> tuple[Named, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One connector of a route, with its share and with what paces it."""
+    """One connector of a route: its share, what paces it (the `limiter` per second), and what a day allows (`rate`)."""
 
     sender: AnySender
     weight: int | None = None
     limiter: RateLimiter = field(default_factory=Unlimited)
+    rate: Rate = FREE
 
     @property
     def name(self) -> str:

@@ -6,12 +6,14 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from evergreet.allowances import day_of, enough, given_on
 from evergreet.breakers import read_breakers
 from evergreet.channels import SETTINGS, AnySender, Channel
+from evergreet.clock import Clock
 from evergreet.contracts import CrmSink, EmailSender, RateLimiter, Sender
 from evergreet.database import Database
 from evergreet.errors import ConfigurationError
-from evergreet.rates import Unlimited
+from evergreet.rates import FREE, Rate, Unlimited, pace_of, read_rates
 from evergreet.reconcile import given_to
 from evergreet.registry import open_connector
 from evergreet.routing import Named, Provider, Route, read_route
@@ -46,6 +48,17 @@ def connectors_in_use() -> dict[Channel, tuple[Named, ...]]:
     return {channel: read_route(written) for channel, written in _written().items()}
 
 
+def rates_in_use() -> dict[str, Rate]:
+    """Return the rates that the settings give to connectors that send, by name; one of nobody is a mistake."""
+    rates = read_rates(settings().rates)
+    known = {one.name for named in connectors_in_use().values() for one in named}
+    if strangers := [name for name in rates if name not in known]:
+        raise ConfigurationError(
+            f"EVERGREET_RATES: {strangers[0]!r} is none of the connectors that send ({', '.join(sorted(known))})."
+        )
+    return rates
+
+
 def _written() -> dict[Channel, str]:
     written = {channel: getattr(settings(), setting) for channel, setting in SETTINGS.items()}
     return {channel: one for channel, one in written.items() if one is not None}
@@ -59,23 +72,32 @@ class Standing:
     channel: str
     share: str
     out: str | None
+    given: int | None
+    """Messages today, where a day has a limit."""
+    limit: int | None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON types."""
         return asdict(self)
 
 
-def standings(database: Database) -> list[Standing]:
+def standings(database: Database, clock: Clock) -> list[Standing]:
     """Say how the connectors that the settings name stand, in their order."""
+    rates, zone = rates_in_use(), settings().default_timezone
     with database.read() as connection:
-        known = {name: one.sentence for name, one in read_breakers(connection).items() if one.out}
-    return [
-        Standing(
-            one.name, channel, str(one.weight or ("first" if one is named[0] else "stands by")), known.get(one.name)
-        )
-        for channel, named in connectors_in_use().items()
-        for one in named
-    ]
+        now = clock.now(connection)
+        known = enough(connection, rates, now, zone)
+        known |= {name: one.sentence for name, one in read_breakers(connection).items() if one.out}
+        limits = {name: rate.on(day_of(now, zone)) for name, rate in rates.items()}
+        given = given_on(connection, [name for name in limits if limits[name] is not None], day_of(now, zone))
+    standing = []
+    for channel, named in connectors_in_use().items():
+        for one in named:
+            share = str(one.weight or ("first" if one is named[0] else "stands by"))
+            limit = limits.get(one.name)
+            today = None if limit is None else given.get(one.name, 0)
+            standing.append(Standing(one.name, channel, share, known.get(one.name), today, limit))
+    return standing
 
 
 @contextmanager
@@ -123,13 +145,13 @@ def opened_for_doubts(database: Database) -> Iterator[tuple[AnySender, ...]]:
 
 
 def _opened_route(opened: ExitStack, channel: Channel, limiters: Mapping[str, RateLimiter]) -> Route:
-    named = connectors_in_use()[channel]
-    return Route(
-        tuple(
-            Provider(_opened(opened, channel, one.name), one.weight, limiters.get(one.name) or Unlimited())
-            for one in named
-        )
-    )
+    providers = []
+    for one in connectors_in_use()[channel]:
+        rate = rates_in_use().get(one.name, FREE)
+        local = Unlimited() if rate.per_second is None else pace_of(one.name, rate.per_second)
+        sender = _opened(opened, channel, one.name)
+        providers.append(Provider(sender, one.weight, limiters.get(one.name, local), rate))
+    return Route(tuple(providers))
 
 
 def _opened(opened: ExitStack, channel: Channel, name: str) -> AnySender:

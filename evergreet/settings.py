@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from evergreet.errors import ConfigurationError
+from evergreet.rates import read_rates
 from evergreet.routing import read_route
 
 SHORTEST_KEY = 16
@@ -187,6 +188,12 @@ class Settings(BaseSettings):
         default=30, ge=1, description="… and is asked again, with one window, after so long; each time it doubles …"
     )
     breaker_max_seconds: int = Field(default=900, ge=1, description="… up to this.")
+    rates: str = Field(
+        default="",
+        description="How much providers may be given, as in `sendgrid: 100/s, 50000/day, warm-up 500 from 2026-12-01; "
+        "ses: 14/s`. A warm-up allows so many messages on its first day and each day twice as many, up to the limit "
+        "of a day. Days are those of EVERGREET_DEFAULT_TIMEZONE. Empty: as much as there is.",
+    )
     owner_silence_seconds: int = Field(
         default=300, ge=1, description="PostgreSQL ends a worker's session that was silent for this long."
     )
@@ -245,6 +252,12 @@ class Settings(BaseSettings):
     def _a_route(cls, value: str | None) -> str | None:
         if value is not None:
             read_route(value)
+        return value
+
+    @field_validator("rates")
+    @classmethod
+    def _known_limits(cls, value: str) -> str:
+        read_rates(value)
         return value
 
     @field_validator("default_timezone")

@@ -7,7 +7,7 @@ from models.crm import CrmCursor, CrmRow
 from models.event import Cursor, Event, IngestPosition, Transition
 from models.ledger import Attempt, Chunk, Enrollment, Message, Run, StoredRequest, Tally, WorkerRow
 from models.posted import ContactAlias, PostedMessage
-from models.provider import Breaker
+from models.provider import Breaker, ProviderDay
 from models.provider_event import ProviderEvent
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Instant",
     "Message",
     "PostedMessage",
+    "ProviderDay",
     "ProviderEvent",
     "Run",
     "StoredRequest",

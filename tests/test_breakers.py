@@ -150,6 +150,7 @@ def test_what_a_window_tells_of_its_provider(outcomes: Sequence[Outcome], meanin
 def test_a_person_sees_who_is_out_and_ends_its_pause(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVERGREET_DATABASE_URL", sqlite_url)
     monkeypatch.setenv("EVERGREET_EMAIL", "outbox 80, smtp")
+    monkeypatch.setenv("EVERGREET_RATES", "smtp: 5000/day")
     database = Database(sqlite_url)
     with database.write() as connection:
         fail(connection, "outbox", Failure("disk full", fault=True), Story(database, None).settings, NOW, probe=False)  # type: ignore[arg-type]
@@ -161,6 +162,7 @@ def test_a_person_sees_who_is_out_and_ends_its_pause(sqlite_url: str, monkeypatc
 
     assert "out since 2026-03-10 12:00 UTC (a fault of ours)" in evergreet("status", "--json")[1]
     assert "stands by" in evergreet("status")[1]
+    assert "0 of 5,000" in evergreet("status")[1]
     assert evergreet("resume", "outbox") == (0, "outbox is asked again from the next run on.\n")
     assert evergreet("resume", "outbox")[0] == 1
     assert "is asked" in evergreet("status")[1]

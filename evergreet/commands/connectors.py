@@ -80,26 +80,28 @@ def check(name: Annotated[str, typer.Argument(help="As in `evergreet connectors`
 
 @connectors.command()
 def status(json: Json = False) -> None:
-    """Say of each connector that sends whether its provider is asked now, and if not, why and until when.
+    """Say of each connector that sends what it was given today, and if it is not asked now, why and until when.
 
     Example: evergreet connectors status
     """
     from rich.markup import escape
     from rich.table import Table
 
+    from evergreet.clock import DatabaseClock
     from evergreet.commands.opening import open_database
     from evergreet.commands.printing import console, print_json
     from evergreet.sending import standings
 
     with open_database() as database:
-        found = standings(database)
+        found = standings(database, DatabaseClock())
     if json:
         print_json([one.as_dict() for one in found])
         return
-    table = Table("connector", "sends", "share", "now")
+    table = Table("connector", "sends", "share", "today", "now")
     for one in found:
         now = f"[red]{escape(one.out)}[/red]" if one.out else "is asked"
-        table.add_row(one.name, one.channel, one.share, now)
+        today = "" if one.limit is None else f"{one.given:,} of {one.limit:,}"
+        table.add_row(one.name, one.channel, one.share, today, now)
     console().print(table)
 
 

@@ -1,13 +1,15 @@
 """A global rate over all workers: a Prefect global concurrency limit with the name of the connector."""
 
-from prefect.client.orchestration import get_client
+from contextlib import suppress
+
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.concurrency.sync import rate_limit
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from evergreet.contracts import RateLimiter
 from evergreet.errors import ConfigurationError
 from evergreet.rates import Unlimited
-from evergreet.sending import connectors_in_use
+from evergreet.sending import connectors_in_use, rates_in_use
 
 
 class PrefectLimit:
@@ -31,13 +33,28 @@ async def limiters() -> dict[str, RateLimiter]:
     return {one.name: await limiter_of(one.name) for named in connectors_in_use().values() for one in named}
 
 
+async def ensure_limits(client: PrefectClient) -> None:
+    """Create the Prefect limits that EVERGREET_RATES asks for, or bring them up to date."""
+    for name, rate in rates_in_use().items():
+        with suppress(ObjectAlreadyExists):  # somebody else does so at this moment
+            if rate.per_second is not None and rate.most_together is not None:
+                await client.upsert_global_concurrency_limit_by_name(name, rate.most_together, rate.per_second)
+
+
 async def limiter_of(connector: str) -> RateLimiter:
-    """Return the limiter for a connector: the Prefect limit of its name, or none where there is no such limit."""
+    """Return the limiter for a connector: the Prefect limit of its name, which somebody may have changed there.
+
+    Where the server has none, EVERGREET_RATES says whether it is created.
+    """
     async with get_client() as client:
         try:
             limit = await client.read_global_concurrency_limit_by_name(connector)
         except ObjectNotFound:
-            return Unlimited()
+            rate = rates_in_use().get(connector)
+            if rate is None or rate.most_together is None:
+                return Unlimited()
+            await ensure_limits(client)
+            return PrefectLimit(connector, rate.most_together)
     if not limit.active:
         return Unlimited()
     if not limit.slot_decay_per_second or limit.limit < 1:

@@ -20,6 +20,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.states import Crashed
 
+from evergreet.orchestration.limits import ensure_limits
 from evergreet.orchestration.pool import POOL, ensure_pool
 from evergreet.orchestration.server import HOST, Child, LocalPrefectError, prefect_environment, running_server
 
@@ -77,6 +78,7 @@ async def _prepare(api: str) -> list[UUID]:
     """
     async with PrefectClient(api=api) as client:
         await ensure_pool(client)
+        await ensure_limits(client)
         pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
         lost = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
         for run in await client.read_flow_runs(

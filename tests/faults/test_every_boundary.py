@@ -54,6 +54,7 @@ NOT_OF_A_RUN = {
     "delivery._settle": "forgets stored requests to a provider with idempotency keys (test_deaths_while_repeating)",
     "delivery._divided": "smaller requests to a provider with idempotency keys (test_deaths_while_repeating)",
     "breakers.ask_again": "an operator's command: one transaction, nothing is sent",
+    "ledger.defer_rest": "only with a limit per day (tests.test_rates)",
     "ledger.put_off": "only with several providers (tests.test_failover)",
     "repeats.repeat": "asks a provider with idempotency keys (test_deaths_while_repeating)",
     "engine._prove": "a note in the audit log, before a new version is registered",

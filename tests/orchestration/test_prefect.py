@@ -1,5 +1,6 @@
 """Campaigns through a real Prefect server and worker, with mail to a real SMTP server."""
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -7,10 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate, GlobalConcurrencyLimitCreate
 from prefect.client.schemas.objects import FlowRun
 
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email, event
+from evergreet.orchestration.limits import ensure_limits
+from evergreet.settings import settings
 from flows.thank_you import Options, campaign
 from tests.orchestration.shop import CANARIES, Shop, until
 from tests.story import note
@@ -242,6 +246,21 @@ def test_a_limit_of_the_connectors_name_paces_all_runs(shop: Shop) -> None:
             taken = client.read_global_concurrency_limit_by_name("smtp").active_slots
     assert taken > 0
     assert shop.arrived(addresses) == addresses
+
+
+def test_the_rates_of_the_settings_become_limits_of_the_server(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def made(rates: str) -> tuple[int, float]:
+        monkeypatch.setenv("EVERGREET_RATES", rates)
+        settings.cache_clear()
+        async with PrefectClient(api=shop.prefect.api) as client:
+            await ensure_limits(client)
+            limit = await client.read_global_concurrency_limit_by_name("outbox")
+        return limit.limit, limit.slot_decay_per_second
+
+    assert asyncio.run(made("outbox: 40/s, 500/day")) == (40, 40.0)
+    assert asyncio.run(made("outbox: 0.5/s")) == (1, 0.5)
+    with shop.client() as client:
+        client.delete_global_concurrency_limit_by_name("outbox")
 
 
 def test_a_failing_run_names_its_cause_in_one_line(shop: Shop) -> None:

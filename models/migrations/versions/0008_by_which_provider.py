@@ -1,9 +1,9 @@
-"""Attempts name the connector they were handed to, and which providers are out is known to all workers."""
+"""Attempts name the connector they were handed to; who is out, and what a day gave to whom, is in the store."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from models.base import Instant
+from models.base import Id, Instant
 
 revision = "0008"
 down_revision = "0007"
@@ -23,4 +23,11 @@ def upgrade() -> None:
         sa.Column("fault", sa.Boolean(), nullable=False),
         sa.Column("reason", sa.String(500), nullable=False),
         sa.PrimaryKeyConstraint("connector", name=op.f("pk_breaker")),
+    )
+    op.create_table(
+        "provider_day",
+        sa.Column("connector", sa.String(100), nullable=False),
+        sa.Column("day", sa.String(10), nullable=False),
+        sa.Column("messages", Id, nullable=False),
+        sa.PrimaryKeyConstraint("connector", "day", name=op.f("pk_provider_day")),
     )
