@@ -15,7 +15,6 @@ from sqlalchemy import (
     Connection,
     SQLColumnExpression,
     String,
-    and_,
     case,
     cast,
     delete,
@@ -125,7 +124,7 @@ def withdraw(connection: Connection, withdrawals: Sequence[Withdrawal], *, at: d
     """
     history: dict[int, dict[str, list[Any]]] = {each.contact_id: {} for each in withdrawals}
     for row in connection.execute(
-        select(col(Consent.contact_id), col(Consent.topic), col(Consent.at), col(Consent.granted))
+        select(col(Consent.contact_id), col(Consent.topic), col(Consent.at), col(Consent.granted), col(Consent.source))
         .where(among(Consent.contact_id, "contacts"))
         .order_by(col(Consent.at), col(Consent.id)),
         {"contacts": sorted(history)},
@@ -136,8 +135,12 @@ def withdraw(connection: Connection, withdrawals: Sequence[Withdrawal], *, at: d
         known = history[each.contact_id]
         concerned = {topic for topic in known if topic.endswith(SMS_TOPIC) or not each.by_sms}
         for topic in {*concerned, each.topic} if each.everything else {each.topic}:
-            before = [row for row in known.get(topic or "", ()) if row.at <= each.at]
-            if topic is not None and not (before and not before[-1].granted):
+            said = known.get(topic or "", [])
+            before = [row for row in said if row.at <= each.at]
+            told_before = before and not before[-1].granted
+            if told_before and len(before) == len(said):  # the last word: a yes between the two may be told later
+                told_before = before[-1].source == each.source
+            if topic is not None and not told_before:
                 new.setdefault((each.contact_id, topic), each)
     insert_ignore(
         connection, Consent,
@@ -354,12 +357,14 @@ def _decide(
     source: str,
     wording: str,
 ) -> bool:
-    """Record a decision unless it stands already; return whether it is new.
+    """Record a decision; return whether it is new.
 
-    It is always the newest, also after a row that an import dated into the future.
+    It is always the newest, also after a row that an import dated into the future. A no that is said again is recorded
+    with its time: a yes between the two may be told later, by a CRM.
     """
     newest = _newest(connection, contact_id).get(topic)
-    if newest is not None and newest.granted is granted:
+    stands = newest is not None and newest.granted is granted
+    if newest is not None and stands and (granted or at <= newest.at):
         return False
     connection.execute(
         insert(Consent).values(
@@ -371,7 +376,16 @@ def _decide(
             wording=wording,
         )
     )
-    return True
+    return not stands
+
+
+def outweighs(new: Any, known: Any) -> Any:
+    """Say whether a suppression takes the place of the `known` one of its address: rows, or columns in a query.
+
+    One that stops more does. What a CRM said it may take back, and so anybody else's word takes its place.
+    """
+    by_a_crm = known.source.startswith("crm:") & (known.source != new.source)
+    return (known.scope == "marketing") & ((new.scope == "all") | by_a_crm)
 
 
 def _store_suppression(
@@ -382,7 +396,7 @@ def _store_suppression(
         new.on_conflict_do_update(
             index_elements=["address"],
             set_={name: new.excluded[name] for name in ("scope", "reason", "source", "at")},
-            where=and_(col(Suppression.scope) == "marketing", new.excluded.scope == "all"),
+            where=outweighs(new.excluded, Suppression),
         ).returning(col(Suppression.id))
     )
     return stored.first() is not None

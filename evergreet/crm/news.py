@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -21,7 +22,8 @@ _UNSAID = object()
 class News:
     """What has changed there: the address, details and the stage (None: they are gone), and what is kept for next time.
 
-    `unsubscribed` is None where it is as it was.
+    `unsubscribed` is None where it is as it was; for somebody who left it is news again with another address. They have
+    been off since `left_at`.
     """
 
     email: str | None
@@ -29,6 +31,7 @@ class News:
     attributes: dict[str, Any]
     stage: str | None
     unsubscribed: bool | None
+    left_at: datetime
     consents: dict[str, Said]
     told: dict[str, Any]
 
@@ -56,12 +59,16 @@ def news(contact: CrmContact, before: Mapping[str, Any], source: str) -> News:
     columns = {name: changed.pop(name) for name in COLUMNS if name in changed}
     email, was = contact.email.strip(), before.get("email", "")
     left = contact.unsubscribed
+    since: str = (left and before.get("since")) or contact.changed_at.isoformat()
+    as_it_was = left == before.get("unsubscribed", False) and not (left and email != was)
     return News(
         email=None if email == was else email, columns=columns, attributes=changed,
         stage=as_text(stage, "stage", 100),
-        unsubscribed=None if left == before.get("unsubscribed", False) else left,
+        unsubscribed=None if as_it_was else left, left_at=datetime.fromisoformat(since),
         consents=_consents(contact.agreements, f"crm:{source}"),
-        told={"email": email, "unsubscribed": left, "details": {**known, **details}},
+        told={
+            "email": email, "unsubscribed": left, "details": {**known, **details}, **({"since": since} if left else {}),
+        },
     )  # fmt: skip
 
 

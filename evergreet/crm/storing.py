@@ -119,6 +119,8 @@ class _Round:
         self._clock = clock
         self._now = now
         self._stored = stored
+        self._refused: list[tuple[CrmContact, Whose]] = []
+        """Records that cannot be used but for one thing: whoever they are about has left."""
 
     def store(self, turns: Sequence[tuple[CrmContact, Whose]]) -> None:
         told: list[_Told] = []
@@ -157,6 +159,8 @@ class _Round:
             row = importer.shape(Record(0, "", values))
         except Rejected as problem:
             self._stored.rejected.append((contact.id, problem))
+            if contact.unsubscribed and not (whose.record is not None and whose.record.told.get("unsubscribed")):
+                self._refused.append((contact, whose))
             return
         row.told_at = min(contact.changed_at, self._now)
         row.consents = told.consents
@@ -172,12 +176,14 @@ class _Round:
         for source in sorted({one.whose.source for one in told}):
             exclusive(self._connection, f"import:{source}")
         ids = {whose.id for whose in (*(one.whose for one in told), *(whose for _, whose in gone)) if whose.id}
+        leaving = {address for one in told if one.news.unsubscribed for address in _addresses(one.contact, one.whose)}
+        leaving |= {address for left in self._refused for address in _addresses(*left)}
         self._connection.execute(
             select(col(Contact.id))
             .where(or_(among(Contact.id, "ids"), among_texts(col(Contact.address), "addresses")))
             .order_by(col(Contact.id))
             .with_for_update(key_share=True),
-            {"ids": sorted(ids), "addresses": sorted({_address(one) for one in told if one.news.unsubscribed})},
+            {"ids": sorted(ids), "addresses": sorted(leaving)},
         )
 
     def _store_contacts(self, told: Sequence[_Told], importers: dict[str, ContactImport]) -> None:
@@ -211,22 +217,26 @@ class _Round:
         Who agreed to something here after that stays on. Coming back takes back what this CRM said and nothing else.
         """
         source = f"crm:{self._source}"
-        judged = []
+        leaving = [(contact, whose, contact.changed_at) for contact, whose in self._refused]
         for one in told:
-            address = _address(one)
-            if one.news.unsubscribed and address and not one.whose.erased:
-                at = min(one.contact.changed_at, self._now)
-                judged.append(Judgement(0, Verdict.UNSUBSCRIBED, at, source, address, None))
+            if one.news.unsubscribed and _addresses(one.contact, one.whose):
+                leaving.append((one.contact, one.whose, one.news.left_at))
             elif one.news.unsubscribed:
                 one.news.told["unsubscribed"] = False  # so that it is news once there is an address
                 self._stored.warnings["unsubscribed, but has no address to suppress"] += 1
+        judged = [
+            Judgement(0, Verdict.UNSUBSCRIBED, min(at, self._now), source, address, None)
+            for contact, whose, at in leaving
+            if not whose.erased
+            for address in _addresses(contact, whose)
+        ]
         position = ingest_position(self._connection)
         carry_out(self._connection, judged, position, self._now)
         for one in told:
-            if one.news.unsubscribed is False and (address := _address(one)):
+            if one.news.unsubscribed is False and (addresses := _addresses(one.contact, one.whose)):
                 self._connection.execute(
                     delete(Suppression).where(
-                        col(Suppression.address) == address, col(Suppression.scope) == "marketing",
+                        col(Suppression.address).in_(addresses), col(Suppression.scope) == "marketing",
                         col(Suppression.reason) == EVERYTHING, col(Suppression.source) == source,
                         col(Suppression.at) < one.contact.changed_at,
                     )
@@ -297,6 +307,6 @@ class _Round:
         )  # fmt: skip
 
 
-def _address(told: _Told) -> str:
-    """Return the address that a record's person is reached at: the one it tells, else the one that is known."""
-    return normalised(told.contact.email) or told.whose.address or ""
+def _addresses(contact: CrmContact, whose: Whose) -> list[str]:
+    """Return where a record's person is reached: at the address that it tells, and at the one that is known here."""
+    return sorted({normalised(contact.email), whose.address or ""} - {""})

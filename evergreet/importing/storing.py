@@ -12,6 +12,7 @@ from sqlmodel import col
 
 from evergreet.channels import having
 from evergreet.clock import Clock
+from evergreet.consent import outweighs
 from evergreet.errors import EvergreetError
 from evergreet.importing.memory import RowMemory
 from evergreet.importing.records import Record
@@ -67,17 +68,18 @@ def suppress_all(connection: Connection, entries: dict[str, Entry], position: in
     """
     if not entries:
         return {}
-    known = dict(
-        connection.execute(
-            select(col(Suppression.address), col(Suppression.scope)).where(col(Suppression.address).in_(list(entries)))
+    known = {
+        row.address: row
+        for row in connection.execute(
+            select(col(Suppression.address), col(Suppression.scope), col(Suppression.source)).where(
+                col(Suppression.address).in_(list(entries))
+            )
         )
-        .tuples()
-        .all()
-    )
+    }
     changed = {
         address: "corrected" if address in known else "stored"
         for address, entry in entries.items()
-        if address not in known or (entry.scope == "all" and known[address] == "marketing")
+        if address not in known or outweighs(entry, known[address])
     }
     if changed:
         statement = insert_into(connection, Suppression)
@@ -85,7 +87,7 @@ def suppress_all(connection: Connection, entries: dict[str, Entry], position: in
             statement.on_conflict_do_update(
                 index_elements=["address"],
                 set_={name: statement.excluded[name] for name in ("scope", "reason", "source", "at")},
-                where=(col(Suppression.scope) == "marketing") & (statement.excluded["scope"] == "all"),
+                where=outweighs(statement.excluded, Suppression),
             ),
             [_as_row(entries[address]) for address in sorted(changed)],
         )

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from evergreet.clock import FrozenClock
-from evergreet.consent import erase, resubscribe, unsubscribe
+from evergreet.consent import erase, resubscribe, unsubscribe, unsubscribe_everything
 from evergreet.contracts import Agreement, CrmContact
 from evergreet.crm.storing import Stages, Stored, store
 from evergreet.database import Database
@@ -148,6 +148,42 @@ def test_an_unsubscription_counts_from_its_time_and_wins_where_the_times_are_the
     tell(CrmContact("7", NOW, MAYA, agreements=(Agreement("news", True, NOW),)))
     assert rows(embedded, Suppression) == []
     assert rows(embedded, Consent)[-1].granted
+
+
+def test_who_has_left_a_crm_gets_no_marketing_at_any_address(embedded: Database, clock: FrozenClock) -> None:
+    """At the one that only we know, at one that the CRM tells later, and whatever else is wrong with the record."""
+    tell = telling(embedded, clock)
+    agreed = (Agreement("news", True, NOW - 9 * HOUR),)
+    with embedded.write() as connection:
+        shop = add_contact(connection, "old@example.com", source="acme", source_id="1", created_at=NOW - 9 * HOUR)
+        add_consent(connection, shop, "news", at=NOW - 9 * HOUR)
+        connection.execute(Contact.__table__.update().values(address="shop@example.com", told_at={  # type: ignore[attr-defined]
+            "email": NOW.isoformat(), "address": NOW.isoformat(),
+        }))  # fmt: skip
+    tell(CrmContact("1", NOW - 5 * HOUR, "old@example.com", unsubscribed=True))
+    tell(CrmContact("2", NOW - 5 * HOUR, "before@example.com", agreements=agreed, unsubscribed=True))
+    tell(CrmContact("2", NOW - HOUR, "after@example.com", agreements=agreed, unsubscribed=True))
+    tell(CrmContact("3", NOW - 6 * HOUR, "lee@example.com", agreements=agreed))
+    refused = tell(CrmContact("3", NOW - 5 * HOUR, "lee@example.com", {"stage": "x" * 101}, unsubscribed=True))
+    assert [name for name, _ in refused.rejected] == ["3"]
+    left = {row.address: row.at for row in rows(embedded, Suppression)}
+    names = ("old", "shop", "before", "after", "lee")
+    assert left == {f"{name}@example.com": NOW - 5 * HOUR for name in names}
+    assert {row.contact_id: row.granted for row in rows(embedded, Consent)} == {1: False, 2: False, 3: False}
+
+
+def test_who_left_a_crm_and_then_left_us_is_not_brought_back_by_what_it_told_between(
+    embedded: Database, clock: FrozenClock
+) -> None:
+    """They leave there, come back there, leave here, and only then the CRM is read."""
+    tell = telling(embedded, clock)
+    tell(CrmContact("7", NOW - 7 * HOUR, MAYA, agreements=(Agreement("news", True, NOW - 7 * HOUR),)))
+    tell(CrmContact("7", NOW - 5 * HOUR, MAYA, unsubscribed=True))
+    with embedded.write() as connection:
+        unsubscribe_everything(connection, rows(embedded, Contact)[0].id, at=NOW - HOUR, source="page")
+    tell(CrmContact("7", NOW - 2 * HOUR, MAYA, agreements=(Agreement("news", True, NOW - 2 * HOUR),)))
+    assert [(row.reason, row.source) for row in rows(embedded, Suppression)] == [("unsubscribed", "page")]
+    assert not max(rows(embedded, Consent), key=lambda row: row.at).granted
 
 
 def test_a_complaint_stays_whatever_a_crm_says(embedded: Database, clock: FrozenClock) -> None:
