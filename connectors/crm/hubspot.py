@@ -3,18 +3,18 @@
 Its webhooks say whose contact changed and not how it stands: it is then read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import httpx
 
 from connectors.calling import bearer
 from connectors.crm.hubspot_answers import asked, not_found
 from connectors.crm.hubspot_changes import CONTACTS, changed_since, results_of
-from connectors.crm.hubspot_reading import NEVER, opt_outs_read, properties_read, read_contacts
+from connectors.crm.hubspot_reading import NEVER, Kinds, kinds_of, opt_outs_read, properties_read, read_contacts
 from connectors.crm.hubspot_requests import MOST, Requests
-from connectors.crm.hubspot_settings import HubSpotSettings
+from connectors.crm.hubspot_settings import PROPERTIES, HubSpotSettings
 from connectors.crm.hubspot_webhooks import contacts_named, verify
 from connectors.crm.hubspot_writing import write
 from connectors.http_connector import HttpConnector
@@ -39,9 +39,11 @@ class HubSpot(HttpConnector[HubSpotSettings]):
         proven_by=("descriptions made from its own package", "the hubspot-api-client package", "published signatures"),
     )
 
+    _known_kinds: Kinds | None = None
+
     def changed_since(self, cursor: str) -> CrmPage:
         """Return the next page of contacts that changed, or were deleted."""
-        return changed_since(self._caller, self._settings, cursor)
+        return changed_since(self._caller, self._settings, self._kinds(), cursor)
 
     def push(self, batch: Sequence[Push]) -> list[Outcome]:
         """Write back; an answer that stands for everybody ends the batch."""
@@ -53,12 +55,9 @@ class HubSpot(HttpConnector[HubSpotSettings]):
         written = (settings.stage_property, settings.last_message_property, settings.last_message_at_property)
         wanted = dict.fromkeys([*settings.properties, *opt_outs_read(settings), *filter(None, written)])
         try:
-            content, _ = asked(self._caller, "POST", "/crm/v3/properties/contacts/batch/read", {
-                "archived": False, "inputs": [{"name": name} for name in wanted],
-            })  # fmt: skip
+            known = {text_in(one, "name") for one in self._described(wanted) if isinstance(one, dict)}
         except Permanent as fault:
             raise Misconfigured(fault.reason) from None
-        known = {text_in(one, "name") for one in results_of(content) if isinstance(one, dict)}
         missing = [name for name in wanted if name not in known]
         if missing:
             raise Misconfigured(f"HubSpot's contacts have no {', '.join(missing)}: see docs/connectors/hubspot.md.")
@@ -88,9 +87,22 @@ class HubSpot(HttpConnector[HubSpotSettings]):
             "properties": properties_read(self._settings), "propertiesWithHistory": [],
             "inputs": [{"id": number} for number in ids],
         })  # fmt: skip
-        contacts, _ = read_contacts(results_of(content), self._settings)
+        contacts, _ = read_contacts(results_of(content), self._settings, self._kinds())
         gone = not_found(content)
         return contacts + [CrmContact(number, now, deleted=True) for number in ids if number in gone]
+
+    def _kinds(self) -> Kinds:
+        """Return what kind of value properties have, asked for once where there are others than those it came with."""
+        if self._known_kinds is None:
+            own = [name for name in self._settings.properties if name not in PROPERTIES]
+            self._known_kinds = kinds_of(self._described(own)) if own else {}
+        return self._known_kinds
+
+    def _described(self, names: Iterable[str]) -> list[Any]:
+        content, _ = asked(self._caller, "POST", "/crm/v3/properties/contacts/batch/read", {
+            "archived": False, "inputs": [{"name": name} for name in names],
+        })  # fmt: skip
+        return results_of(content)
 
     @property
     def _key(self) -> str:

@@ -22,6 +22,7 @@ from connectors.crm.hubspot_reading import (
     CHANGED,
     NEVER,
     NUMBER,
+    Kinds,
     changed,
     is_id,
     milliseconds,
@@ -81,7 +82,7 @@ class Place:
         return orjson.dumps({name: value for name, value in asdict(self).items() if value != plain[name]}).decode()
 
 
-def changed_since(caller: Caller, settings: HubSpotSettings, cursor: str) -> CrmPage:
+def changed_since(caller: Caller, settings: HubSpotSettings, kinds: Kinds, cursor: str) -> CrmPage:
     """Return the next page of what changed."""
     place = Place.read(cursor)
     if place.listed is not None:
@@ -89,7 +90,7 @@ def changed_since(caller: Caller, settings: HubSpotSettings, cursor: str) -> Crm
     content, now = asked(caller, "POST", f"{CONTACTS}/search", _search(place, settings))
     results, more = results_of(content), _next(content)
     place = place if place.began else replace(place, began=milliseconds(now), gone=place.gone or milliseconds(now))
-    contacts, unreadable = read_contacts(results, settings)
+    contacts, unreadable = read_contacts(results, settings, kinds)
     following = _after(place, results, more, place.began - settings.lag_seconds * 1000)
     return CrmPage(
         tuple(contacts), str(following or _searched(place, settings)), bool(following or _is_due(place, settings)),

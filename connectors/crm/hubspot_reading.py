@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from math import isfinite
+from typing import Any, Literal, TypeAlias
 from zoneinfo import available_timezones
 
 from connectors.crm.hubspot_settings import HubSpotSettings
@@ -21,6 +22,8 @@ NUMBER = "hs_object_id"
 OPTED_OUT = "hs_email_optout"
 """From all email; `hs_email_optout_ID` is of one subscription type."""
 MERGED = ("hs_merged_object_ids", "hs_calculated_merged_vids")
+Kind: TypeAlias = Literal["number", "bool"]
+Kinds: TypeAlias = Mapping[str, Kind]
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 _ID = re.compile("[0-9]{1,20}")
@@ -38,12 +41,25 @@ def opt_outs_read(settings: HubSpotSettings) -> list[str]:
     return [f"{OPTED_OUT}_{number}" for number in settings.subscriptions.values()]
 
 
+def kinds_of(known: Iterable[Any]) -> dict[str, Kind]:
+    """Return which properties are numbers or yes and no, of those that HubSpot describes; all others are texts."""
+    kinds: dict[str, Kind] = {}
+    for one in known:
+        if isinstance(one, dict) and text_in(one, "type") == "number":
+            kinds[text_in(one, "name")] = "number"
+        elif isinstance(one, dict) and "bool" in (text_in(one, "type"), text_in(one, "fieldType")[:4]):
+            kinds[text_in(one, "name")] = "bool"
+    return kinds
+
+
 def is_id(written: Any) -> bool:
     """Return whether this is an id of HubSpot's."""
     return isinstance(written, str) and _ID.fullmatch(written) is not None
 
 
-def read_contacts(results: Iterable[Any], settings: HubSpotSettings) -> tuple[list[CrmContact], list[tuple[str, str]]]:
+def read_contacts(
+    results: Iterable[Any], settings: HubSpotSettings, kinds: Kinds
+) -> tuple[list[CrmContact], list[tuple[str, str]]]:
     """Read contacts; return them, and the ids of those that cannot be read with a sentence."""
     contacts, unreadable = [], []
     for raw in results:
@@ -53,7 +69,7 @@ def read_contacts(results: Iterable[Any], settings: HubSpotSettings) -> tuple[li
         elif (changed_at := changed(raw)) is None:
             unreadable.append((number, "It cannot be read when the contact changed."))
         else:
-            contacts.append(_contact(number, changed_at, object_in(raw, "properties"), settings))
+            contacts.append(_contact(number, changed_at, object_in(raw, "properties"), settings, kinds))
     return contacts, unreadable
 
 
@@ -77,9 +93,12 @@ def milliseconds(at: datetime) -> int:
     return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
 
 
-def _contact(number: str, at: datetime, properties: Mapping[str, Any], settings: HubSpotSettings) -> CrmContact:
+def _contact(
+    number: str, at: datetime, properties: Mapping[str, Any], settings: HubSpotSettings, kinds: Kinds
+) -> CrmContact:
     details = {
-        name: _value(name, text_in(properties, theirs), settings) for theirs, name in settings.properties.items()
+        name: _value(name, text_in(properties, theirs), settings, kinds.get(theirs))
+        for theirs, name in settings.properties.items()
     }
     return CrmContact(
         id=number, changed_at=at, email=text_in(properties, "email").strip(), details=details,
@@ -93,14 +112,28 @@ def _contact(number: str, at: datetime, properties: Mapping[str, Any], settings:
     )  # fmt: skip
 
 
-def _value(name: str, written: str, settings: HubSpotSettings) -> str | None:
-    match name:
-        case "timezone":
+def _value(name: str, written: str, settings: HubSpotSettings, kind: Kind | None) -> str | float | bool | None:
+    match name, kind:
+        case "timezone", _:
             return _zone(written)
-        case "stage":  # as we call it, where one stage alone is called so there
+        case "stage", _:  # as we call it, where one stage alone is called so there
             ours = [stage for stage, theirs in settings.stages.items() if theirs == written]
             return ours[0] if len(ours) == 1 else written or None
+        case _, "number":
+            return _number(written)
+        case _, "bool":
+            return {"true": True, "false": False}.get(written)
     return written or None
+
+
+def _number(written: str) -> float | None:
+    try:
+        number = float(written)
+    except ValueError:
+        return None
+    if not isfinite(number):
+        return None
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
 def _merged(number: str, properties: Mapping[str, Any]) -> tuple[str, ...]:

@@ -73,6 +73,7 @@ class HubSpotSink(ProviderSink):
     subscribed: dict[tuple[str, str], str] = field(default_factory=dict)
     types: tuple[str, ...] = ("101", "102")
     unknown: set[str] = field(default_factory=set)
+    kinds: dict[str, dict[str, str]] = field(default_factory=dict)
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -164,7 +165,7 @@ class HubSpotSink(ProviderSink):
                 return self._make(kind, body)
             case "POST", ["properties", "contacts", "batch", "read"]:
                 known = [one["name"] for one in body["inputs"] if one["name"] not in self.unknown]
-                return self._batch([{"name": name} for name in known], [])
+                return self._batch([{"name": name, **self.kinds.get(name, {"type": "string"})} for name in known], [])
         return self._preferences(method, where.path, body)
 
     def _search(self, body: dict[str, Any]) -> Told:

@@ -145,6 +145,24 @@ def test_a_contact_is_read_with_what_hubspot_knows(sink: HubSpotSink, at: Callab
     assert set(other.details.values()) == {None}
 
 
+def test_properties_of_the_account_come_as_numbers_and_truths_where_they_are(
+    sink: HubSpotSink, at: Callable[..., HubSpot]
+) -> None:
+    sink.kinds = {
+        "orders": {"type": "number", "fieldType": "number"}, "vip": {"type": "bool", "fieldType": "booleancheckbox"},
+        "fan": {"type": "enumeration", "fieldType": "booleancheckbox"}, "size": {"type": "number"},
+    }  # fmt: skip
+    names = {name: name for name in ("orders", "vip", "fan", "size", "colour", "phone")}
+    sink.add(1, orders="12", vip="true", fan="false", size="4.5", colour="7", phone="030")
+    sink.add(2, orders="nan", vip="maybe", size="1e999")
+    connector = at(sink.url, properties=names)
+    told = {contact.id: contact.details for contact in pull(connector)[0]}
+    assert told["1"] == {"orders": 12, "vip": True, "fan": False, "size": 4.5, "colour": "7", "phone": "030"}
+    assert set(told["2"].values()) == {None}
+    pull(connector)
+    assert len([path for _, path, _ in sink.asked if "properties" in path]) == 1, "they are asked for once"
+
+
 def test_more_than_a_search_gives_are_all_read_and_those_that_change_meanwhile_again(
     sink: HubSpotSink, at: Callable[..., HubSpot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
