@@ -99,10 +99,14 @@ class HubSpot(HttpConnector[HubSpotSettings]):
         return self._known_kinds
 
     def _described(self, names: Iterable[str]) -> list[Any]:
-        content, _ = asked(self._caller, "POST", "/crm/v3/properties/contacts/batch/read", {
-            "archived": False, "inputs": [{"name": name} for name in names],
-        })  # fmt: skip
-        return results_of(content)
+        wanted = [{"name": name} for name in names]
+        described: list[Any] = []
+        for start in range(0, len(wanted), MOST):
+            content, _ = asked(self._caller, "POST", "/crm/v3/properties/contacts/batch/read", {
+                "archived": False, "inputs": wanted[start : start + MOST],
+            })  # fmt: skip
+            described += results_of(content)
+        return described
 
     @property
     def _key(self) -> str:

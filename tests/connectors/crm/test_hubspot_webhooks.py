@@ -127,6 +127,31 @@ def test_published_signatures_hold(fixtures: Path) -> None:
             verify(asked, one["url"], one["client_secret"])
 
 
+DOCUMENTED = "yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy"
+EXAMPLES = [
+    (
+        "v1", "232db2615f3d666fe21a8ec971ac7b5402d33b9a925784df3ca654d05f4817de",
+        b'[{"eventId":1,"subscriptionId":12345,"portalId":62515,"occurredAt":1564113600000,"subscriptionType":'
+        b'"contact.creation","attemptNumber":0,"objectId":123,"changeSource":"CRM","changeFlag":"NEW","appId":54321}]',
+    ),
+    (
+        "v2", "9569219f8ba981ffa6f6f16aa0f48637d35d728c7e4d93d0d52efaa512af7900",
+        b'{"example_field":"example_value"}',
+    ),
+]  # fmt: skip
+"""As HubSpot's page on validating requests shows them."""
+
+
+@pytest.mark.parametrize(("version", "signature", "body"), EXAMPLES, ids=["v1", "v2"])
+def test_the_examples_of_the_documentation_hold(version: str, signature: str, body: bytes) -> None:
+    headers = {"X-HubSpot-Signature": signature, "X-HubSpot-Signature-Version": version}
+    url = "https://www.example.com/webhook_uri"
+    verify(request(body, headers), url, DOCUMENTED)
+    for wrong in (body + b" ", body[1:]):
+        with pytest.raises(NotGenuine):
+            verify(request(wrong, headers), url, DOCUMENTED)
+
+
 def test_their_own_package_signs_as_we_do() -> None:
     from hubspot.utils.signature import Signature
 
