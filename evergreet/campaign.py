@@ -222,10 +222,10 @@ def _check_purpose(where: str, step: Step) -> None:
             f"{where}: purpose=MARKETING: {kind}(…) does not write to the contact; leave it out, or say TRANSACTIONAL "
             "where it goes out for who is held out or has reached the goal as well."
         )
-    if isinstance(step, Webhook | Slack) and not re.fullmatch("[a-z][a-z0-9_]*", step.to):
+    if isinstance(step, Webhook | Slack) and not re.fullmatch("[a-z][a-z0-9_]{0,39}", step.to):
         raise DefinitionError(
-            f"{where}: to={step.to!r}: a setting says where that is, so write a name in small letters, digits and _, "
-            "such as 'warehouse'."
+            f"{where}: to={step.to!r}: a setting says where that is, so write a short name in small letters, digits "
+            "and _, such as 'warehouse'."
         )
 
 

@@ -40,12 +40,8 @@ class InternalComposer:
                 return SlackNote(key, step.to, parts["slack.txt"], self.template, letter.id)
             case CrmTask():
                 title, text = parts["title.txt"], parts["task.txt"]
-                return contracts.CrmTask(self._record(letter), key, title, text, now + step.due.span)
-
-    def _record(self, letter: Letter) -> CrmRecord:
-        """Return the contact as the CRM knows them: by its own id where they came from there."""
-        source, source_id = letter.origin
-        return CrmRecord(source_id if source == self.settings.crm_tasks else "", letter.contact["email"] or "")
+                record = CrmRecord(letter.record, letter.contact["email"] or "")
+                return contracts.CrmTask(record, key, title, text, now + step.due.span)
 
 
 AnyComposer: TypeAlias = Composer | SmsComposer | InternalComposer

@@ -24,7 +24,7 @@ from evergreet.settings import Settings
 from evergreet.sms_rendering import SmsRenderer
 from evergreet.store import words
 from evergreet.tokens import Tokens
-from models import Contact, Enrollment, Event, Instant, Message
+from models import Contact, CrmRow, Enrollment, Event, Instant, Message
 
 
 class Letter(NamedTuple):
@@ -45,6 +45,8 @@ class Letter(NamedTuple):
     """Whether it may be the first marketing SMS to this number; asked for SMS alone."""
     origin: tuple[str, str] = ("", "")
     """The contact's source, and its id there."""
+    record: str = ""
+    """Its id in the CRM that is asked about, empty where none is known."""
 
     @property
     def nth(self) -> int | None:
@@ -95,30 +97,46 @@ FIRST = ~(
 that are on their way at once neither knows of the other, and both say it."""
 
 
+_NEWEST_RECORD = (
+    select(col(CrmRow.source_id))
+    .where(
+        col(CrmRow.contact_id) == col(Contact.id), col(CrmRow.source) == bindparam("crm"), col(CrmRow.gone_at).is_(None)
+    )
+    .order_by(col(CrmRow.changed_at).desc(), col(CrmRow.id).desc())
+    .limit(1)
+    .scalar_subquery()
+)  # fmt: skip
+RECORD = func.coalesce(_NEWEST_RECORD, case((col(Contact.source) == bindparam("crm"), col(Contact.source_id))))
+"""What a contact is called in a CRM: by what was read from it, else where it was imported from there."""
+
+
 def read_letters(
     connection: Connection,
     chunk_id: int,
     picks: Sequence[Pick] = (),
     now: datetime | None = None,
     channel: str = "email",
+    crm: str | None = None,
 ) -> list[Letter]:
     """Read the planned messages of a chunk, with the newest revision of the event that caused each.
 
-    `picks` are asked as of `now`; without any, `now` may be left out.
+    `picks` are asked as of `now`; without any, `now` may be left out. `crm` names the one that tasks go to.
     """
     statement = PLANNED
     if picks and now is not None:
         statement = statement.add_columns(*(_choice(pick, now) for pick in picks))
     if by_sms := channel == "sms":
         statement = statement.add_columns(FIRST)
-    rows = connection.execute(statement, {"chunk": chunk_id}).all()
+    if to_crm := channel == "crm":
+        statement = statement.add_columns(RECORD)
+    rows = connection.execute(statement, {"chunk": chunk_id, **({"crm": crm} if to_crm else {})}).all()
     # Plain tuples: by name each value costs three times as much.
     return [
         Letter(
             id_, contact_id, changed_at, _known_of(contact_id, attributes, email, phone, locale, timezone), address,
             f"{source}:{source_id}", occurrence, step_key, caused_at, properties or {},
             {pick.name: _value(pick, number) for pick, number in zip(picks, chosen, strict=False)} if picks else {},
-            by_sms and bool(chosen[-1]), (source, source_id),
+            by_sms and bool(chosen[-1]), (source, source_id), (chosen[-1] if to_crm else None) or "",
         )
         for (
             id_, contact_id, occurrence, step_key, changed_at, address, email, locale, timezone, attributes, source,

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, insert, select, update
 from sqlmodel import col
 
 from evergreet.balance import Report, report_of
-from evergreet.campaign import Campaign, Options, Step
+from evergreet.campaign import Campaign, Options, Slack, Step, Webhook
 from evergreet.campaigns import (
     LoadTemplate,
     State,
@@ -31,7 +31,7 @@ from evergreet.campaigns import (
     version_of,
     versions_of,
 )
-from evergreet.channels import AnySender
+from evergreet.channels import AnySender, writes_to_contacts
 from evergreet.clock import Clock, DatabaseClock
 from evergreet.composers import AnyComposer, composer_of
 from evergreet.composing import Letter, read_letters
@@ -202,9 +202,12 @@ class _CampaignRun:
         self.enrolled = self.excluded = self.planned = 0
         self.attempted: Counter[str] = Counter()
         self.misconfigured: str | None = None
+        self.fault_beside: str | None = None
+        """A fault of ours where our own people or systems are told: all else goes on, and the report says it."""
         self.endings: tuple[Ending, ...] = ()
         self.rules: dict[tuple[int, str], Rules] = {}
-        self.boards = {channel: Switchboard(route, engine.settings) for channel, route in engine.routes.items()}
+        self.boards = {(channel, ""): Switchboard(route, engine.settings) for channel, route in engine.routes.items()}
+        """By channel and, where it has some, by destination."""
         self.waiting: set[str] = set()
         """Steps that have messages and no provider that may be asked now."""
 
@@ -221,7 +224,8 @@ class _CampaignRun:
                 if not isinstance(error, MemoryError):  # that may well be the fault of the message in hand
                     self.worker.acquit()
             raise
-        self._close_run("halted" if self.misconfigured else "stopped" if more else "completed")
+        halted = self.misconfigured or self.fault_beside
+        self._close_run("halted" if halted else "stopped" if more else "completed")
         with self.worker.transaction() as connection:
             state = required(connection, self.state.name)
             self._look_beside(connection)
@@ -229,9 +233,16 @@ class _CampaignRun:
                 connection, state, run_id=self.run_id, enrolled=self.enrolled, excluded=self.excluded,
                 planned=self.planned, attempted=dict(self.attempted + together(self.shards)), more=more,
                 shards={shard.id: shard.state for shard in self.shards},
-                halted=self.misconfigured or (None if state.state == "live" else state.not_live),
+                halted=halted or (None if state.state == "live" else state.not_live),
                 providers=self._out(connection),
             )  # fmt: skip
+
+    def _board(self, step: Step) -> Switchboard:
+        to = step.to if isinstance(step, Webhook | Slack) else ""
+        if (step.channel, to) not in self.boards:
+            route = self.engine.routes[step.channel].towards(to)
+            self.boards[step.channel, to] = Switchboard(route, self.engine.settings)
+        return self.boards[step.channel, to]
 
     def _out(self, connection: Connection) -> dict[str, str]:
         now = self.engine.clock.now(connection)
@@ -324,14 +335,16 @@ class _CampaignRun:
         assert step is not None
         if self._refused(chunk, step):
             return done
-        key, board = (version.id, step.key), self.boards[step.channel]
+        key, board = (version.id, step.key), self._board(step)
 
         def read(connection: Connection) -> tuple[datetime, list[Letter]]:
             read_at = engine.clock.now(connection)
             board.refresh(connection, read_at)
             if not board.anybody:
                 return read_at, []
-            return read_at, read_letters(connection, chunk.id, version.campaign.picks, read_at, step.channel)
+            return read_at, read_letters(
+                connection, chunk.id, version.campaign.picks, read_at, step.channel, engine.settings.crm_tasks
+            )
 
         with self.worker.transaction() as connection:
             if key not in engine.composers:
@@ -351,7 +364,11 @@ class _CampaignRun:
                 break
             with self.worker.transaction() as connection:  # those whose contact changed in hand, or that move on
                 read_at, letters = read(connection)
-        self.misconfigured = delivery.misconfigured or board.halted
+        fault = delivery.misconfigured or board.halted
+        if writes_to_contacts(step.channel):
+            self.misconfigured = fault
+        elif fault is not None:  # nobody else waits for it
+            self.fault_beside = self.fault_beside or fault
         if not board.anybody:
             self._wait(chunk, step, board)
         self.attempted.update(delivery.counts)

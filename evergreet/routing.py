@@ -7,7 +7,7 @@ messages by a hash of the message's key, which is the same for every attempt and
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Self
@@ -57,17 +57,26 @@ def read_route(written: str) -> tuple[Named, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One connector of a route: its share, what paces it (the `limiter` per second), and what a day allows (`rate`)."""
+    """One connector of a route: its share, what paces it (the `limiter` per second), and what a day allows (`rate`).
+
+    `to` is the one of its destinations that is meant, if it has some.
+    """
 
     sender: AnySender
     weight: int | None = None
     limiter: RateLimiter = field(default_factory=Unlimited)
     rate: Rate = FREE
+    to: str = ""
 
     @property
     def name(self) -> str:
         """The name of its connector."""
         return self.sender.name
+
+    @property
+    def peer(self) -> str:
+        """What is out when it fails: the connector, or one destination of it, as in `webhook:warehouse`."""
+        return f"{self.name}:{self.to}" if self.to else self.name
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,10 @@ class Route:
     def of(cls, sender: AnySender, limiter: RateLimiter | None = None) -> Self:
         """Make a route of one provider."""
         return cls((Provider(sender, limiter=limiter or Unlimited()),))
+
+    def towards(self, to: str) -> Self:
+        """Return the route to one destination: one that fails says nothing of the others."""
+        return replace(self, providers=tuple(replace(provider, to=to) for provider in self.providers))
 
     @property
     def senders(self) -> tuple[AnySender, ...]:

@@ -97,6 +97,8 @@ def standings(database: Database, clock: Clock) -> list[Standing]:
             limit = limits.get(one.name)
             today = None if limit is None else given.get(one.name, 0)
             standing.append(Standing(one.name, channel, share, known.get(one.name), today, limit))
+            peers = sorted(peer for peer in known if peer.startswith(f"{one.name}:"))  # its destinations that are out
+            standing += [Standing(peer, channel, share, known[peer], None, None) for peer in peers]
     return standing
 
 

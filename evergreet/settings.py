@@ -88,8 +88,9 @@ class Settings(BaseSettings):
     webhook: str | None = Field(default=None, description="Name of the connector that posts webhooks: webhook.")
     slack: str | None = Field(default=None, description="Name of the connector that writes notes into Slack: slack.")
     crm_tasks: str | None = Field(
-        default=None, description="Name of the connector of the CRM that gets tasks of campaigns; empty: none does."
-    )
+        default=None, pattern=r"^[^\s,]+$",
+        description="Name of the connector of the CRM that gets tasks of campaigns; empty: none does.",
+    )  # fmt: skip
     company: str = Field(default="Fernway Supply", description="The name customers know you by.")
     sender: str = Field(default="Fernway Supply <hello@fernway.example>", description="From: of every email.")
     reply_to: str | None = Field(default=None, description="Reply-To:, when it differs from the sender.")
@@ -247,7 +248,7 @@ class Settings(BaseSettings):
             raise ValueError(f"a key has fewer than {SHORTEST_KEY} characters, and could be guessed")
         return keys
 
-    @field_validator("email", "sms", "webhook", "slack", "crm_tasks")
+    @field_validator("email", "sms", "webhook", "slack")
     @classmethod
     def _a_route(cls, value: str | None) -> str | None:
         if value is not None:

@@ -57,10 +57,10 @@ class Switchboard:
         """Whether it may be asked now."""
         if self.fault is not None or provider.name in self._full:
             return False
-        known = self._breakers.get(provider.name)
+        known = self._breakers.get(provider.peer)
         if known is None or known.until is None:
             return True
-        return self._now is not None and known.until <= self._now and provider.name not in self._in_turn
+        return self._now is not None and known.until <= self._now and provider.peer not in self._in_turn
 
     @property
     def anybody(self) -> bool:
@@ -86,14 +86,14 @@ class Switchboard:
         """Say why nobody may be asked, where that is a fault of ours with every provider."""
         if self.fault is not None:
             return self.fault
-        known = [self._breakers.get(provider.name) for provider in self.route.providers]
+        known = [self._breakers.get(provider.peer) for provider in self.route.providers]
         faults = [one.reason for one in known if one is not None and one.fault and one.until is not None]
         return "; ".join(faults) if len(faults) == len(known) and not self.anybody else None
 
     def admit(self, provider: Provider) -> Admit | None:
         """Return what an intent for it is to ask before it is written; None in nearly all cases."""
         asked: list[Admit] = []
-        if (known := self._breakers.get(provider.name)) is not None and known.until is not None:
+        if (known := self._breakers.get(provider.peer)) is not None and known.until is not None:
             asked.append(self._one_window(known))
         if provider.rate.per_day is not None:
             asked.append(self._places(provider))
@@ -133,10 +133,10 @@ class Switchboard:
 
     def begin(self, provider: Provider) -> Ticket:
         """Take note that a window is on its way, and return what it was let through with."""
-        known = self._breakers.get(provider.name)
+        known = self._breakers.get(provider.peer)
         in_turn = known is not None and known.until is not None
         if in_turn:
-            self._in_turn.add(provider.name)
+            self._in_turn.add(provider.peer)
         day = None if provider.rate.per_day is None else self._taken_on
         return Ticket(in_turn, day) if in_turn or day else NO_TICKET
 
@@ -160,11 +160,11 @@ class Switchboard:
     def _hear_of_the_provider(self, provider: Provider, outcomes: Iterable[Outcome], *, in_turn: bool) -> Note | None:
         found = heard(outcomes)
         if in_turn:
-            self._in_turn.discard(provider.name)
+            self._in_turn.discard(provider.peer)
         if found is None:
             return None
         if found is True:
-            known = self._breakers.pop(provider.name, None)
+            known = self._breakers.pop(provider.peer, None)
             return None if known is None else lambda connection, now: answer(connection, known, now)
         failure = found
         if failure.fault and self.route.single:
@@ -173,8 +173,8 @@ class Switchboard:
 
         def failed(connection: Connection, now: datetime) -> None:
             self._now = now
-            self._breakers[provider.name] = fail(
-                connection, provider.name, failure, self.settings, now, probe=in_turn
+            self._breakers[provider.peer] = fail(
+                connection, provider.peer, failure, self.settings, now, probe=in_turn
             )  # fmt: skip
 
         return failed
@@ -182,9 +182,9 @@ class Switchboard:
     def out(self, connection: Connection, now: datetime) -> dict[str, str]:
         """Say of each provider that cannot be asked why, and when it is asked again."""
         if self.fault is not None:
-            return {self.route.providers[0].name: self.fault}
+            return {self.route.providers[0].peer: self.fault}
         full, breakers = self._enough(connection, now), read_breakers(connection)
-        names = [provider.name for provider in self.route.providers]
+        names = [provider.peer for provider in self.route.providers]
         return full | {name: breakers[name].sentence for name in names if name in breakers and breakers[name].out}
 
     def _enough(self, connection: Connection, now: datetime) -> dict[str, str]:

@@ -44,7 +44,7 @@ def any_template(name: str, purpose: Purpose) -> TemplateSource:
 
 @dataclass
 class Keeper:
-    """Keeps what it is given; `answers` may say something else than accepted, by key or for all ('')."""
+    """Keeps what it is given; `answers` may say something else: by key, by destination or for all ('')."""
 
     name: ClassVar[str] = "keeper"
     channel: str = "webhook"
@@ -71,7 +71,9 @@ class Keeper:
     def send(self, batch: Sequence[WebhookMessage | SlackNote | contracts.CrmTask]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for message in batch:
-            answer = self.answers.get(message.key, self.answers.get("", Accepted(message.key)))
+            answer: Outcome | Exception = Accepted(message.key)
+            for asked in ("", getattr(message, "to", ""), message.key):
+                answer = self.answers.get(asked, answer)
             if isinstance(answer, Exception) and not isinstance(answer, Outcome):
                 raise answer
             if isinstance(answer, Accepted):

@@ -159,17 +159,34 @@ def test_a_doubt_is_held_and_repeated_only_where_the_step_asks_for_it(story: Int
     assert is_in_order(story)
 
 
-def test_a_fault_of_ours_there_lets_what_customers_get_go_first(story: InternalStory) -> None:
+def test_a_fault_of_ours_there_keeps_nobody_else_waiting(story: InternalStory) -> None:
     story.slack.answers[""] = Misconfigured("no_service")
-    mixed = replace(TOLD, steps=(TOLD.steps[1], Email("receipt", template="note", purpose=TRANSACTIONAL)))
+    mixed = replace(TOLD, steps=(TOLD.steps[1], HOOK, Email("receipt", template="note", purpose=TRANSACTIONAL)))
     story.launch(mixed)
     story.happened("order_placed", *story.contacts(3))
     report = story.run(mixed)
-    assert report.halted == "no_service"
-    assert len(story.sender.sent) == 3
+    assert (report.halted, report.providers) == ("no_service", {"keeper:team": "no_service"})
+    assert (len(story.sender.sent), len(story.webhooks.sent)) == (3, 3)
+    assert {row.state for row in story.messages if row.channel == "slack"} == {"planned"}
+    story.slack.answers.clear()
+    story.clock.advance(timedelta(hours=1))
+    story.run(mixed)
+    assert story.states() == {"accepted": 9}
     story.webhooks.answers[""] = Permanent("answers 422")
     story.runs(replace(TOLD, name="other", steps=(HOOK,)), story.contact("maya"))
     assert story.states()["failed: answers 422"] == 1
+
+
+def test_one_destination_that_fails_is_left_alone_and_the_others_are_not(story: InternalStory) -> None:
+    both = replace(TOLD, steps=(HOOK, Webhook("tell-team", to="team", template="body")))
+    story.settings = Settings(secret_keys=KEYS, threads=1, breaker_failures=2)
+    story.webhooks.answers["warehouse"] = Retryable("answers 503")
+    story.launch(both)
+    story.happened("order_placed", *story.contacts(5))
+    report = story.run(both)
+    assert {one.to for one in story.webhooks.sent} == {"team"}
+    assert (len(story.webhooks.sent), len(story.attempts)) == (5, 7)
+    assert list(report.providers) == ["keeper:warehouse"]
 
 
 def test_a_step_that_cannot_be_done_is_refused_with_a_sentence(story: InternalStory) -> None:

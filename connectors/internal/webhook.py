@@ -20,7 +20,7 @@ from connectors.internal.webhook_answers import understand
 from connectors.internal.webhook_settings import WebhookDestination, WebhookSettings
 from connectors.standard_webhooks import sign
 from evergreet.contracts import Capabilities, Outcome, WebhookMessage
-from evergreet.errors import Misconfigured, Permanent, Retryable
+from evergreet.errors import Misconfigured, Permanent
 
 LONGEST = 256 * 1024
 """Octets of a body. The standard recommends to stay below 20 KB."""
@@ -75,10 +75,7 @@ class Webhook:
             return Permanent(f"The body has {len(body)} octets; a webhook has at most {LONGEST}.")
         if not message.key.isalnum():  # a full stop would let one id be read as another, with a part of its time
             return Permanent("The id of the message is not letters and digits.")
-        outcome = post.send(body, message.key, self._now())
-        if isinstance(outcome, Retryable) and len(self._posts) > 1:
-            outcome.for_recipient = True  # the others are other servers, and need not wait for this one
-        return outcome
+        return post.send(body, message.key, self._now())
 
     def check(self) -> str:
         """Ask for the head of each webhook: any answer says that it can be reached, and posts nothing."""

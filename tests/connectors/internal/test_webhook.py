@@ -4,7 +4,7 @@ import json
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -150,15 +150,6 @@ def test_no_answer_is_a_doubt_only_where_the_whole_of_it_was_sent(at: Callable[.
     (outcome,) = at(f"http://127.0.0.1:{port}").send([message()])
     assert isinstance(outcome, Retryable)
     assert outcome.accepted == "no"
-
-
-def test_one_receiver_that_is_away_says_nothing_of_the_others(receiver: Receiver) -> None:
-    away, there = ({"url": url, "secret": SECRET, "private": True} for url in ("http://127.0.0.1:9/x", receiver.url))
-    for to, alone in (({"warehouse": away}, True), ({"warehouse": away, "till": there}, False)):
-        with closing(Webhook(WebhookSettings.model_validate({"to": to}), make_client(2))) as connector:
-            (outcome,) = connector.send([message()])
-        assert isinstance(outcome, Retryable)
-        assert outcome.for_recipient is not alone
 
 
 def test_nothing_is_written_to_a_private_address_unless_it_is_allowed(

@@ -1,0 +1,62 @@
+"""A step that gives somebody something to do arrives in a CRM: at the record that it was read from, once."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+
+from connectors.calling import make_client
+from connectors.crm.hubspot import HubSpot
+from connectors.crm.hubspot_settings import HubSpotSettings
+from evergreet.clock import FrozenClock
+from evergreet.database import Database
+from evergreet.settings import Settings
+from models import CrmRow
+from tests.connectors.crm.hubspot_sink import HubSpotSink
+from tests.internal import TOLD, InternalStory, any_template
+
+CALL = replace(TOLD, steps=TOLD.steps[2:])
+
+
+@pytest.fixture
+def sink() -> Iterator[HubSpotSink]:
+    """A local HubSpot; a request that breaks one of its rules fails the test."""
+    folder = os.environ.get("EVERGREET_FIXTURES")
+    with HubSpotSink("token", Path(folder) / "specs" / "hubspot-from-sdk" if folder else None) as running:
+        yield running
+    assert running.faults == []
+
+
+def test_a_call_is_noted_at_the_contact_in_the_crm(database: Database, clock: FrozenClock, sink: HubSpotSink) -> None:
+    settings = Settings(secret_keys=("test-key",), crm_tasks="hubspot")
+    hubspot = HubSpot(HubSpotSettings.model_validate({"token": "token", "base_url": sink.url}), make_client(2))
+    story = InternalStory(database, clock, settings=settings, load=any_template, crm=hubspot)
+    for number, email in ((7, "other@example.org"), (8, "maya@example.org"), (9, "ben@example.org")):
+        sink.add(number, email)
+    maya, ben, ana = story.contact("maya"), story.contact("ben"), story.contact("ana")
+    rows = [
+        {"source": "hubspot", "source_id": "7", "contact_id": maya, "changed_at": story.now, "told": {}},
+        {"source": "hubspot", "source_id": "8", "contact_id": maya, "changed_at": story.now + timedelta(1), "told": {},
+         "gone_at": story.now},
+        {"source": "other", "source_id": "9", "contact_id": maya, "changed_at": story.now, "told": {}},
+    ]  # fmt: skip
+    with database.write() as connection:
+        for row in rows:
+            connection.execute(insert(CrmRow).values(row))
+    story.runs(CALL, maya, ben, ana)
+    hubspot.close()
+    made = {
+        one["associations"][0]["to"]["id"]: (one["properties"]["hs_task_subject"], one["properties"]["hs_timestamp"])
+        for one in sink.made["tasks"]
+    }
+    due = str(int((story.now + timedelta(days=2)).timestamp()) * 1000)
+    assert made == {"7": ("Call Maya", due), "9": ("Call Ben", due)}
+    states = {row.contact_id: row.state for row in story.messages}
+    assert states == {maya: "accepted", ben: "accepted", ana: "failed"}
+    assert {row.provider for row in story.messages} == {"hubspot"}
+    story.run(CALL)
+    assert len(sink.made["tasks"]) == 2
