@@ -20,7 +20,7 @@ from evergreet.database import Database
 from evergreet.errors import Misconfigured, Permanent, Retryable
 from evergreet.ledger import REASON_LENGTH, storable
 from evergreet.settings import Settings
-from evergreet.store import insert_ignore
+from evergreet.store import insert_into
 from evergreet.wording import moment
 from models import Breaker as BreakerRow
 
@@ -101,11 +101,7 @@ def fail(
     connection: Connection, connector: str, failure: Failure, settings: Settings, now: datetime, *, probe: bool
 ) -> Breaker:
     """Note a failed request, `probe` where it was the one window after a pause; return how the provider stands."""
-    insert_ignore(connection, BreakerRow, [{"connector": connector, "failures": 0, "pauses": 0, "fault": False}])
-    row = connection.execute(
-        select(BreakerRow).where(col(BreakerRow.connector) == connector).with_for_update()
-    ).one()  # fmt: skip
-    known = Breaker(*row)
+    known = _locked(connection, connector)
     reason = storable(failure.reason, REASON_LENGTH)
     noted = replace(known, failures=known.failures + 1, reason=reason, fault=known.fault or failure.fault)
     opens = noted.failures >= settings.breaker_failures or failure.wish is not None or failure.fault
@@ -124,6 +120,13 @@ def fail(
     written: dict[str, Any] = {name: getattr(noted, name) for name in columns}
     connection.execute(update(BreakerRow).where(col(BreakerRow.connector) == connector).values(written))
     return noted
+
+
+def _locked(connection: Connection, connector: str) -> Breaker:
+    """Return how a provider stands, locked; in one statement, since an answer may delete the row at any moment."""
+    new = insert_into(connection, BreakerRow).values(connector=connector, failures=0, pauses=0, fault=False)
+    same = new.on_conflict_do_update(index_elements=["connector"], set_={"connector": new.excluded.connector})
+    return Breaker(*connection.execute(same.returning(BreakerRow)).one())
 
 
 def answer(connection: Connection, known: Breaker, now: datetime) -> None:

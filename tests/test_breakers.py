@@ -1,20 +1,23 @@
 """Circuit breakers: a provider that fails is left alone for a while, by all workers and from run to run."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select, text
+from sqlalchemy.exc import OperationalError
 from sqlmodel import col
 from typer.testing import CliRunner
 
-from evergreet.breakers import Failure, Late, ask_again, fail, heard, read_breakers, take_turn
+from evergreet.breakers import Failure, Late, answer, ask_again, fail, heard, read_breakers, take_turn
 from evergreet.cli import app
 from evergreet.contracts import Accepted, Outcome
 from evergreet.database import Database
 from evergreet.errors import Misconfigured, Permanent, Retryable
 from evergreet.orchestration.artifacts import campaign_page
+from evergreet.settings import Settings
 from models import AuditLog
 from tests.conftest import NOW
 from tests.story import Story
@@ -166,3 +169,26 @@ def test_a_person_sees_who_is_out_and_ends_its_pause(sqlite_url: str, monkeypatc
     assert evergreet("resume", "outbox") == (0, "outbox is asked again from the next run on.\n")
     assert evergreet("resume", "outbox")[0] == 1
     assert "is asked" in evergreet("status")[1]
+
+
+def test_an_answer_that_another_worker_hears_meanwhile_does_not_break_a_settle(fresh_postgres_url: str) -> None:
+    """The row is locked by the statement that reads it: who deletes it waits, and does not come in between."""
+    database, other = Database(fresh_postgres_url), Database(fresh_postgres_url)
+    with database.write() as connection:
+        fail(connection, "away", Failure("down"), Settings(), NOW, probe=False)
+
+    def hear(*_: Any) -> None:
+        with suppress(OperationalError), other.write() as second:
+            second.execute(text("SET LOCAL lock_timeout = '50ms'"))
+            for known in read_breakers(second).values():
+                answer(second, known, NOW)
+
+    with database.write() as connection:
+        event.listen(connection, "after_cursor_execute", hear)
+        stands = fail(connection, "away", Failure("down"), Settings(), NOW, probe=False)
+        event.remove(connection, "after_cursor_execute", hear)
+    assert stands.failures == 2
+    with database.read() as connection:
+        assert read_breakers(connection)["away"].failures == stands.failures
+    database.close()
+    other.close()
