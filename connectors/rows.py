@@ -151,7 +151,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, Decimal):
-        if value == value.to_integral_value():
+        if value.is_finite() and value == value.to_integral_value():
             return int(value)
         return float(value) if len(value.as_tuple().digits) <= _LONGEST_EXACT else str(value)
     if isinstance(value, UUID | timedelta):

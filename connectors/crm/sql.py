@@ -80,7 +80,8 @@ class Sql:
         if rows:
             last = rows[-1]
             place = Place(last[self._settings.changed_at_column], last[self._settings.id_column])
-            place = place.overlapping(self._now(), self._settings.overlap) if not more else place
+        if place is not None and not more:  # also where the rows ended just with a page
+            place = place.overlapping(self._now(), self._settings.overlap)
         return CrmPage(tuple(contacts), "" if place is None else str(place), more, tuple(unreadable))
 
     def close(self) -> None:
@@ -93,7 +94,8 @@ class Sql:
     def _ask(self, place: Place | None, most: int) -> Sequence[Mapping[str, Any]]:
         changed: ColumnElement[Any] = column(self._settings.changed_at_column)
         number: ColumnElement[Any] = column(self._settings.id_column)
-        query = select(text("*")).select_from(text(f"({self._settings.query.strip().rstrip(';')}\n) contacts"))
+        asked = self._settings.query.strip().rstrip(";").replace(":", "\\:")  # a colon begins no parameter
+        query = select(text("*")).select_from(text(f"({asked}\n) contacts"))
         query = query.where(changed.is_not(None), number.is_not(None))
         if place is not None:
             query = query.where(_after(place, changed, number))

@@ -103,10 +103,11 @@ def test_postgresql_is_read_by_its_own_types(shop: psycopg.Connection, fresh_pos
     keys = [add(shop, number, at, email=f"p{number}@example.com", size=number, born="1990-02-28", tags='["a"]',
                 news=True, agreed=at) for number in range(5)]  # fmt: skip
     add(shop, 8, at, picture=b"\x89")
+    endless = add(shop, 7, at, size="Infinity")
     shop.execute("INSERT INTO customers (id) VALUES ('00000000-0000-0000-0000-000000000009')")  # never changed
     query = (
         'SELECT id, email, size, born, tags, picture, updated AS "when", news AS "consent.news", agreed AS consent_at '
-        "FROM customers;"
+        "FROM customers WHERE coalesce(first_name, '') <> ':x' AND '{\"a\":1}'::jsonb ? 'a';"
     )
     url = fresh_postgres_url.replace("+psycopg", "", 1)
     contacts, unreadable, cursor = read(sql(url, query=query, changed_at_column="when", page=2))
@@ -114,7 +115,7 @@ def test_postgresql_is_read_by_its_own_types(shop: psycopg.Connection, fresh_pos
         keys[3], at, "p3@example.com", {"size": 3, "born": "1990-02-28", "tags": ["a"], "picture": None},
         (Agreement("news", True, at),),
     )  # fmt: skip
-    assert [one.id for one in contacts] == keys
+    assert [one.id for one in contacts] == [*keys, endless]
     assert unreadable == [("00000000-0000-0000-0000-000000000008", "it has a value of bytes, which is no text")]
     assert read(sql(url, query=query, changed_at_column="when"), cursor)[0] == []
 
@@ -130,6 +131,11 @@ def test_a_transaction_that_is_committed_late_is_not_missed(shop: psycopg.Connec
     shop.execute("UPDATE customers SET updated = %s", [NOW - timedelta(minutes=2)])
     contacts, _, cursor = read(sql(fresh_postgres_url, overlap=60), "")
     assert read(connector, cursor)[0] == []  # nothing was changed in the last minute: nothing is read again
+    shop.execute("UPDATE customers SET updated = %s", [NOW - timedelta(seconds=5)])
+    just_a_page = sql(fresh_postgres_url, overlap=60, page=2)
+    _, _, cursor = read(just_a_page)
+    later = add(shop, 3, NOW - timedelta(seconds=20))
+    assert later in [one.id for one in read(just_a_page, cursor)[0]]
 
 
 def test_nothing_can_be_written_and_a_slow_query_ends(
