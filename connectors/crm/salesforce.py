@@ -6,13 +6,13 @@ from typing import ClassVar
 import httpx
 
 from connectors.authorization import basic
-from connectors.crm.salesforce_changes import changed_since, fields_read
+from connectors.crm.salesforce_bulk import begin_job, read_job
+from connectors.crm.salesforce_changes import Place, changed_since, fields_read
 from connectors.crm.salesforce_session import Session
 from connectors.crm.salesforce_settings import SalesforceSettings
 from connectors.crm.salesforce_writing import write
 from connectors.elapsed import Clock, elapsed
 from connectors.http_connector import HttpConnector
-from connectors.json_bodies import text_in
 from evergreet.contracts import Capabilities, CrmPage, Outcome, Push
 from evergreet.errors import Misconfigured, Permanent
 
@@ -34,7 +34,12 @@ class Salesforce(HttpConnector[SalesforceSettings]):
 
     def changed_since(self, cursor: str) -> CrmPage:
         """Return the next page of contacts that changed, were merged or deleted."""
-        return changed_since(self._session, self._settings, cursor)
+        place = Place.read(cursor)
+        if place.job:
+            return read_job(self._session, self._settings, place)
+        if self._settings.bulk and not cursor:
+            return begin_job(self._session, self._settings)
+        return changed_since(self._session, self._settings, place)
 
     def push(self, batch: Sequence[Push]) -> list[Outcome]:
         """Write back; an answer that stands for everybody ends the batch."""
@@ -44,13 +49,9 @@ class Salesforce(HttpConnector[SalesforceSettings]):
         """Ask what fields a contact has for us, and whether those that are written may be changed."""
         settings = self._settings
         try:
-            found, _ = self._session.ask("GET", f"/sobjects/{settings.object}/describe")
+            known = self._session.described()
         except Permanent as fault:
             raise Misconfigured(fault.reason) from None
-        listed = found.get("fields") if isinstance(found, dict) else None
-        if not isinstance(listed, list):
-            raise Misconfigured("What answers there is not Salesforce. Is EVERGREET_SALESFORCE_BASE_URL right?")
-        known = {text_in(one, "name"): one.get("updateable") is True for one in listed if isinstance(one, dict)}
         own = (settings.stage_field, settings.last_message_field, settings.last_message_at_field)
         written = [*filter(None, own), "HasOptedOutOfEmail", *settings.topic_fields.values()]
         read = [way for way in fields_read(settings) if "." not in way]
@@ -59,7 +60,7 @@ class Salesforce(HttpConnector[SalesforceSettings]):
             raise Misconfigured(
                 f"Salesforce shows no {', '.join(missing)} of a {settings.object}: see docs/connectors/salesforce.md."
             )
-        locked = [name for name in written if not known[name]]
+        locked = [name for name in written if known[name].get("updateable") is not True]
         if locked:
             raise Misconfigured(f"Salesforce does not let the app change {', '.join(locked)}: see its permissions.")
         host = httpx.URL(settings.base_url).host

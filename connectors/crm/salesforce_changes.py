@@ -10,7 +10,7 @@ https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_r
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import orjson
@@ -28,16 +28,23 @@ SYSTEM = ("Id", "SystemModstamp", "IsDeleted", "MasterRecordId", "Email", "HasOp
 MOST_NAMED = 300
 """Ids or addresses in one query: its URL may have 16,000 characters."""
 
+_NEVER = datetime(1970, 1, 2, tzinfo=UTC)
+
 Raw: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a pull is: behind a record, by its time and id; and when the pull began, by Salesforce's clock."""
+    """Where a pull is: behind a record, by its time and id; and when the pull began, by Salesforce's clock.
+
+    Or in the results of a job that reads everything, behind a place of Salesforce's own.
+    """
 
     since: str = ""
     id: str = ""
     began: str = ""
+    job: str = ""
+    locator: str = ""
 
     @classmethod
     def read(cls, cursor: str) -> "Place":
@@ -46,6 +53,10 @@ class Place:
             found = cls(**orjson.loads(cursor)) if cursor else cls()
             times_are = all(not at or (moment(at) is not None and len(at) == 20) for at in (found.since, found.began))
             if not times_are or (found.id and not (is_id(found.id) and found.since)):
+                raise ValueError
+            if (found.job or found.locator) and not (
+                is_id(found.job) and found.began and isinstance(found.locator, str)
+            ):
                 raise ValueError
         except (ValueError, TypeError):
             raise DataError("The cursor is none of Salesforce's: begin anew, with an empty one.") from None
@@ -60,15 +71,14 @@ def fields_read(settings: SalesforceSettings) -> list[str]:
     return list(dict.fromkeys([*SYSTEM, *settings.fields]))
 
 
-def changed_since(session: Session, settings: SalesforceSettings, cursor: str) -> CrmPage:
+def changed_since(session: Session, settings: SalesforceSettings, place: Place) -> CrmPage:
     """Return the next page of what changed."""
-    place = Place.read(cursor)
     where = ""
     if place.since:
         behind = f" AND (SystemModstamp > {place.since} OR Id > {quoted(place.id)})" if place.id else ""
         where = f" WHERE SystemModstamp >= {place.since}{behind}"
     found, now = session.ask("GET", query(
-        f"{_select(settings)}{where} ORDER BY SystemModstamp, Id LIMIT {PAGE}", deleted=True
+        f"{select(settings)}{where} ORDER BY SystemModstamp, Id LIMIT {PAGE}", deleted=True
     ))  # fmt: skip
     records = records_of(found)
     place = place if place.began else replace(place, began=written(now))
@@ -79,11 +89,22 @@ def changed_since(session: Session, settings: SalesforceSettings, cursor: str) -
             raise Retryable("Salesforce's answer cannot be read.")
         following = replace(place, since=_changed(last), id=last["Id"])
     else:
-        began = moment(place.began) or now
-        following = Place(since=written(began - timedelta(seconds=settings.lag_seconds)))
-    contacts = [_contact(raw, settings) for raw in _with_survivors(session, settings, records)]
-    unreadable = [_unreadable(raw) for raw in records if not _is_whole(raw)]
-    return CrmPage(tuple(contacts), str(following), more, tuple(unreadable))
+        following = next_pull(place, settings)
+    return page_of(session, settings, records, following, more=more)
+
+
+def page_of(
+    session: Session, settings: SalesforceSettings, records: Sequence[Any], following: Place, *, more: bool
+) -> CrmPage:
+    """Return a page with these records, and where to go on."""
+    contacts = tuple(_contact(raw, settings) for raw in _with_survivors(session, settings, records))
+    return CrmPage(contacts, str(following), more, tuple(_unreadable(raw) for raw in records if not _is_whole(raw)))
+
+
+def next_pull(place: Place, settings: SalesforceSettings) -> Place:
+    """Return where the pull behind this one begins: some minutes before this one did."""
+    began = moment(place.began) or _NEVER
+    return Place(since=written(began - timedelta(seconds=settings.lag_seconds)))
 
 
 def records_of(found: Any) -> list[Any]:
@@ -103,7 +124,7 @@ def _with_survivors(session: Session, settings: SalesforceSettings, records: Seq
         some = sorted(missing)[:MOST_NAMED]
         asked.update(some)
         named = ", ".join(map(quoted, some))
-        found, _ = session.ask("GET", query(f"{_select(settings)} WHERE Id IN ({named})", deleted=True))
+        found, _ = session.ask("GET", query(f"{select(settings)} WHERE Id IN ({named})", deleted=True))
         known |= {raw["Id"]: raw for raw in records_of(found) if _is_whole(raw)}
     merged: dict[str, list[str]] = {}
     for name in read:
@@ -164,5 +185,6 @@ def _unreadable(raw: Any) -> tuple[str, str]:
     return "", "A contact of Salesforce's has no id."
 
 
-def _select(settings: SalesforceSettings) -> str:
+def select(settings: SalesforceSettings) -> str:
+    """Return the question for all records, without its conditions."""
     return f"SELECT {', '.join(fields_read(settings))} FROM {settings.object}"

@@ -5,6 +5,7 @@ nothing, so one new token is asked for and the request made again.
 """
 
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -31,19 +32,34 @@ class Session:
         self._settings = settings
         self._signing_in = threading.Lock()
         self._inside: Caller | None = None
+        self._fields: Mapping[str, Mapping[str, Any]] | None = None
 
     def ask(self, method: str, path: str, content: Any = None) -> tuple[Any, datetime]:
         """Ask what changes nothing; return the answer, and the time of Salesforce's clock; raises typed errors."""
-        try:
-            answered = self._call(method, path, content)
-        except Retryable as fault:  # of a question nothing can be in doubt
-            raise Retryable(fault.reason, retry_after=fault.retry_after) from None
+        answered = self.fetch(method, path, content)
         found, now = read_answer(answered.content), server_time(answered.headers)
         if found is None:
             raise Retryable("Salesforce's answer cannot be read.")
         if now is None:
             raise Misconfigured("Salesforce's answer has no time. Is EVERGREET_SALESFORCE_BASE_URL right?")
         return found, now
+
+    def fetch(self, method: str, path: str, content: Any = None) -> Answered:
+        """Ask what changes nothing, and return the answer as it came; raises typed errors."""
+        try:
+            return self._call(method, path, content)
+        except Retryable as fault:  # of a question nothing can be in doubt
+            raise Retryable(fault.reason, retry_after=fault.retry_after) from None
+
+    def described(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the fields of a contact by name as Salesforce describes them, asked for once."""
+        if self._fields is None:
+            found, _ = self.ask("GET", f"/sobjects/{self._settings.object}/describe")
+            listed = found.get("fields") if isinstance(found, dict) else None
+            if not isinstance(listed, list):
+                raise Misconfigured("What answers there is not Salesforce. Is EVERGREET_SALESFORCE_BASE_URL right?")
+            self._fields = {text_in(one, "name"): one for one in listed if isinstance(one, dict)}
+        return self._fields
 
     def change(self, method: str, path: str, content: Any) -> Any:
         """Change something; return the answer, None where it cannot be read; raises typed errors."""

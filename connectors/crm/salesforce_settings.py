@@ -57,6 +57,9 @@ class SalesforceSettings(BaseSettings):
         pattern=r"^([a-zA-Z0-9]{15}|[a-zA-Z0-9]{18})?$",
         description="Id of the owner of tasks; empty: the app's.",
     )
+    bulk: bool = Field(
+        default=False, description="Everything, as at first, is read by a job of the Bulk API: for more than a million."
+    )
     lag_seconds: int = Field(
         default=300, ge=0, le=86_400, description="Changes may become visible this late: so much is read again."
     )

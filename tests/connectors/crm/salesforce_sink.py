@@ -3,6 +3,8 @@
 Rules that stand only in prose: 2,000 records in an answer, 200 in a collection, URLs of 16,000 characters.
 """
 
+import csv
+import io
 import json
 import re
 import sqlite3
@@ -19,11 +21,12 @@ from tests.connectors.provider_sink import ProviderSink, Told
 Judge = Callable[[str, str, Any], Told | None]
 START = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 LITERAL = re.compile(r"'((?:\\.|[^'\\])*)'|\b(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\b|\b(\w+\.\w+)\b")
+TYPES = {"IsDeleted": "boolean", "HasOptedOutOfEmail": "boolean", "Orders__c": "double"}
 UNESCAPED = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 CUSTOM = ("Evergreet_Stage__c", "Evergreet_Last_Message__c", "Evergreet_Last_Message_At__c", "News__c")
 COLUMNS = (
     "Id", "SystemModstamp", "IsDeleted", "MasterRecordId", "Email", "HasOptedOutOfEmail", "CreatedDate", "FirstName",
-    "LastName", "Phone", "Account.Name", *CUSTOM,
+    "LastName", "Phone", "Account.Name", "Orders__c", *CUSTOM,
 )  # fmt: skip
 
 
@@ -51,6 +54,8 @@ class SalesforceSink(ProviderSink):
     batch: int = 2000
     refusals: dict[str, str] = field(default_factory=dict)
     locked: set[str] = field(default_factory=set)
+    jobs: list[str] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -122,8 +127,13 @@ class SalesforceSink(ProviderSink):
             case "GET", ["query" | "queryAll" as kind, locator]:
                 question, start = bytes.fromhex(locator).decode().rsplit("@", 1)
                 return self._query(question, kind, int(start))
+            case _, ["jobs", "query", *rest]:
+                return self._job(rest, body, parse_qs(where.query))
             case "GET", ["sobjects", "Contact", "describe"]:
-                fields = [{"name": name, "updateable": name not in self.locked} for name in COLUMNS]
+                fields = [
+                    {"name": name, "updateable": name not in self.locked, "type": TYPES.get(name, "string")}
+                    for name in COLUMNS
+                ]
                 return Told(200, {"name": "Contact", "fields": fields})
             case "PATCH", ["composite", "sobjects"]:
                 return self._each(body, self._update)
@@ -148,6 +158,46 @@ class SalesforceSink(ProviderSink):
         return Told(200, {"access_token": token, "instance_url": self.url, "token_type": "Bearer", "id": "x"})
 
     def _query(self, soql: str, kind: str, start: int = 0) -> Told:
+        found = self._found(soql, kind)
+        if isinstance(found, Told):
+            return found
+        page = [_shown(row) for row in found[start : start + min(self.batch, 2000)]]
+        if start + len(page) == len(found):
+            return Told(200, {"totalSize": len(found), "done": True, "records": page})
+        locator = f"{soql}@{start + len(page)}".encode().hex()
+        return Told(200, {"totalSize": len(found), "done": False, "records": page,
+                          "nextRecordsUrl": f"/services/data/v62.0/{kind}/{locator}"})  # fmt: skip
+
+    def _job(self, rest: list[str], body: Any, query: dict[str, list[str]]) -> Told:
+        if not rest:
+            self.jobs.append(body["query"])
+            return Told(200, {"id": f"750{len(self.jobs) - 1:015d}", "state": "UploadComplete"})
+        number = int(rest[0][3:])
+        if number >= len(self.jobs):
+            return error(404, "NOT_FOUND")
+        if len(rest) > 1:
+            return self._results(self.jobs[number], query)
+        return Told(200, {"id": rest[0], "state": self.states.pop(0) if self.states else "JobComplete"})
+
+    def _results(self, soql: str, query: dict[str, list[str]]) -> Told:
+        found = self._found(soql, "queryAll")
+        assert isinstance(found, list)
+        start = int(query.get("locator", ["0"])[0])
+        page = found[start : start + int(query["maxRecords"][0])]
+        text = io.StringIO()
+        rows = csv.DictWriter(text, found[0], lineterminator="\n", quoting=csv.QUOTE_ALL)
+        rows.writeheader()
+        rows.writerows({name: _in_csv(name, value) for name, value in row.items()} for row in page)
+        following = start + len(page)
+        headers = {
+            "Content-Type": "text/csv", "Sforce-NumberOfRecords": str(len(page)),
+            "Sforce-Locator": str(following) if following < len(found) else "null",
+        }  # fmt: skip
+        return Told(200, text.getvalue().encode(), headers)
+
+    def _found(self, soql: str, kind: str) -> list[dict[str, Any]] | Told:
+        """Ask the SQL database."""
+
         def literal(found: re.Match[str]) -> str:
             if found[3]:
                 return f'"{found[3]}"'
@@ -172,14 +222,9 @@ class SalesforceSink(ProviderSink):
         except sqlite3.OperationalError as problem:
             return error(400, "INVALID_FIELD" if "no such column" in str(problem) else "MALFORMED_QUERY", str(problem))
         names = [column[0] for column in cursor.description]
-        found = [_shown(dict(zip(names, row, strict=True))) for row in cursor]
+        found = [dict(zip(names, row, strict=True)) for row in cursor]
         database.close()
-        page = found[start : start + min(self.batch, 2000)]
-        if start + len(page) == len(found):
-            return Told(200, {"totalSize": len(found), "done": True, "records": page})
-        locator = f"{soql}@{start + len(page)}".encode().hex()
-        return Told(200, {"totalSize": len(found), "done": False, "records": page,
-                          "nextRecordsUrl": f"/services/data/v62.0/{kind}/{locator}"})  # fmt: skip
+        return found
 
     def _each(self, body: dict[str, Any], do: Callable[[dict[str, Any]], str | dict[str, Any]]) -> Told:
         if not 1 <= len(body["records"]) <= 200 or body["allOrNone"] is not False:
@@ -213,6 +258,12 @@ class SalesforceSink(ProviderSink):
                     return {"id": f"00T{place:015d}", "created": False}
         self.tasks.append(record)
         return {"id": f"00T{len(self.tasks) - 1:015d}", **({"created": True} if key else {})}
+
+
+def _in_csv(name: str, value: Any) -> Any:
+    if name in {"SystemModstamp", "CreatedDate"}:
+        return value.replace("Z", ".000Z")
+    return ("false", "true")[value] if TYPES.get(name) == "boolean" else value
 
 
 def _stored(value: Any) -> Any:

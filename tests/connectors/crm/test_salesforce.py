@@ -157,6 +157,46 @@ def test_pages_go_on_behind_each_other_whatever_their_size_and_whatever_changes_
     assert numbers(pull(connector, cursor)[0]) == [5_000, 1], "what became visible late is told as well"
 
 
+def test_everything_is_read_by_a_job_where_it_is_much(
+    sink: SalesforceSink, at: Callable[..., Salesforce], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.crm.salesforce_bulk.PAGE", 3)
+    then = START - timedelta(days=1)
+    for number in range(1, 8):
+        sink.add(number, f"c{number}@customer.example", then, FirstName='Zoë "O\'B"\n, 😀', Orders__c=number + 0.5,
+                 **{"Account.Name": "Acme" if number % 2 else None})  # fmt: skip
+    sink.contacts[name_of(5)] |= {"IsDeleted": True, "MasterRecordId": name_of(1)}
+    sink.contacts[name_of(6)]["HasOptedOutOfEmail"] = True
+    sink.states = ["UploadComplete", "InProgress"]
+    fields = {"FirstName": "first_name", "Orders__c": "orders", "Account.Name": "company", "Phone": "phone"}
+    connector = at(sink.url, bulk=True, fields=fields)
+    first = connector.changed_since("")
+    assert (first.contacts, first.more) == ((), True)
+    for _ in range(2):
+        with pytest.raises(Retryable, match="still reading everything") as waiting:
+            connector.changed_since(first.cursor)
+        assert waiting.value.retry_after == timedelta(seconds=20)
+    contacts, cursor, pages = pull(at(sink.url, bulk=True, fields=fields), first.cursor)
+    assert [len(page.contacts) for page in pages] == [3, 3, 1]
+    plain_way, _, _ = pull(at(sink.url, fields=fields))
+    by_id = {one.id: one for one in contacts}
+    assert by_id == {one.id: one for one in plain_way}, "it says the same as the other way"
+    assert by_id[name_of(1)].merged == (name_of(5),)
+    assert len(sink.jobs) == 1
+    sink.change(3, FirstName="later")
+    assert numbers(pull(connector, cursor)[0]) == [3], "then it goes on as it does without"
+    assert len(sink.jobs) == 1
+    sink.judge = lambda method, path, body: Told(200, b'"Id"\n"x"', {"Sforce-NumberOfRecords": "2"})
+    with pytest.raises(Retryable, match="cut off"):
+        connector.changed_since(pages[0].cursor)
+    sink.judge = lambda method, path, body: error(404, "NOT_FOUND")
+    with pytest.raises(DataError, match="begin anew"):
+        connector.changed_since(first.cursor)
+    sink.judge = lambda method, path, body: Told(200, {"state": "Failed"})
+    with pytest.raises(DataError, match="Failed"):
+        connector.changed_since(first.cursor)
+
+
 def test_the_merged_are_told_of_whom_they_are_in_and_the_deleted_as_such(
     sink: SalesforceSink, at: Callable[..., Salesforce]
 ) -> None:
@@ -185,7 +225,8 @@ def test_the_merged_are_told_of_whom_they_are_in_and_the_deleted_as_such(
 
 @pytest.mark.parametrize(
     "cursor", ["x", "[]", '{"since": 5}', '{"since": "soon"}', '{"id": "\' OR Id != \'"}', '{"id": "003000000000001"}',
-               '{"since": "2026-03-10T12:00:00Z", "id": "\' OR 1"}', '{"to": ""}'],
+               '{"since": "2026-03-10T12:00:00Z", "id": "\' OR 1"}', '{"to": ""}', '{"job": "../x"}',
+               '{"job": "750000000000000"}', '{"locator": 5}'],
 )  # fmt: skip
 def test_a_cursor_that_is_none_says_how_to_begin_anew(at: Callable[..., Salesforce], cursor: str) -> None:
     with pytest.raises(DataError, match="begin anew"):
@@ -402,9 +443,18 @@ def test_their_package_asks_and_writes_the_same_and_is_served_as_well(
         assert found["totalSize"] == 1
         client.restful("composite/sobjects", method="PATCH", json=written[0])
         client.restful("composite/sobjects/Task/Key__c", method="PATCH", json=written[1])
-    pages = [one for one in sink.asked if "?" not in one[1] and one[0] == "GET"]
+        jobs: Any = client.bulk2
+        text = "".join(jobs.Contact.query_all("SELECT Id, Email FROM Contact", max_records=2, wait=0))
+        assert text.count("@customer.example") == 5, "and it reads jobs"
+    theirs_asked = [one for one in sink.asked if "jobs" not in one[1]]
+    pages = [one for one in theirs_asked if "?" not in one[1] and one[0] == "GET"]
     assert len(pages) == 2, "it follows the locators"
-    assert [plain(one) for one in sink.asked if one not in pages] == [plain(one) for one in asked]
+    assert [plain(one) for one in theirs_asked if one not in pages] == [plain(one) for one in asked]
+    read = next(body for _, path, body in sink.asked if path.endswith("/jobs/query"))
+    sink.asked = []
+    at(sink.url, bulk=True).changed_since("")
+    ((_, path, body),) = sink.asked
+    assert (path, body | {"query": ""}) == ("/services/data/v62.0/jobs/query", read | {"query": ""})
     assert len(sink.tasks) == 1
     for text in ("O'Reilly", 'a"b\\c', "\n\r\t\b\f", "x' OR Name != '"):
         assert quoted(text) == format_soql("{}", text)
