@@ -1,6 +1,6 @@
 """What of a record is news: what its CRM did not say already when it was read last."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -60,19 +60,24 @@ def news(contact: CrmContact, before: Mapping[str, Any], source: str) -> News:
     email, was = contact.email.strip(), before.get("email", "")
     left = contact.unsubscribed
     since: str = (left and before.get("since")) or contact.changed_at.isoformat()
+    # A no without a time of its own has that of the record: told before, it is not said anew, whatever else changed.
+    off = sorted({one.topic for one in contact.agreements if not one.granted and one.at == contact.changed_at})
+    known_off = [topic for topic in off if topic in before.get("off", ())]
+    said = [one for one in contact.agreements if one.granted or one.topic not in known_off]
     as_it_was = left == before.get("unsubscribed", False) and not (left and email != was)
     return News(
         email=None if email == was else email, columns=columns, attributes=changed,
         stage=as_text(stage, "stage", 100),
         unsubscribed=None if as_it_was else left, left_at=datetime.fromisoformat(since),
-        consents=_consents(contact.agreements, f"crm:{source}"),
+        consents=_consents(said, f"crm:{source}"),
         told={
-            "email": email, "unsubscribed": left, "details": {**known, **details}, **({"since": since} if left else {}),
+            "email": email, "unsubscribed": left, "details": {**known, **details},
+            **({"since": since} if left else {}), **({"off": off} if off else {}),
         },
     )  # fmt: skip
 
 
-def _consents(agreements: tuple[Agreement, ...], source: str) -> dict[str, Said]:
+def _consents(agreements: Sequence[Agreement], source: str) -> dict[str, Said]:
     """Return the last word on each topic; of a yes and a no of the same moment the no."""
     found: dict[str, Said] = {}
     for one in sorted(agreements, key=lambda each: (each.at, not each.granted)):

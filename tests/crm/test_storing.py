@@ -186,6 +186,24 @@ def test_who_left_a_crm_and_then_left_us_is_not_brought_back_by_what_it_told_bet
     assert not max(rows(embedded, Consent), key=lambda row: row.at).granted
 
 
+def test_a_no_that_a_crm_only_tells_again_takes_back_no_newer_yes(embedded: Database, clock: FrozenClock) -> None:
+    """As HubSpot's opt-outs: they have no time of their own, so it is that of the record, which moves."""
+    tell = telling(embedded, clock)
+
+    def off(at: datetime, *topics: str) -> CrmContact:
+        return CrmContact("7", at, MAYA, {"size": at.hour}, tuple(Agreement(topic, False, at) for topic in topics))
+
+    tell(off(NOW - 9 * HOUR, "news"))
+    with embedded.write() as connection:
+        for topic in ("news", "orders"):
+            resubscribe(connection, 1, topic, at=NOW - 5 * HOUR, source="page", wording="again")
+    tell(off(NOW - 3 * HOUR, "news", "orders"))
+    assert {row.topic: row.granted for row in rows(embedded, Consent)} == {"news": True, "orders": False}
+    tell(off(NOW - 2 * HOUR))
+    tell(off(NOW - HOUR, "news"))
+    assert {row.topic: row.granted for row in rows(embedded, Consent)} == {"news": False, "orders": False}
+
+
 def test_a_complaint_stays_whatever_a_crm_says(embedded: Database, clock: FrozenClock) -> None:
     tell = telling(embedded, clock)
     tell(CrmContact("7", NOW - HOUR, MAYA, unsubscribed=True))
