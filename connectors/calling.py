@@ -8,13 +8,14 @@ import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import httpx
 
+from connectors.deadlines import bounded, within
 from connectors.elapsed import Clock
 from evergreet.errors import ConnectorError, Misconfigured, Retryable
 
@@ -90,8 +91,9 @@ def _certificates(_file: str, _folder: str) -> ssl.SSLContext:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Calls one provider with one key; `connect` and `timeout` are seconds, `clock` counts them.
+    """Calls one provider with one key; `connect` and `timeout` are seconds, `clock` counts those of the body.
 
+    `timeout` bounds each wait, and twice of it with `connect` the whole call: one to be taken, one for the answer.
     `headers` go with every call; `key` is taken out of what is said about one. `may_reach` is asked of the address that
     a connection leads to, before anything is written to it.
     """
@@ -107,6 +109,9 @@ class Caller:
     longest_answer: int = LONGEST_ANSWER
     may_reach: Callable[[str], bool] | None = None
 
+    def __post_init__(self) -> None:
+        bounded(self.client)
+
     def __repr__(self) -> str:
         return f"Caller({self.provider!r}, {self.base_url!r})"
 
@@ -116,7 +121,7 @@ class Caller:
         """Make one call. What the status says holds also if the rest gets lost."""
         progress = _Progress(self.may_reach)
         try:
-            with self._stream(method, path, body, headers, progress) as response:
+            with within(self._whole), self._stream(method, path, body, headers, progress) as response:
                 return self._answered(response)
         except _Forbidden:
             where = httpx.URL(self.base_url).host
@@ -134,22 +139,32 @@ class Caller:
         """
         waited = 0.0
         try:
-            with self._stream("GET", path, None, None, _Progress()) as response:
-                if response.status_code != 200:
-                    raise refused(self._answered(response))
-                began = self.clock()
-                for piece in response.iter_raw():
+            with ExitStack() as open_:
+                with within(self._whole):
+                    response = open_.enter_context(self._stream("GET", path, None, None, _Progress()))
+                    if response.status_code != 200:
+                        raise refused(self._answered(response))
+                pieces = response.iter_raw()
+                while True:
+                    began = self.clock()
+                    with within(seconds):  # not while somebody works with a piece: that is no waiting
+                        piece = next(pieces, None)
                     waited += self.clock() - began
                     if waited > seconds:
                         raise Retryable(f"{self.provider} takes longer than {seconds:.0f} seconds over a list.")
+                    if piece is None:
+                        return
                     yield piece
-                    began = self.clock()
         except httpx.TransportError as error:
             fault = self._unanswered(error, _Progress())
             if isinstance(fault, Retryable) and fault.accepted == "maybe":
                 what = said(str(error) or type(error).__name__, self.key)
                 raise Retryable(f"{httpx.URL(self.base_url).host} did not answer to the end: {what}.") from None
             raise fault from None
+
+    @property
+    def _whole(self) -> float:
+        return self.connect + 2 * self.timeout
 
     def _stream(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None, progress: "_Progress"

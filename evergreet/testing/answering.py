@@ -1,13 +1,28 @@
-"""A server that gives every request the same answer, however wrong: whole, half, endless, or none at all."""
+"""A server that gives every request the same answer, however wrong: whole, half, endless, dripping, or none."""
 
 import socket
 import threading
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
-ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n["
-"""An answer that goes on for as long as somebody reads."""
+
+class GoesOn(NamedTuple):
+    """An answer that begins, and then goes on and on, with a pause of so many seconds before each piece."""
+
+    begin: bytes
+    more: bytes
+    pause: float = 0.01
+
+
+ENDLESS = GoesOn(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[", b" " * 4096, 0.0)
+"""A body that has no end."""
+
+DRIPPING = GoesOn(b"HTTP/1.1 200 OK\r\nX-Padding: ", b"a")
+"""Headers that come octet by octet and have no end."""
+
+HINTING = GoesOn(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n")
+"""An answer that is announced again and again and never comes (RFC 8297)."""
 
 
 def answer(status: int, content: bytes = b"", **headers: str) -> bytes:
@@ -21,7 +36,7 @@ def answer(status: int, content: bytes = b"", **headers: str) -> bytes:
 class Answering:
     """Serves at `url`; `words` is what each request is answered, b"" is never. `requests` counts them."""
 
-    def __init__(self, words: bytes) -> None:
+    def __init__(self, words: bytes | GoesOn) -> None:
         self.words = words
         self.requests = 0
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -51,12 +66,15 @@ class Answering:
             if not _read(connection):
                 return
             self.requests += 1
-            if not self.words:
+            words = self.words
+            if not words:
                 self._over.wait(60)
-                return
-            connection.sendall(self.words)
-            while self.words is ENDLESS and not self._over.is_set():
-                connection.sendall(b" " * 4096)
+            elif isinstance(words, bytes):
+                connection.sendall(words)
+            else:
+                connection.sendall(words.begin)
+                while not self._over.wait(words.pause):
+                    connection.sendall(words.more)
 
 
 def _read(connection: socket.socket) -> bool:

@@ -51,7 +51,7 @@ from evergreet.contracts import (
     Push,
 )
 from evergreet.errors import ConnectorError, EvergreetError, Misconfigured, Permanent, Retryable
-from evergreet.testing.answering import ENDLESS, Answering, answer
+from evergreet.testing.answering import ENDLESS, Answering, GoesOn, answer
 from evergreet.testing.connector import ConnectorContract, is_a_sentence
 
 AT = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
@@ -266,7 +266,12 @@ class CrmConnectorContract(ConnectorContract):
             return
         with Answering(b"") as crm, Answering(answer(200, b"{}")) as elsewhere:
             connector = request.getfixturevalue("at")(crm.url)
-            endings = [b"", ENDLESS, answer(200, b"{", Content_Length="9"), answer(500, b"x" * 10_000_000)]
+            endings: list[bytes | GoesOn] = [
+                b"",
+                ENDLESS,
+                answer(200, b"{", Content_Length="9"),
+                answer(500, b"x" * 10_000_000),
+            ]
             for words in (*endings, answer(302, Location=f"{elsewhere.url}/"), b"nonsense\r\n\r\n"):
                 crm.words = words
                 for fault in self._faults(connector):
