@@ -36,6 +36,9 @@ def enough(connection: Connection, rates: Mapping[str, Rate], now: datetime, zon
     given, until = given_on(connection, limits, day), moment(end_of(day, zone).astimezone(UTC))
     return {
         name: f"the {limit:,} messages that {day} allows ({zone}) are given, more at {until}"
+        if limit
+        else f"{day} allows nothing ({zone})"
+        + (f", its warm-up begins on {since}" if (since := rates[name].since) else "")
         for name, limit in limits.items()
         if given.get(name, 0) >= limit
     }

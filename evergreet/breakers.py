@@ -5,6 +5,7 @@ many failures in a row, or where the provider asks for time, it is out. When its
 (one over all workers: the row says who was first); what becomes of it ends the pause, or begins one twice as long.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -24,6 +25,7 @@ from evergreet.store import insert_into
 from evergreet.wording import moment
 from models import Breaker as BreakerRow
 
+_ADDRESS = re.compile(r"[^\s<>]+@[^\s<>]+")
 LONGEST_WISH = timedelta(days=1)
 """A provider that asks for more time than this is asked again after a day."""
 
@@ -102,7 +104,8 @@ def fail(
 ) -> Breaker:
     """Note a failed request, `probe` where it was the one window after a pause; return how the provider stands."""
     known = _locked(connection, connector)
-    reason = storable(failure.reason, REASON_LENGTH)
+    # A row of nobody's is no place for an address, whatever the provider repeats.
+    reason = _ADDRESS.sub("(address)", storable(failure.reason, REASON_LENGTH))[:REASON_LENGTH]
     noted = replace(known, failures=known.failures + 1, reason=reason, fault=known.fault or failure.fault)
     opens = noted.failures >= settings.breaker_failures or failure.wish is not None or failure.fault
     wished = now + min(failure.wish or timedelta(0), LONGEST_WISH)

@@ -21,7 +21,7 @@ from evergreet.settings import Settings
 from models import AuditLog
 from tests.conftest import NOW
 from tests.story import Story
-from tests.test_failover import BUSY, LOST, NEWS, Away, Second, by, clean, news
+from tests.test_failover import BUSY, LOST, NEWS, ON_SQLITE, Away, Second, by, clean, news
 
 DOWN = Retryable("it cannot be reached")
 FIRST_PAUSE, SECOND_PAUSE = timedelta(seconds=30), timedelta(seconds=60)
@@ -63,6 +63,7 @@ def test_a_provider_that_is_down_is_left_alone_until_one_window_comes_through(st
     assert clean(story)
 
 
+@ON_SQLITE
 def test_while_one_is_out_the_other_sends_and_one_window_tries_the_first_again(story: Story) -> None:
     away, second = Away(away=DOWN), Second()
     story.settings = story.settings.model_copy(update={"threads": 1, "window": 2})
@@ -85,6 +86,7 @@ def test_while_one_is_out_the_other_sends_and_one_window_tries_the_first_again(s
     assert clean(story)
 
 
+@ON_SQLITE
 def test_a_provider_that_asks_for_time_gets_it(story: Story) -> None:
     away = Away(away=Retryable("429", retry_after=timedelta(hours=2)))
     story.settings = story.settings.model_copy(update={"threads": 1, "window": 2})
@@ -98,6 +100,7 @@ def test_a_provider_that_asks_for_time_gets_it(story: Story) -> None:
     assert story.states() == {"accepted": 10}
 
 
+@ON_SQLITE
 def test_what_is_in_doubt_opens_it_too_and_goes_to_nobody_else(story: Story) -> None:
     away, second = Away(away=LOST), Second()
     story.settings = story.settings.model_copy(update={"threads": 1, "window": 2})

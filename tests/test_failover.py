@@ -32,6 +32,8 @@ from tests.story import Recorder, Story
 NEWS = Campaign(
     name="news", topic="orders", trigger=event("order_placed", key="order_id"), steps=(Email("hello", template="note"),)
 )
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""Of what asks the store nothing that other tests do not ask of both."""
 BUSY = Retryable("come back later")
 LOST = Retryable("no answer", accepted="maybe")
 
@@ -115,6 +117,7 @@ def test_only_what_was_certainly_not_taken_goes_to_the_next(story: Story) -> Non
     assert "hello, attempt 2 by second: accepted" in lines
 
 
+@ON_SQLITE
 def test_what_nobody_takes_waits_and_is_given_up_when_each_was_asked_often_enough(story: Story) -> None:
     first, second = Recorder(answers={"c0@example.org": BUSY}), Second(answers={"c0@example.org": BUSY})
     story.settings = story.settings.model_copy(update={"retries": 1})
@@ -159,6 +162,7 @@ def test_our_fault_with_one_of_several_is_told_and_halts_only_when_nobody_is_lef
     assert clean(story)
 
 
+@ON_SQLITE
 def test_messages_are_shared_by_weight_and_the_others_stand_by_for_each(story: Story) -> None:
     first, second = Recorder(), Second()
     by(story, Provider(first, 1), Provider(second, 1))
@@ -174,6 +178,7 @@ def test_messages_are_shared_by_weight_and_the_others_stand_by_for_each(story: S
     assert (len(first.sent), len(second.sent)) == (120 - taken, taken)
 
 
+@ON_SQLITE
 def test_a_provider_that_had_a_row_is_asked_for_it_whoever_sends_now(story: Story) -> None:
     first, second = Recorder(answers={"c0@example.org": LOST}), Second(knows=True)
     by(story, first, second)

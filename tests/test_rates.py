@@ -16,7 +16,7 @@ from evergreet.settings import settings
 from models import ProviderDay
 from tests.conftest import NOW
 from tests.story import Recorder, Story
-from tests.test_failover import BUSY, LOST, NEWS, Second, by, clean, news
+from tests.test_failover import BUSY, LOST, NEWS, ON_SQLITE, Second, by, clean, news
 
 TODAY = NOW.date()
 MIDNIGHT = datetime(2026, 3, 11, tzinfo=UTC)
@@ -120,6 +120,7 @@ def test_what_a_day_does_not_allow_waits_for_the_next_and_the_warm_up_allows_mor
     assert clean(story)
 
 
+@ON_SQLITE
 def test_what_the_first_may_not_be_given_goes_to_the_next(story: Story) -> None:
     first, second = Recorder(), Second()
     limited(story, Provider(first, rate=Rate(per_day=10)), Provider(second))

@@ -61,6 +61,10 @@ def where_to_look(report: Report) -> list[str]:
         hints.append("`evergreet connectors check`: whether mail can be sent; the next run tries again")
     elif report.halted:
         hints.append(f"`evergreet resume {name}`: go on, unless it is paused in Prefect; then resume its deployment")
+    if report.providers:
+        hints.append(
+            "`evergreet connectors status`: which providers are asked; `evergreet connectors resume NAME`: at once"
+        )
     if balance.failed:
         hints.append(f"`evergreet retry {name} --state failed`: count the failed messages, then try them again")
     if balance.unknown:

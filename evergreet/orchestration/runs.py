@@ -104,7 +104,8 @@ def summary(report: Report) -> str:
     """Say in a line what a run did."""
     did = ", ".join(f"{count} {outcome}" for outcome, count in sorted(report.attempted.items())) or "nothing sent"
     left = "; work is left" if report.more else ""
-    return f"{report.campaign}: {report.enrolled} enrolled, {report.planned} planned, {did}{left}"
+    out = f"; {' and '.join(report.providers)} cannot be asked now" if report.providers else ""
+    return f"{report.campaign}: {report.enrolled} enrolled, {report.planned} planned, {did}{left}{out}"
 
 
 async def _run(

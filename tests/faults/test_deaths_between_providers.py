@@ -27,7 +27,7 @@ from tests.faults.sink import Sink
 from tests.faults.stores import Store, opened
 
 PEOPLE = ("ana", "ben", "cem")
-DEATHS = ("commit of settling.settle", "commit of ledger._write_intent", "write of DATA", "write of the content")
+DEATHS = ("commit of settling.settle", "write of DATA", "write of the content")
 
 
 def prepare(speak: Speak, place: Place) -> None:
