@@ -41,8 +41,7 @@ def news(contact: CrmContact, before: Mapping[str, Any], source: str) -> News:
 
     What it never said and does not say now is no news: an empty field of a CRM erases nothing that others know.
     """
-    as_text(contact.id, "id", 255)
-    check_json([contact.id, contact.email, dict(contact.details)])
+    check_json([contact.email, dict(contact.details)])
     try:
         details: dict[str, Any] = orjson.loads(orjson.dumps(dict(contact.details), option=orjson.OPT_NON_STR_KEYS))
     except (TypeError, ValueError) as error:

@@ -6,9 +6,9 @@ setting names this CRM. An unsubscription goes before an agreement of the same m
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ from evergreet.importing.mapping import bind
 from evergreet.importing.memory import RowMemory
 from evergreet.importing.records import Record
 from evergreet.importing.rejects import Rejected
-from evergreet.importing.storing import Setting
+from evergreet.importing.storing import Setting, missing
+from evergreet.importing.values import as_text, check_text
 from evergreet.store import among, among_texts, by_index, insert_into
 from models import Consent, Contact, ContactAlias, CrmRow, Suppression
 
@@ -82,7 +83,7 @@ def store(
     exclusive(connection, f"crm:{source}")
     connection.execute(select(by_index()))
     stored = Stored()
-    waiting = _newest(contacts)
+    waiting = _newest(_named(contacts, stored))
     while waiting:  # one round, but for records that the CRM has merged and tells of side by side
         people = People(connection, source, waiting)
         turns: dict[tuple[str, str], tuple[CrmContact, Whose]] = {}
@@ -98,7 +99,30 @@ def store(
     return stored
 
 
-def _newest(contacts: Sequence[CrmContact]) -> list[CrmContact]:
+def _named(contacts: Iterable[CrmContact], stored: Stored) -> Iterator[CrmContact]:
+    """Yield the records whose ids a store can hold and look for; the others are rejected."""
+    for contact in contacts:
+        try:
+            number = _identifier(contact.id)
+        except Rejected as problem:
+            stored.rejected.append((contact.id, problem))
+            continue
+        merged = []
+        for other in contact.merged:
+            with suppress(Rejected):  # nobody can be known by it
+                merged.append(_identifier(other))
+        yield replace(contact, id=number, merged=tuple(merged))
+
+
+def _identifier(written: str) -> str:
+    check_text(written)
+    number = as_text(written, "id", 255)
+    if number is None:
+        raise missing("id")
+    return number
+
+
+def _newest(contacts: Iterable[CrmContact]) -> list[CrmContact]:
     """Return each record once, as it was changed last."""
     found: dict[str, CrmContact] = {}
     for contact in contacts:

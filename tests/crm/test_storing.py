@@ -252,15 +252,16 @@ def test_stages_are_ours_unless_the_setting_names_the_crm(embedded: Database, cl
 
 
 def test_what_cannot_be_used_is_refused_with_a_reason_and_keeps_no_other_from_it(
-    embedded: Database, clock: FrozenClock
+    database: Database, clock: FrozenClock
 ) -> None:
-    stored = telling(embedded, clock)(
+    stored = telling(database, clock)(
         record("1"), record("2", note="NUL \0"), record("3" * 256), record("4", score=float("nan")),
         record("5", when=NOW), record("6", big=2**70), CrmContact("", NOW),
+        record("a\0b"), record("\ud800"), CrmContact(" 10 ", NOW, merged=("x\0", "y" * 256)),
         CrmContact("8", NOW, agreements=(Agreement("t" * 101, True, NOW),)), record("9", email="no address", a=1),
     )  # fmt: skip
-    assert [row.source_id for row in rows(embedded, Contact)] == ["1", "5", "9"]
-    assert {name for name, _ in stored.rejected} == {"2", "3" * 256, "4", "6", "", "8"}
+    assert sorted(row.source_id for row in rows(database, Contact)) == ["1", "10", "5", "9"]
+    assert {name for name, _ in stored.rejected} == {"2", "3" * 256, "4", "6", "", "8", "a\0b", "\ud800"}
     assert stored.warnings["email is not valid and was left out"] == 1
 
 
