@@ -164,7 +164,7 @@ class _Examination:
                         self.findings.add("triggers without an enrollment", what)
         for row in rows.enrollments:
             self.enrollments += 1
-            if not self.broadcasts.explain(row) and row.occurrence not in explained:
+            if not self.broadcasts.explain(row) and row.occurrence not in explained and not row.kept:
                 self.findings.add("enrollments outside every scanned stretch", f"enrollment {row.id} {row.occurrence}")
 
     def _met(self, rows: OfContact) -> Iterator[tuple[int, datetime, list[str | None]]]:
@@ -201,7 +201,7 @@ class _Examination:
             is_next = step.key == row.next_step
             passed = passed and not is_next
             counted_at = message.counted_at if message is not None else row.counted_at if is_next else None
-            if counted_at is not None and not anchors.tell(row, step, counted_at):
+            if counted_at is not None and not row.kept and not anchors.tell(row, step, counted_at):
                 add("steps counted from a moment that no event tells", f"enrollment {row.id} {step.key}")
             at = _due(step, row, message, counted_at)
             if message is not None:

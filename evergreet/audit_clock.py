@@ -70,7 +70,9 @@ def _silences(
         occurrence = "once" if campaign.re_entry == "once" else f"silence:{row.source}:{row.source_id}"
         unbroken = not row.superseded and _broken_at(current, row, breaking, trigger) > end
         ripe = not trigger.having or (having is not None and having <= row.occurred_at)
-        certain = unbroken and ripe and known and clock.cover_for_certain(end)
+        # What made it ripe may have been somebody else's until they were merged.
+        as_now = not trigger.having or rows.merged_at is None or end > rows.merged_at
+        certain = unbroken and ripe and known and as_now and clock.cover_for_certain(end)
         yield Met((occurrence[:OCCURRENCE_LENGTH],), clock.cover(end), certain)
 
 

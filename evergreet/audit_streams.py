@@ -6,16 +6,17 @@ where it must; each stream is one cursor, all of them in one transaction.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, func, null, select
+from sqlalchemy import Connection, Select, and_, case, exists, func, null, select, union_all
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.campaign import Campaign
-from models import Attempt, Chunk, Contact, Enrollment, Event, Message, Transition
+from models import Attempt, Chunk, Contact, ContactMerge, Enrollment, Event, Message, Transition
 
 AT_ONCE = 1_000
 """Rows fetched in one go: more would not be faster, and they are held for each stream."""
@@ -26,7 +27,10 @@ NOBODY = 0
 
 @dataclass(frozen=True, slots=True)
 class OfContact:
-    """All rows of one contact that matter to a campaign. A message has a row for each of its attempts."""
+    """All rows of one contact that matter to a campaign. A message has a row for each of its attempts.
+
+    `merged_at` is when the contact was merged with another last, or taken apart.
+    """
 
     contact_id: int
     enrollments: Sequence[Any]
@@ -34,6 +38,7 @@ class OfContact:
     events: Sequence[Any]
     moves: Sequence[Any]
     contact: Any
+    merged_at: datetime | None
 
 
 def stream(connection: Connection, query: Select[Any]) -> Iterator[Any]:
@@ -57,10 +62,14 @@ def by_contact(connection: Connection, campaign_id: int, campaigns: Iterable[Cam
         _events(names | firsts) if names | firsts else None,
         _moves(stages) if stages else None,
         _contacts() if firsts else None,
+        _merges(),
     )
     streams = [() if query is None else stream(connection, query) for query in queries]
-    for contact_id, (enrollments, messages, events, moves, contact) in together(*streams):
-        yield OfContact(contact_id, enrollments, messages, events, moves, contact[0] if contact else None)
+    for contact_id, (enrollments, messages, events, moves, contact, merges) in together(*streams):
+        yield OfContact(
+            contact_id, enrollments, messages, events, moves, contact[0] if contact else None,
+            max((row.at for row in merges), default=None),
+        )  # fmt: skip
 
 
 def together(*streams: Iterable[Any]) -> Iterator[tuple[int, list[list[Any]]]]:
@@ -80,13 +89,21 @@ def together(*streams: Iterable[Any]) -> Iterator[tuple[int, list[list[Any]]]]:
 
 
 def _enrollments(campaign_id: int, *, causes: bool) -> Select[Any]:
-    """The enrollments, with where the contact lives and, where steps are counted from events, what caused them."""
+    """The enrollments, with where the contact lives and, where steps are counted from events, what caused them.
+
+    `kept`: it stayed with a contact that was merged, because whoever took its place has the same.
+    """
+    same = aliased(Enrollment)
+    kept = exists().where(
+        col(same.contact_id) == col(Contact.merged_into), col(same.campaign_id) == campaign_id,
+        col(same.occurrence) == col(Enrollment.occurrence),
+    )  # fmt: skip
     query = (
         select(
             col(Enrollment.contact_id), col(Enrollment.id), col(Enrollment.version_id), col(Enrollment.occurrence),
             col(Enrollment.caused_at), col(Enrollment.enrolled_at), col(Enrollment.state), col(Enrollment.next_step),
             col(Enrollment.next_due_at), col(Enrollment.counted_at), col(Enrollment.zone), col(Contact.timezone),
-            (col(Event.properties) if causes else null()).label("cause"),
+            (col(Event.properties) if causes else null()).label("cause"), kept.label("kept"),
         )
         .outerjoin(Contact, col(Contact.id) == col(Enrollment.contact_id))
         .where(col(Enrollment.campaign_id) == campaign_id)
@@ -158,6 +175,16 @@ def _moves(stages: set[str]) -> Select[Any]:
         .where(col(Transition.to_stage).in_(stages))
         .order_by(col(Transition.contact_id), col(Transition.id))
     )  # fmt: skip
+
+
+def _merges() -> Select[Any]:
+    """When contacts were merged and taken apart, under either of the two."""
+    last = func.coalesce(col(ContactMerge.undone_at), col(ContactMerge.at)).label("at")
+    both = union_all(
+        select(col(ContactMerge.survivor_id).label("whose"), last),
+        select(col(ContactMerge.loser_id), last).where(col(ContactMerge.loser_id).is_not(None)),
+    ).subquery()
+    return select(both.c.whose, both.c.at).order_by(both.c.whose)
 
 
 def _contacts() -> Select[Any]:

@@ -10,6 +10,7 @@ from evergreet.commands import (
     broadcasts,
     campaigns,
     connectors,
+    contacts,
     crm,
     data,
     database,
@@ -31,8 +32,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # help as plain text: laying it out with Rich takes three times as long as all the rest
 )
 for module in (
-    data, crm, suppressions, bounces, lifecycle, campaigns, broadcasts, messages, report, prefect_yaml, operations,
-    connectors, database, web,
+    data, contacts, crm, suppressions, bounces, lifecycle, campaigns, broadcasts, messages, report, prefect_yaml,
+    operations, connectors, database, web,
 ):  # fmt: skip
     app.add_typer(module.app)
 

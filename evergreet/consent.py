@@ -40,6 +40,7 @@ from models import (
     Consent,
     Contact,
     ContactAlias,
+    ContactMerge,
     CrmRow,
     Enrollment,
     FrequencyChoice,
@@ -87,10 +88,9 @@ def unsubscribe(
 
     `source` says where it came from ("one-click", "page", "command line"), `wording` what the person read.
     """
+    _, mailbox = _lock_mailbox(connection, contact_id)
     withdrawn = [
-        row.id
-        for row in _lock_mailbox(connection, contact_id)
-        if _decide(connection, row.id, topic, False, at=at, source=source, wording=wording)
+        row.id for row in mailbox if _decide(connection, row.id, topic, False, at=at, source=source, wording=wording)
     ]
     _mark(connection, withdrawn, at)
     return bool(withdrawn)
@@ -103,7 +103,7 @@ def unsubscribe_everything(
 
     Mail that answers what the person does, such as a receipt, still goes out.
     """
-    mailbox = _lock_mailbox(connection, contact_id)
+    contact_id, mailbox = _lock_mailbox(connection, contact_id)
     changed = False
     for row in mailbox:
         for topic in _newest(connection, row.id):
@@ -162,7 +162,7 @@ def resubscribe(
     topic by itself; never a suppression of another cause, such as a bounce or a complaint.
     """
     by_sms = topic.endswith(SMS_TOPIC)
-    mailbox = _lock_mailbox(connection, contact_id, phone_too=by_sms)
+    contact_id, mailbox = _lock_mailbox(connection, contact_id, phone_too=by_sms)
     address = next(row.phone if by_sms else row.address for row in mailbox if row.id == contact_id)
     lifted = connection.execute(
         delete(Suppression).where(
@@ -193,8 +193,7 @@ def suppress(connection: Connection, address: str, *, scope: Scope, reason: str,
 
 def pause_contact(connection: Connection, contact_id: int, until: datetime | None, *, at: datetime) -> None:
     """Send the contact nothing until then; None ends the pause."""
-    if not _lock(connection, col(Contact.id) == contact_id):
-        raise DataError(f"There is no contact {contact_id}.")
+    contact_id, _ = _lock_mailbox(connection, contact_id)
     connection.execute(update(Contact).where(col(Contact.id) == contact_id).values(paused_until=until, changed_at=at))
 
 
@@ -205,7 +204,7 @@ def choose_spacing(
 
     None is as usual again. Returns False when all had chosen that already.
     """
-    mailbox = [row.id for row in _lock_mailbox(connection, contact_id)]
+    mailbox = [row.id for row in _lock_mailbox(connection, contact_id)[1]]
     changed = connection.execute(
         update(Contact)
         .where(col(Contact.id).in_(mailbox), col(Contact.spacing_days).is_distinct_from(days))
@@ -222,24 +221,31 @@ def choose_spacing(
 def erase(connection: Connection, contact_id: int, *, tokens: Tokens, at: datetime, actor: str) -> Erased:
     """Forget a person: only keyed hashes of address and phone stay, so that a re-import cannot write to them again.
 
+    Whoever was merged into them is forgotten as well.
+
     Emptied: email, address, phone, locale, timezone and attributes, and the address in the ledger and in
     what providers said about it. Kept: ids, times and events, without which the ledger would not balance;
     no address belongs into the properties of an event. `actor` is who did it, for the audit log.
     """
-    mailbox = _lock_mailbox(connection, contact_id, phone_too=True)
+    contact_id, mailbox = _lock_mailbox(connection, contact_id, phone_too=True)
     contact = next(row for row in mailbox if row.id == contact_id)
     if contact.erased_at is not None:
         return Erased(contact_id, already=True, had_address=False, messages=0)
-    hashes = {known: tokens.address_hashes(known)[-1] for known in (contact.address, contact.phone) if known}
+    merged, others = _merged(connection, contact_id)
+    known_by = {contact.address, contact.phone, *(other[name] for other in others for name in ("address", "phone"))}
+    hashes = {known: tokens.address_hashes(known)[-1] for known in sorted(filter(None, known_by))}
     for known, hashed in hashes.items():
         connection.execute(delete(Suppression).where(col(Suppression.address) == known))
         _store_suppression(connection, hashed, "all", "erased", "erasure", at)
     if hashes:
         _mark(connection, [row.id for row in mailbox], at)
-    spellings = sorted(spelling for spelling in {contact.address, contact.email, contact.phone} if spelling)
+    emails = {contact.email, *(other["email"] for other in others)}
+    spellings = sorted(spelling for spelling in {*known_by, *emails} if spelling)
+    everybody = [contact_id, *merged]
     for spelling in spellings:
-        _forget_in_reasons(connection, contact_id, spelling)
-    _forget_what_was_told(connection, contact_id, spellings)
+        _forget_in_reasons(connection, everybody, spelling)
+    _forget_what_was_told(connection, everybody, spellings)
+    _forget_merges(connection, everybody, spellings)
     connection.execute(
         delete(ContactAlias).where(
             col(ContactAlias.contact_id) == contact_id, col(ContactAlias.source_id).in_(spellings)
@@ -251,7 +257,7 @@ def erase(connection: Connection, contact_id: int, *, tokens: Tokens, at: dateti
     connection.execute(update(CrmRow).where(records).values(told={}))
     messages = connection.execute(
         update(Message)
-        .where(_of(contact_id), col(Message.address).is_not(None))
+        .where(_of(everybody), col(Message.address).is_not(None))
         # An older address of theirs leaves no hash, and a mark that no other row can have: rows stay unique.
         .values(address=case(hashes, value=col(Message.address), else_=gone) if hashes else gone)
     ).rowcount
@@ -293,6 +299,12 @@ def agreed(
     return func.coalesce(newest, false())
 
 
+def standing_for(connection: Connection, contact_id: int) -> int:
+    """Return who has taken the place of a contact that was merged, else the contact, be it there or not."""
+    merged = select(col(Contact.merged_into)).where(col(Contact.id) == contact_id)
+    return connection.execute(merged).scalar() or contact_id
+
+
 def contacts_of(connection: Connection, address: str) -> list[int]:
     """Return the contacts that have a normalised address, in the order of their ids."""
     return list(
@@ -306,7 +318,7 @@ def _lock(connection: Connection, which: ColumnElement[bool]) -> list[Any]:
         connection.execute(
             select(
                 col(Contact.id), col(Contact.address), col(Contact.email), col(Contact.source_id),
-                col(Contact.erased_at), col(Contact.phone),
+                col(Contact.erased_at), col(Contact.phone), col(Contact.merged_into),
             )
             .where(which)
             .order_by(col(Contact.id))
@@ -315,16 +327,23 @@ def _lock(connection: Connection, which: ColumnElement[bool]) -> list[Any]:
     )  # fmt: skip
 
 
-def _lock_mailbox(connection: Connection, contact_id: int, *, phone_too: bool = False) -> list[Any]:
-    """Lock the contact and all others that have its address (or its phone number)."""
+def _lock_mailbox(connection: Connection, contact_id: int, *, phone_too: bool = False) -> tuple[int, list[Any]]:
+    """Lock the contact and all others that have its address (or its phone number).
+
+    Where it was merged, which a link in an old message does not know, that is whoever has taken its place. Returns who
+    it is, and all of them.
+    """
     theirs = (Contact.address, Contact.phone) if phone_too else (Contact.address,)
     same = (
         col(column) == select(col(column)).where(col(Contact.id) == contact_id).scalar_subquery() for column in theirs
     )
     rows = _lock(connection, or_(col(Contact.id) == contact_id, *same))
-    if not any(row.id == contact_id for row in rows):
+    contact = next((row for row in rows if row.id == contact_id), None)
+    if contact is None:
         raise DataError(f"There is no contact {contact_id}.")
-    return rows
+    if contact.merged_into is not None:
+        return _lock_mailbox(connection, contact.merged_into, phone_too=phone_too)
+    return contact_id, rows
 
 
 def _mark(connection: Connection, contacts: list[int], at: datetime) -> None:
@@ -402,9 +421,31 @@ def _store_suppression(
     return stored.first() is not None
 
 
-def _forget_what_was_told(connection: Connection, contact_id: int, addresses: Sequence[str]) -> None:
+def _merged(connection: Connection, contact_id: int) -> tuple[list[int], list[Any]]:
+    """Return who was merged into a contact, and what is kept of them."""
+    ids = list(connection.execute(select(col(Contact.id)).where(col(Contact.merged_into) == contact_id)).scalars())
+    rows = connection.execute(
+        select(col(ContactMerge.loser)).where(
+            or_(col(ContactMerge.survivor_id).in_([contact_id, *ids]), col(ContactMerge.loser_id).in_(ids)),
+            col(ContactMerge.undone_at).is_(None),
+        )
+    ).scalars()
+    return ids, [loser for loser in rows if loser]
+
+
+def _forget_merges(connection: Connection, contacts: Sequence[int], addresses: Sequence[str]) -> None:
+    """Empty what merges keep of a person, and ids that are addresses of theirs."""
+    concerned = or_(col(ContactMerge.survivor_id).in_(contacts), col(ContactMerge.loser_id).in_(contacts))
+    connection.execute(update(ContactMerge).where(concerned).values(before={}, after={}, loser={}))
+    gone = literal("erased:") + cast(col(Contact.id), String)
+    for table, own, mark in ((ContactMerge, concerned, literal("(erased)")),
+                             (Contact, col(Contact.id).in_(contacts[1:]), gone)):  # fmt: skip
+        connection.execute(update(table).where(own, col(table.source_id).in_(addresses)).values(source_id=mark))
+
+
+def _forget_what_was_told(connection: Connection, contacts: Sequence[int], addresses: Sequence[str]) -> None:
     """Empty the providers' events about a person, and drop stored requests: there stands more than the address."""
-    own = select(col(Message.id)).where(_of(contact_id))
+    own = select(col(Message.id)).where(_of(contacts))
     theirs = select(col(Attempt.request_id)).where(
         col(Attempt.message_id).in_(own), col(Attempt.request_id).is_not(None)
     )
@@ -416,16 +457,16 @@ def _forget_what_was_told(connection: Connection, contact_id: int, addresses: Se
     )
 
 
-def _of(contact_id: int) -> ColumnElement[bool]:
-    """Return which messages are a contact's, by their enrollments, for which there is an index."""
-    return col(Message.enrollment_id).in_(select(col(Enrollment.id)).where(col(Enrollment.contact_id) == contact_id))
+def _of(contacts: Sequence[int]) -> ColumnElement[bool]:
+    """Return which messages are these contacts', by their enrollments, for which there is an index."""
+    return col(Message.enrollment_id).in_(select(col(Enrollment.id)).where(col(Enrollment.contact_id).in_(contacts)))
 
 
-def _forget_in_reasons(connection: Connection, contact_id: int, address: str) -> None:
+def _forget_in_reasons(connection: Connection, contacts: Sequence[int], address: str) -> None:
     """Providers repeat the address in what they say; take it out of the ledger's reasons, and of their tally."""
     rows = connection.execute(
         select(col(Message.id), col(Message.campaign_id), col(Message.state), col(Message.reason))
-        .where(_of(contact_id), col(Message.reason).contains(address, autoescape=True))
+        .where(_of(contacts), col(Message.reason).contains(address, autoescape=True))
         .with_for_update(key_share=True)
     ).all()
     for row in rows:
@@ -434,7 +475,7 @@ def _forget_in_reasons(connection: Connection, contact_id: int, address: str) ->
         add_to_tally(connection, row.campaign_id, {(row.state, row.reason): -1, (row.state, told): 1})
     for campaign in sorted({row.campaign_id for row in rows}):
         tidy(connection, campaign, spare=0)  # what nobody has any more is not kept there either
-    own = select(col(Message.id)).where(_of(contact_id))
+    own = select(col(Message.id)).where(_of(contacts))
     connection.execute(
         update(Attempt)
         .where(col(Attempt.message_id).in_(own), col(Attempt.detail).contains(address, autoescape=True))

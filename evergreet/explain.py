@@ -18,6 +18,7 @@ from evergreet.conditions import AllOf, Condition
 from evergreet.errors import EvergreetError
 from evergreet.explain_clock import Line, anniversary_lines, broadcast_lines, silence_lines
 from evergreet.explain_history import history
+from evergreet.merging.showing import merges
 from evergreet.reasons import explained
 from evergreet.wording import in_words, moment
 from models import Contact, Enrollment, Event, Instant, Message, Transition
@@ -32,7 +33,7 @@ def row_id(written: str) -> int | None:
 
 
 def find_contacts(connection: Connection, written: str) -> list[Any]:
-    """Find contacts by address, id, or source id; raises where there is none."""
+    """Find contacts by address, id, or source id, whoever has taken their place; raises where there is none."""
     word, number = written.strip(), row_id(written)
     which = (  # each by an index of its own
         col(Contact.address) == word.casefold(),
@@ -40,7 +41,8 @@ def find_contacts(connection: Connection, written: str) -> list[Any]:
         col(Contact.source).in_(list(_sources(connection))) & (col(Contact.source_id) == word),
         false() if number is None else col(Contact.id) == number,
     )
-    ids = union(*(select(col(Contact.id)).where(one) for one in which)).subquery()
+    who = func.coalesce(col(Contact.merged_into), col(Contact.id)).label("id")
+    ids = union(*(select(who).where(one) for one in which)).subquery()
     found = connection.execute(
         select(Contact).where(col(Contact.id).in_(select(ids.c.id))).order_by(col(Contact.id)).limit(20)
     ).all()
@@ -91,7 +93,8 @@ def explain(connection: Connection, state: State, contact_id: int, *, now: datet
     lines = [line for row in enrollments for line in _passage(asked, row)]
     by_clock = list(_by_clock(asked, {row.occurrence for row in enrollments}))
     missed = [] if enrollments else list(_missed(asked))
-    return [*lines, *missed, *by_clock] or [_never(asked)]
+    together = [Line(one.at, f"merge {one.id}", one.sentence) for one in merges(connection, [contact_id])]
+    return [*together, *([*lines, *missed, *by_clock] or [_never(asked)])]
 
 
 def _passage(asked: _Question, row: Any) -> Iterator[Line]:

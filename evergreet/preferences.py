@@ -46,8 +46,9 @@ class Spacing:
 def preferences_of(connection: Connection, contact_id: int, now: datetime) -> Preferences | None:
     """Read what a contact chose about the topics they ever decided on and those of live campaigns.
 
-    None where there is no such contact, or nobody any more.
+    None where there is no such contact, or nobody any more. One that was merged is who has taken its place.
     """
+    contact_id = consent.standing_for(connection, contact_id)
     contact = connection.execute(
         select(
             col(Contact.email), col(Contact.locale), col(Contact.timezone), col(Contact.paused_until),

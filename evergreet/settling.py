@@ -215,7 +215,10 @@ def _prepare_others(connection: Connection, outcomes: dict[int, Outcome], now: d
     erased = connection.execute(
         select(col(Message.id))
         .join(Contact, col(Contact.id) == col(Message.contact_id))
-        .where(among(Message.id, "messages"), checked(col(Contact.erased_at).is_not(None))),
+        .where(
+            among(Message.id, "messages"),
+            checked(col(Contact.erased_at).is_not(None), col(Contact.merged_into).is_(None)),
+        ),
         {"messages": messages},
     )
     return set(erased.scalars())

@@ -6,6 +6,7 @@ from models.contact import Consent, Contact, FrequencyChoice, Suppression
 from models.crm import CrmCursor, CrmRow
 from models.event import Cursor, Event, IngestPosition, Transition
 from models.ledger import Attempt, Chunk, Enrollment, Message, Run, StoredRequest, Tally, WorkerRow
+from models.merge import ContactMerge
 from models.posted import ContactAlias, PostedMessage
 from models.provider import Breaker, ProviderDay
 from models.provider_event import ProviderEvent
@@ -22,6 +23,7 @@ __all__ = [
     "Consent",
     "Contact",
     "ContactAlias",
+    "ContactMerge",
     "CrmCursor",
     "CrmRow",
     "Cursor",

@@ -16,7 +16,8 @@ class Contact(Table, table=True):
     duplicates compare); `phone` is E.164, and for SMS what the address is for email. Names are attributes:
     `first_name`, `last_name`. `changed_at` moves with every change that matters to a message in hand. `told_at` says
     when a value was last changed, by the column's name or by an attribute's with a dot before it; what is not in it is
-    as old as the contact. `spacing_days` is what the newest `FrequencyChoice` says, kept here so that a gate finds it$
+    as old as the contact. `merged_into` is who has taken this contact's place: then it is as empty as one that was
+    erased, since `erased_at`. `spacing_days` is what the newest `FrequencyChoice` says, kept here so that a gate finds it$
     in the row it reads anyway.
     """
 
@@ -29,6 +30,8 @@ class Contact(Table, table=True):
               postgresql_where=text("phone IS NOT NULL")),
         Index("ix_contact_stage", "stage", "stage_since"),
         Index("ix_contact_position", "position"),
+        Index("ix_contact_merged_into", "merged_into", sqlite_where=text("merged_into IS NOT NULL"),
+              postgresql_where=text("merged_into IS NOT NULL")),
     )  # fmt: skip
 
     id: int = Field(default=None, primary_key=True, sa_type=Id)
@@ -47,6 +50,7 @@ class Contact(Table, table=True):
     paused_until: datetime | None = Field(default=None, sa_type=Instant)
     spacing_days: int | None = Field(default=None)
     erased_at: datetime | None = Field(default=None, sa_type=Instant)
+    merged_into: int | None = Field(default=None, sa_type=Id)
     created_at: datetime = Field(sa_type=Instant)
     changed_at: datetime = Field(sa_type=Instant)
     position: int = Field(sa_type=Id)

@@ -111,7 +111,8 @@ class Story:
             contact_id = connection.execute(
                 insert(Contact)
                 .values(
-                    source="test", source_id=f"{name}-{next(self.counter)}", email=address, address=address,
+                    source=columns.pop("source", "test"), source_id=f"{name}-{next(self.counter)}",
+                    email=address, address=address,
                     attributes=columns.pop("attributes", {"first_name": name.title()}),
                     created_at=self.now - timedelta(days=400), changed_at=self.now,
                     position=ingest_position(connection), **columns,

@@ -87,7 +87,7 @@ class People:
         for name in contact.merged:
             known = self._records.get(name) or self._by_id.get(name)
             if known is not None:
-                return _whose(known, by="merged there")
+                return _whose(known, by="id")
         alike = self._by_address.get(normalised(contact.email))
         if alike:
             return _whose(alike.pop(0), by="address")

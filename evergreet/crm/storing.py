@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, delete, or_, select
+from sqlalchemy import Connection, delete, insert, or_, select
 from sqlmodel import col
 
 from evergreet.clock import Clock
@@ -33,8 +33,9 @@ from evergreet.importing.records import Record
 from evergreet.importing.rejects import Rejected
 from evergreet.importing.storing import Setting, missing
 from evergreet.importing.values import as_text, check_text
+from evergreet.merging.values import written
 from evergreet.store import among, among_texts, by_index, insert_into
-from models import Consent, Contact, ContactAlias, CrmRow, Suppression
+from models import Consent, Contact, ContactAlias, ContactMerge, CrmRow, Suppression
 
 _PLAN = bind(
     Mapping(), ("source_id", "email", *COLUMNS, "attributes"), ("source_id", "email", *COLUMNS, "attributes"),
@@ -162,7 +163,10 @@ class _Round:
                 else:
                     told += self._shaped(contact, whose, importers[whose.source])
             self._lock(told, gone)
+            joined = {int(one.whose.id or 0): one for one in told if one.whose.by and not one.whose.erased}
+            before = self._values(joined)
             self._store_contacts(told, importers)
+        self._note(joined, before, self._values(joined))
         self._number(told)
         self._unsubscribe(told)
         self._remember(told)
@@ -220,6 +224,27 @@ class _Round:
             self._stored.changed += outcome.corrected
             self._stored.unchanged += outcome.duplicate
             self._stored.warnings += outcome.warnings
+
+    def _values(self, joined: Collection[int]) -> dict[int, dict[str, Any]]:
+        if not joined:
+            return {}
+        rows = self._connection.execute(select(Contact).where(among(Contact.id, "ids")), {"ids": sorted(joined)})
+        return {row.id: written(row) for row in rows}
+
+    def _note(
+        self, joined: dict[int, _Told], before: dict[int, dict[str, Any]], after: dict[int, dict[str, Any]]
+    ) -> None:
+        """Leave a row for each record that turned out to be about somebody known, by which that can be undone."""
+        if joined:
+            self._connection.execute(
+                insert(ContactMerge),
+                [
+                    {"survivor_id": number, "source": self._source, "source_id": one.contact.id,
+                     "found_by": one.whose.by, "actor": f"crm:{self._source}", "at": self._now,
+                     "before": before[number], "after": after[number], "loser": {}, "moved": {}}
+                    for number, one in sorted(joined.items())
+                ],
+            )  # fmt: skip
 
     def _number(self, told: Sequence[_Told]) -> None:
         """Learn the ids of those who are new."""

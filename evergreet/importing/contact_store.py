@@ -1,6 +1,6 @@
 """Storing contacts: what a file says merged with what is known, in set-based statements per batch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
@@ -105,13 +105,19 @@ class ContactStore:
         known = self._locked(connection, rows)
         consents, stages = self._history(connection, rows, [row.id for row in known.values()])
         drafts: dict[str, _Draft] = {}
+        taken: set[int] = set()
+        later: list[ContactRow] = []
         suppressions: dict[str, Entry] = {}
         unchanged: set[str] = set()
         for row in rows:
+            before = known.get(row.source_id)
+            same_row = row.source_id in drafts or row.source_id in unchanged
+            if not same_row and before is not None and before.id in taken:  # two ids of one person
+                later.append(row)
+                continue
             if row.warnings:
                 outcome.warnings.update(row.warnings)
-            before = known.get(row.source_id)
-            if row.source_id in drafts or row.source_id in unchanged:
+            if same_row:
                 outcome.duplicate += 1
                 continue
             if before is not None and before.erased_at is not None:
@@ -119,6 +125,8 @@ class ContactStore:
                 outcome.duplicate += 1
                 unchanged.add(row.source_id)
                 continue
+            if before is not None:
+                taken.add(before.id)
             draft = self._draft(row, before, consents, stages, now)
             address = draft.values["address"]
             if row.unsubscribed and address is not None:
@@ -140,7 +148,7 @@ class ContactStore:
                 continue
             written.append((source_id, draft))
         self._write(connection, dict(written), now, position)
-        return outcome
+        return outcome + self.store(connection, later) if later else outcome
 
     def _locked(self, connection: Connection, rows: Sequence[ContactRow]) -> dict[str, Found]:
         ours = (col(Contact.source) == self._setting.source) & among_texts(col(Contact.source_id), "source_ids")
@@ -164,7 +172,9 @@ class ContactStore:
             .with_for_update(key_share=True),
             {"source_ids": [row.source_id for row in rows]},
         )
-        return {row.source_id: row for row in found if row.source == self._setting.source}
+        ours_found = {row.source_id: row for row in found if row.source == self._setting.source}
+        merged = {name: row.merged_into for name, row in ours_found.items() if row.merged_into is not None}
+        return {**ours_found, **_survivors(connection, merged)} if merged else ours_found
 
     def _history(
         self, connection: Connection, rows: Sequence[ContactRow], ids: list[int]
@@ -282,10 +292,24 @@ class ContactStore:
         return [(number, new[source_id]) for number, source_id in found]
 
 
+def _survivors(connection: Connection, merged: Mapping[str, int]) -> dict[str, Found]:
+    """Lock and return who has taken the place of contacts that were merged, with all who have their addresses."""
+    survivors = list(merged.values())
+    addresses = select(col(Contact.address)).where(col(Contact.id).in_(survivors))
+    found = connection.execute(
+        select(*Contact.__table__.columns)  # type: ignore[attr-defined]
+        .where(or_(col(Contact.id).in_(survivors), col(Contact.address).in_(addresses)))
+        .order_by(col(Contact.id))
+        .with_for_update(key_share=True)
+    )
+    by_id = {row.id: row for row in found}
+    return {name: by_id[survivor] for name, survivor in merged.items()}
+
+
 def _columns(drafts: Sequence[tuple[Any, _Draft]]) -> dict[str, list[Any]]:
     values = [draft.values for _, draft in drafts]
     kept = {name: [each[name] for each in values] for name in WRITTEN if name != "content_hash"}
-    return {**kept, "content_hash": [_hash(each) for each in values]}
+    return {**kept, "content_hash": [content_hash(each) for each in values]}
 
 
 def _newer(
@@ -336,8 +360,9 @@ def _counts(granted: bool, at: datetime | None, newest: Found | None) -> bool:
 def _differs(known: Found, values: dict[str, Any]) -> bool:
     if known.told_at != values["told_at"]:
         return True
-    return _hash({name: getattr(known, name) for name in CONTENT}) != _hash(values)
+    return content_hash({name: getattr(known, name) for name in CONTENT}) != content_hash(values)
 
 
-def _hash(values: dict[str, Any]) -> str:
+def content_hash(values: Mapping[str, Any]) -> str:
+    """Return the digest of a contact's content, by which one that changes nothing is known."""
     return digest([values[name].isoformat() if name == "created_at" else values[name] for name in CONTENT])

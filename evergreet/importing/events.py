@@ -9,7 +9,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, MetaData, String, Table, and_, bindparam, case, literal, select, true, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    String,
+    Table,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
@@ -100,7 +114,9 @@ _REVISIONS = select(
 ).where(col(Event.source) == bindparam("source"), among_texts(col(Event.source_id), "source_ids"))
 _OURS = col(Contact.source) == bindparam("source")
 _MADE = and_(_OURS, col(Contact.content_hash) == "", col(Contact.erased_at).is_(None))
-_FOUND = (col(Contact.id), col(Contact.source_id), case((_MADE, col(Contact.created_at))).label("began"))
+_WHO = func.coalesce(col(Contact.merged_into), col(Contact.id))
+"""Who has taken the place of a contact that was merged, else the contact."""
+_FOUND = (_WHO.label("id"), col(Contact.source_id), case((_MADE, col(Contact.created_at))).label("began"))
 _BY_ID = select(*_FOUND).where(_OURS, among_texts(col(Contact.source_id), "names"))
 _BY_ADDRESS = (
     select(*_FOUND, col(Contact.address))

@@ -48,6 +48,13 @@ class Outcome:
     rejected: list[tuple[Record, Rejected]] = field(default_factory=list)
     warnings: Counter[str] = field(default_factory=Counter)
 
+    def __add__(self, other: "Outcome") -> "Outcome":
+        return Outcome(
+            self.stored + other.stored, self.duplicate + other.duplicate, self.corrected + other.corrected,
+            self.contacts_created + other.contacts_created, [*self.rejected, *other.rejected],
+            self.warnings + other.warnings,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

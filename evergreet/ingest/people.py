@@ -116,7 +116,10 @@ def _ids_asked() -> CompoundSelect[Any]:
     return union_all(
         own.where(col(Contact.source) == source, among_texts(col(Contact.source_id), ids)),
         aliased.join(Contact, col(Contact.id) == col(ContactAlias.contact_id)).where(
-            col(ContactAlias.source) == source, among_texts(col(ContactAlias.source_id), ids)
+            # Who is of another source by now was merged: their own id leads there, too.
+            col(ContactAlias.source) == source,
+            col(Contact.source) == source,
+            among_texts(col(ContactAlias.source_id), ids),
         ),
     )
 

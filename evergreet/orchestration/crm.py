@@ -12,6 +12,7 @@ from evergreet.crm.opening import open_source, stages_of
 from evergreet.crm.pulling import Pulled, pull
 from evergreet.errors import ConnectorError, EvergreetError
 from evergreet.importing.rejects import Rejected
+from evergreet.merging.alike import Merged, merge_alike
 from evergreet.orchestration.runs import failing_in_one_line
 from evergreet.orchestration.threads import work_in_thread
 from evergreet.settings import settings
@@ -52,8 +53,17 @@ async def read_crms() -> None:
             get_run_logger().info(pulled.sentence)
             for record, why in rejected:
                 get_run_logger().warning("%s, record %s: %s", name, record, why)
+        if settings().crm:
+            merged = await work_in_thread(_merge, turn.stop)
+            if merged.total:
+                get_run_logger().info("%s contacts turned out to be others: evergreet contacts merges", merged.total)
         if faults:
             raise EvergreetError(" ".join(faults))
+
+
+def _merge() -> Merged:
+    with open_database() as database:
+        return merge_alike(database, DatabaseClock(), actor="crm")
 
 
 def _read(name: str, turn: _Turn) -> tuple[Pulled, list[tuple[str, Rejected]]]:

@@ -85,7 +85,9 @@ def read_link(tokens: Tokens, token: str) -> Unsubscribe:
 def _mailbox(connection: Connection, link: Unsubscribe) -> str | None:
     """Return the contact's address, masked; None when it has none (any more)."""
     row = connection.execute(
-        select(col(Contact.id), col(Contact.email)).where(col(Contact.id) == link.contact_id)
+        select(col(Contact.id), col(Contact.email)).where(
+            col(Contact.id) == consent.standing_for(connection, link.contact_id)
+        )
     ).one_or_none()
     if row is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
