@@ -17,8 +17,8 @@ class Contact(Table, table=True):
     `first_name`, `last_name`. `changed_at` moves with every change that matters to a message in hand. `told_at` says
     when a value was last changed, by the column's name or by an attribute's with a dot before it; what is not in it is
     as old as the contact. `merged_into` is who has taken this contact's place: then it is as empty as one that was
-    erased, since `erased_at`. `spacing_days` is what the newest `FrequencyChoice` says, kept here so that a gate finds it$
-    in the row it reads anyway.
+    erased, since `erased_at`. `spacing_days` is what the newest `FrequencyChoice` says, kept here so that a gate finds
+    it in the row it reads anyway.
     """
 
     __tablename__ = "contact"

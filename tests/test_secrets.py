@@ -37,6 +37,8 @@ def _value(kind: type[BaseSettings], name: str) -> str:
     """A value that the field accepts, with the canary in it where it must not be seen."""
     if variable(kind, name) == "EVERGREET_DATABASE_URL":
         return f"postgresql://shop:{CANARY}@127.0.0.1:1/shop"
+    if variable(kind, name) == "EVERGREET_SHEETS_URL":
+        return f"https://docs.google.com/spreadsheets/d/e/{CANARY}/pub?output=csv"
     if name == "secret_keys":
         return json.dumps([f"{CANARY}-old", f"{CANARY}-new"])
     return f"{CANARY}-{name}"

@@ -7,6 +7,7 @@ before is no news. https://support.google.com/docs/answer/183965, https://www.rf
 import csv
 import io
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,6 +45,21 @@ class _Sheet:
     rows: list[list[str]]
 
 
+class _Silence(logging.Filter):
+    """Takes the link of the sheet out of what httpx writes into its log: all URLs."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._hidden = (urlsplit(url).path, f"{CONTENT_HOST}/")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                "(the sheet)" if any(hidden in str(each) for hidden in self._hidden) else each for each in record.args
+            )
+        return True
+
+
 class Sheets:
     """Reads one sheet; it is kept in memory while its pages are told."""
 
@@ -60,6 +76,8 @@ class Sheets:
         self._now = now
         self._reader = RowReader(settings, are_text=True)
         self._kept: _Sheet | None = None
+        self._silence = _Silence(settings.url.get_secret_value())
+        logging.getLogger("httpx").addFilter(self._silence)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -100,6 +118,7 @@ class Sheets:
     def close(self) -> None:
         """Give back the connections."""
         self._client.close()
+        logging.getLogger("httpx").removeFilter(self._silence)
 
     def __repr__(self) -> str:
         return "Sheets(a published sheet)"

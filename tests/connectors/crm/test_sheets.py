@@ -73,7 +73,7 @@ def sheet() -> Iterator[Sheet]:
 
 
 @pytest.fixture
-def at() -> Iterator[Callable[..., Sheets]]:
+def made_at() -> Iterator[Callable[..., Sheets]]:
     """A connector for the sheet at an address, or on a server."""
     with ExitStack() as made:
 
@@ -92,8 +92,12 @@ class TestSheets(CrmConnectorContract):
     writes = False
 
     @pytest.fixture
-    def connect(self, sheet: Sheet, at: Callable[..., Sheets]) -> Callable[[], Sheets]:
-        return lambda: at(sheet.url)
+    def at(self, made_at: Callable[..., Sheets]) -> Callable[..., Sheets]:
+        return made_at
+
+    @pytest.fixture
+    def connect(self, sheet: Sheet, made_at: Callable[..., Sheets]) -> Callable[[], Sheets]:
+        return lambda: made_at(sheet.url)
 
     @pytest.fixture
     def put(self, sheet: Sheet) -> Callable[[str, str], str]:
@@ -109,14 +113,14 @@ class TestSheets(CrmConnectorContract):
 
 
 def test_a_sheet_that_has_not_changed_says_nothing_and_a_row_of_it_cuts_no_other(
-    sheet: Sheet, at: Callable[..., Sheets]
+    sheet: Sheet, made_at: Callable[..., Sheets]
 ) -> None:
     sheet.rows[0] = ["id", "email", "", "size", "changed_at", "deleted"]
     sheet.rows += [
         ["1", "a@example.com", "aside", "41", "2026-03-01", ""], [], ["", "nobody", "", "", "", ""], ["2"],
         ["3", "c\nd", "", '"x", 7', "yesterday", ""], ["4", "", "", "007", "", "TRUE"],
     ]  # fmt: skip
-    connector = at(sheet.url)
+    connector = made_at(sheet.url)
     first = connector.changed_since("")
     second = connector.changed_since(first.cursor)
     assert [one.id for one in (*first.contacts, *second.contacts)] == ["1", "2", "4"]
@@ -125,13 +129,13 @@ def test_a_sheet_that_has_not_changed_says_nothing_and_a_row_of_it_cuts_no_other
     assert second.contacts[0].deleted
     assert [number for number, _ in (*first.unreadable, *second.unreadable)] == ["row 3", "row 5"]
     assert sheet.gets == 1  # the pages of one sheet are of one piece
-    assert at(sheet.url).changed_since(second.cursor).contacts == ()
+    assert made_at(sheet.url).changed_since(second.cursor).contacts == ()
     sheet.rows.append(["5"])
-    assert [one.id for one in at(sheet.url).changed_since(second.cursor).contacts] == ["1", "2"]
+    assert [one.id for one in made_at(sheet.url).changed_since(second.cursor).contacts] == ["1", "2"]
 
 
 def test_google_is_followed_to_the_host_of_its_contents_and_nowhere_else(
-    sheet: Sheet, at: Callable[..., Sheets], monkeypatch: pytest.MonkeyPatch
+    sheet: Sheet, made_at: Callable[..., Sheets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sheet.rows.append(["1", "a@example.com", "Ann"])
     authority = trustme.CA()
@@ -149,7 +153,7 @@ def test_google_is_followed_to_the_host_of_its_contents_and_nowhere_else(
 
     monkeypatch.setattr(socket, "create_connection", routed)
     with Answering(answer(307, Location=f"https://{HOST}{PATH}")) as google:
-        found = at(google.url, httpx.Client(verify=trusted)).changed_since("")
+        found = made_at(google.url, httpx.Client(verify=trusted)).changed_since("")
         assert [one.id for one in found.contacts] == ["1"]
         assert reached[-1] == (HOST, 443)
         reached.clear()
@@ -160,11 +164,11 @@ def test_google_is_followed_to_the_host_of_its_contents_and_nowhere_else(
         ):  # fmt: skip
             google.words = answer(302, Location=elsewhere)
             with pytest.raises(Misconfigured, match="is not published"):
-                at(google.url).changed_since("")
+                made_at(google.url).changed_since("")
     assert {host for host, _ in reached} == {"127.0.0.1"}
 
 
-def test_what_is_no_whole_sheet_is_a_sentence(at: Callable[..., Sheets]) -> None:
+def test_what_is_no_whole_sheet_is_a_sentence(made_at: Callable[..., Sheets]) -> None:
     with Answering(b"") as google:
         for words, kind, says in (
             (answer(200, b"id,id\n1,2\n"), Misconfigured, "a name twice"),
@@ -174,6 +178,6 @@ def test_what_is_no_whole_sheet_is_a_sentence(at: Callable[..., Sheets]) -> None
         ):
             google.words = words
             with pytest.raises(kind, match=says):
-                at(google.url).changed_since("")
+                made_at(google.url).changed_since("")
         with pytest.raises(DataError, match="--from-start"):
-            at(google.url).changed_since('["x", -1]')
+            made_at(google.url).changed_since('["x", -1]')
