@@ -33,7 +33,7 @@ from connectors.crm.hubspot_reading import (
 from connectors.crm.hubspot_settings import HubSpotSettings
 from connectors.json_bodies import object_in, text_in
 from evergreet.contracts import CrmContact, CrmPage
-from evergreet.errors import DataError, Misconfigured, Retryable
+from evergreet.errors import DataError, Retryable
 
 CONTACTS = "/crm/v3/objects/contacts"
 PAGE = 200
@@ -126,7 +126,10 @@ def _after(place: Place, results: Sequence[Any], more: str, horizon: int) -> Pla
     moments = [milliseconds(at) for raw in results if isinstance(raw, dict) and (at := changed(raw)) is not None]
     certain = [at for at in moments if place.since <= at <= horizon]
     if certain != sorted(certain):
-        raise Misconfigured("HubSpot's search did not sort what it found: nothing was read.")
+        raise Retryable(
+            "HubSpot's search is out of order, as when its index is far behind. Should it stay so, set "
+            "EVERGREET_HUBSPOT_LAG_SECONDS higher."
+        )
     if not certain:
         return replace(place, skip=more) if more.isdecimal() and int(more) + PAGE <= MOST else None
     if certain[-1] == place.since:

@@ -253,7 +253,7 @@ def test_a_search_that_did_not_sort_is_not_believed(sink: HubSpotSink, at: Calla
     results = [{"id": str(n), "properties": {"lastmodifieddate": f"2026-03-0{n}T00:00:00Z"}} for n in (2, 1)]
     told = Told(200, {"total": 9, "results": results, "paging": {"next": {"after": "200"}}})
     sink.judge = lambda method, path, body: told
-    with pytest.raises(Misconfigured, match="did not sort"):
+    with pytest.raises(Retryable, match="out of order"):
         at(sink.url).changed_since("")
 
 
