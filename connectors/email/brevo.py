@@ -4,8 +4,8 @@ What comes with one key is done once, and a second time refused. So a request wh
 repeated: where Brevo never had it, it goes; where Brevo had it, nobody gets two, and a webhook tells of it.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import uuid4
 
@@ -17,9 +17,10 @@ from connectors.email.brevo_answers import understand, understand_account
 from connectors.email.brevo_events import read_events
 from connectors.email.brevo_payload import requests_of, with_key, written
 from connectors.email.brevo_settings import BrevoSettings
+from connectors.email.brevo_suppressions import Reading
 from connectors.email.parts import hand_over_in_parts, write_each
 from connectors.http_connector import HttpConnector
-from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, Request, WebhookRequest
+from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, Request, Suppressed, WebhookRequest
 
 LONGEST_ANSWER = 512 * 1024
 """Octets: an answer has some 70 for each of up to 1,000 messages."""
@@ -39,6 +40,7 @@ class Brevo(HttpConnector[BrevoSettings]):
         idempotency=timedelta(minutes=15),
         sandbox=True,
         webhooks=True,
+        suppressions=True,
         proven_by=("its OpenAPI description", "the brevo-python package", "published events"),
     )
 
@@ -85,6 +87,10 @@ class Brevo(HttpConnector[BrevoSettings]):
     def parse(self, request: WebhookRequest) -> list[ProviderEvent]:
         """Read the events of one request."""
         return read_events(request, self._key)
+
+    def suppressions(self, since: datetime | None, until: datetime) -> Iterator[Suppressed]:
+        """Read whom Brevo does not write to any more."""
+        return Reading(self._caller, since, until)
 
     @property
     def _key(self) -> str:

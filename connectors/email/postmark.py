@@ -4,7 +4,8 @@ Postmark has no idempotency key. What is in doubt is looked for by the key in th
 tells of it; nothing is repeated of which it is not certain that it was not accepted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import ClassVar
 from urllib.parse import quote, urlencode
 
@@ -18,8 +19,18 @@ from connectors.email.postmark_events import read_events
 from connectors.email.postmark_payload import KEY, LONGEST_VALUE, requests_of, written
 from connectors.email.postmark_reading import about_server, about_stream, found_message
 from connectors.email.postmark_settings import PostmarkSettings
+from connectors.email.postmark_suppressions import Reading
 from connectors.http_connector import HttpConnector
-from evergreet.contracts import Capabilities, EmailMessage, Found, Outcome, ProviderEvent, Request, WebhookRequest
+from evergreet.contracts import (
+    Capabilities,
+    EmailMessage,
+    Found,
+    Outcome,
+    ProviderEvent,
+    Request,
+    Suppressed,
+    WebhookRequest,
+)
 
 LONGEST_ANSWER = 1024 * 1024
 """Octets: an answer has some 200 for each of up to 500 messages, more where one is refused."""
@@ -39,6 +50,7 @@ class Postmark(HttpConnector[PostmarkSettings]):
         sandbox=True,
         find=True,
         webhooks=True,
+        suppressions=True,
         proven_by=("its own postmark-python package", "published events"),
     )
 
@@ -80,6 +92,10 @@ class Postmark(HttpConnector[PostmarkSettings]):
     def parse(self, request: WebhookRequest) -> list[ProviderEvent]:
         """Read the event of one request; incoming mail is none."""
         return read_events(request, self._key)
+
+    def suppressions(self, since: datetime | None, until: datetime) -> Iterator[Suppressed]:
+        """Read whom Postmark does not write to any more, in both streams."""
+        return Reading(self._caller, self._streams, since, until)
 
     @property
     def _key(self) -> str:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
 from tests.connectors.provider_sink import ProviderSink, Told
@@ -37,6 +38,8 @@ class BrevoSink(ProviderSink):
              "lastName": "B", "companyName": "Fernway", "relay": {"enabled": True, "data": {}}, "plan": [],
              "address": {"street": "1", "city": "B", "zipCode": "1", "country": "DE"}},
         )  # fmt: skip
+        self.blocked: list[dict[str, Any]] = []
+        self.pages: list[dict[str, str]] = []
         self.asked: list[dict[str, Any]] = []
         self.mails: list[dict[str, Any]] = []
         self.keys: list[str] = []
@@ -48,6 +51,10 @@ class BrevoSink(ProviderSink):
             return problem(401, "unauthorized", "Key not found")
         if (method, path) == ("GET", "/v3/account"):
             return self.account
+        where = urlsplit(path)
+        if (method, where.path) == ("GET", "/v3/smtp/blockedContacts"):
+            self.is_described("GET", path, headers, None)
+            return self._blocked(dict(parse_qsl(where.query)))
         if (method, path) != ("POST", "/v3/smtp/email"):
             return problem(404, "document_not_found")
         self.is_described("POST", path, headers, content)
@@ -59,6 +66,18 @@ class BrevoSink(ProviderSink):
         if key in self.keys[:-1]:
             return problem(400, "duplicate_parameter", "idempotencyKey is already used")
         return self._request(asked)
+
+    def _blocked(self, asked: dict[str, str]) -> Told:
+        self.pages.append(asked)
+        if told := self.judge([]):
+            return told
+        if ("startDate" in asked) != ("endDate" in asked) or not 0 <= int(asked.get("limit", "50")) <= 100:
+            return problem(400, "invalid_parameter")
+        first, last = asked.get("startDate", ""), asked.get("endDate", "9")
+        listed = [one for one in self.blocked if first <= one["blockedAt"][:10] <= last]
+        listed.sort(key=lambda one: one["blockedAt"], reverse=asked.get("sort") != "asc")
+        start = int(asked.get("offset", "0"))
+        return Told(200, {"count": len(listed), "contacts": listed[start : start + int(asked.get("limit", "50"))]})
 
     def _request(self, asked: dict[str, Any]) -> Told:
         self.asked.append(asked)

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from postmark.models.outbound import Email
 from postmark.utils.message_utils import validate_formatted_email
@@ -29,6 +29,8 @@ class PostmarkSink(ProviderSink):
         self.streams: dict[str, dict[str, Any]] = {}
         self.mails: list[dict[str, Any]] = []
         self.sizes: list[int] = []
+        self.suppressed: dict[str, list[dict[str, Any]]] = {}
+        self.dumps: list[tuple[str, dict[str, str]]] = []
         self.searches: list[dict[str, str]] = []
 
     def take(self, method: str, path: str, headers: dict[str, str], content: bytes) -> Told:
@@ -40,6 +42,12 @@ class PostmarkSink(ProviderSink):
         where = urlsplit(path)
         if (method, path) == ("GET", "/server"):
             return Told(200, {"ID": 1, "TrackLinks": "None", **self.server})
+        if method == "GET" and (stream := re.fullmatch("/message-streams/([^/]+)/suppressions/dump", where.path)):
+            asked = dict(parse_qsl(where.query, strict_parsing=bool(where.query)))
+            self.dumps.append((stream[1], asked))
+            first = asked.get("fromdate", "")
+            listed = [one for one in self.suppressed.get(stream[1], []) if one["CreatedAt"][:10] >= first]
+            return self.instead([]) or Told(200, {"Suppressions": listed})
         if method == "GET" and (stream := re.fullmatch("/message-streams/(.+)", path)):
             if stream[1] not in STREAMS:
                 return Told(
