@@ -1,7 +1,7 @@
 """Circuit breakers: a provider that fails is left alone for a while, by all workers and from run to run.
 
 A row is written when a request fails and when the provider answers again, never for a window that is taken. After so
-many failures in a row, or where the provider asks for time, it is out. When its pause is over one window goes there
+many failures in a row, or where the provider asks for time, it is out. When its pause is over one message goes there
 (one over all workers: the row says who was first); what becomes of it ends the pause, or begins one twice as long.
 """
 
@@ -45,7 +45,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """How a provider that failed of late stands; `until` is when it is asked again, None where it is asked still."""
+    """How a provider that failed of late stands: it is not asked before `until`.
+
+    Without any of the `pauses` it only asked us to go slower, and everything goes on then.
+    """
 
     connector: str
     failures: int
@@ -57,8 +60,8 @@ class Breaker:
 
     @property
     def out(self) -> bool:
-        """Whether it is asked no more, or for one window only."""
-        return self.until is not None
+        """Whether it is asked no more, or for one message only."""
+        return self.pauses > 0
 
     @property
     def sentence(self) -> str:
@@ -102,23 +105,23 @@ def read_breakers(connection: Connection) -> dict[str, Breaker]:
 def fail(
     connection: Connection, connector: str, failure: Failure, settings: Settings, now: datetime, *, probe: bool
 ) -> Breaker:
-    """Note a failed request, `probe` where it was the one window after a pause; return how the provider stands."""
+    """Note a failed request, `probe` where it was the one message after a pause; return how the provider stands."""
     known = _locked(connection, connector)
     # A row of nobody's is no place for an address, whatever the provider repeats.
     reason = _ADDRESS.sub("(address)", storable(failure.reason, REASON_LENGTH))[:REASON_LENGTH]
-    noted = replace(known, failures=known.failures + 1, reason=reason, fault=known.fault or failure.fault)
-    opens = noted.failures >= settings.breaker_failures or failure.wish is not None or failure.fault
-    wished = now + min(failure.wish or timedelta(0), LONGEST_WISH)
-    if known.until is not None and known.until > now and not probe:  # begun before it was out
-        noted = replace(noted, until=max(known.until, wished))
-    elif opens:
-        pause = min(settings.breaker_seconds * 2 ** min(known.pauses, 20), settings.breaker_max_seconds)
-        noted = replace(
-            noted, pauses=known.pauses + 1, out_since=known.out_since or now,
-            until=max(now + timedelta(seconds=pause), wished),
-        )  # fmt: skip
-        if not known.out:
-            record(connection, now, "engine", "provider out", connector, reason=reason)
+    wish = min(failure.wish or timedelta(0), LONGEST_WISH)
+    if known.until is not None and known.until > now and not probe:  # begun before it was left alone
+        noted = replace(known, reason=reason, until=max(known.until, now + wish))
+    else:
+        noted = replace(known, failures=known.failures + 1, reason=reason, fault=failure.fault)
+        grows = noted.failures >= settings.breaker_failures or failure.fault or probe
+        pause = min(settings.breaker_seconds * 2 ** min(known.pauses, 20), settings.breaker_max_seconds) if grows else 0
+        if grows or failure.wish is not None:
+            noted = replace(noted, until=now + max(timedelta(seconds=pause), wish))
+        if grows or wish >= timedelta(seconds=settings.breaker_seconds):  # else it only asks us to go slower
+            noted = replace(noted, pauses=known.pauses + 1, out_since=known.out_since or now)
+            if not known.out:
+                record(connection, now, "engine", "provider out", connector, reason=reason)
     columns = ("failures", "pauses", "out_since", "until", "fault", "reason")
     written: dict[str, Any] = {name: getattr(noted, name) for name in columns}
     connection.execute(update(BreakerRow).where(col(BreakerRow.connector) == connector).values(written))
@@ -140,7 +143,7 @@ def answer(connection: Connection, known: Breaker, now: datetime) -> None:
 
 
 def take_turn(connection: Connection, connector: str, now: datetime, seconds: int) -> bool:
-    """Take the one window after a pause: the provider is everybody else's again in so many seconds. False: too late."""
+    """Take the one message after a pause: others may in so many seconds. False: somebody else was first."""
     mine = (col(BreakerRow.connector) == connector, col(BreakerRow.until) <= now)
     taken = update(BreakerRow).where(*mine).values(until=now + timedelta(seconds=seconds))
     return connection.execute(taken).rowcount == 1

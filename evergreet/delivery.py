@@ -32,6 +32,7 @@ from evergreet.switchboard import NO_TICKET, Switchboard, Ticket
 from evergreet.worker import Worker
 
 PING_SECONDS = 20.0
+NOBODY: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -124,14 +125,18 @@ class Delivery:
         route = self.board.route
         if route.single:
             (only,) = route.providers
-            return [(only, letters)] if self.board.may(only) else []
+            theirs = letters[:1] if self.board.on_trial(only) else letters
+            return [(only, theirs)] if self.board.may(only) else []
         shares: defaultdict[str, list[Letter]] = defaultdict(list)
+        tried: set[str] = set()  # with one message each
         campaign = self.rules.campaign.name if route.shared else ""
         for letter in letters:
             key = message_key(campaign, letter.step_key, letter.occurrence, letter.source) if campaign else ""
-            provider = self.board.choose(route.order(key), self.refused.get(letter.id, ()))
+            provider = self.board.choose(route.order(key), tried | self.refused.get(letter.id, NOBODY))
             if provider is not None:
                 shares[provider.name].append(letter)
+                if self.board.on_trial(provider):
+                    tried.add(provider.name)
         return [(provider, shares[provider.name]) for provider in route.providers if provider.name in shares]
 
     def _put_off(self, letters: Sequence[Letter]) -> None:

@@ -60,6 +60,9 @@ from models import Run
 Share: TypeAlias = Callable[[int, int], None]
 """Told the number of a run and how many of its messages are open, before the first is sent: it may start shards."""
 
+SLOWER = timedelta(seconds=5)
+"""How long a run waits for providers that want to be left alone for no longer."""
+
 SHARDS_SECONDS = 0.2
 """How often a run that has nothing left looks whether its shards have."""
 
@@ -379,8 +382,14 @@ class _CampaignRun:
         return done + delivery.done
 
     def _wait(self, chunk: ClaimedChunk, step: Step, board: Switchboard) -> None:
-        """Defer what is left of a chunk to tomorrow, or leave its step alone in this run: nobody may be asked now."""
-        if board.tomorrow is None:
+        """Defer what is left of a chunk to tomorrow, or leave its step alone in this run: nobody may be asked now.
+
+        A provider that only asks us to go slower is waited for, as long as time passes.
+        """
+        if board.pause is not None and board.pause <= SLOWER and board.waited_at != board.now:
+            board.waited_at = board.now
+            self.engine.wait(board.pause.total_seconds())
+        elif board.tomorrow is None:
             self.waiting.add(step.key)
         elif deferred := defer_rest(self.worker, chunk, board.tomorrow):
             self.attempted["deferred"] += deferred

@@ -186,7 +186,7 @@ class Settings(BaseSettings):
         description="A provider is out after so many failed requests in a row, or when it asks for time …",
     )
     breaker_seconds: int = Field(
-        default=30, ge=1, description="… and is asked again, with one window, after so long; each time it doubles …"
+        default=30, ge=1, description="… and is asked again, with one message, after so long; each time it doubles …"
     )
     breaker_max_seconds: int = Field(default=900, ge=1, description="… up to this.")
     rates: str = Field(

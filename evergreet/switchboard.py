@@ -40,16 +40,19 @@ class Switchboard:
         self.fault: str | None = None
         """What is wrong with the settings of the only provider; with several the breaker knows."""
         self._breakers: dict[str, Breaker] = {}
-        self._now: datetime | None = None
+        self.now: datetime | None = None
+        """As of when it knows."""
+        self.waited_at: datetime | None = None
+        """The moment from which on a run last waited for the end of a short pause."""
         self._in_turn: set[str] = set()
-        """Connectors to which the one window after a pause is on its way."""
+        """Connectors to which the one message after a pause is on its way."""
         self._full: set[str] = set()
         self._taken_on: date | None = None
         """The day on which the last intent took its places."""
 
     def refresh(self, connection: Connection, now: datetime) -> None:
         """Look who is out, and who was given enough, as of now."""
-        self._now = now
+        self.now = now
         self._breakers = read_breakers(connection)
         self._full = set(self._enough(connection, now))
 
@@ -60,7 +63,22 @@ class Switchboard:
         known = self._breakers.get(provider.peer)
         if known is None or known.until is None:
             return True
-        return self._now is not None and known.until <= self._now and provider.peer not in self._in_turn
+        return self.now is not None and known.until <= self.now and provider.peer not in self._in_turn
+
+    def on_trial(self, provider: Provider) -> bool:
+        """Whether its pause is over and one message is to show whether it answers."""
+        known = self._breakers.get(provider.peer)
+        return known is not None and known.out
+
+    @property
+    def pause(self) -> timedelta | None:
+        """How long it is until somebody may be asked, where the pauses of all are still going on; else None."""
+        ends = [
+            one.until for provider in self.route.providers if (one := self._breakers.get(provider.peer)) and one.until
+        ]
+        if self.now is None or self._full or self.fault is not None or len(ends) < len(self.route.providers):
+            return None
+        return min(ends) - self.now
 
     @property
     def anybody(self) -> bool:
@@ -70,9 +88,9 @@ class Switchboard:
     @property
     def tomorrow(self) -> datetime | None:
         """When providers may be given more, where all were given enough today; else None."""
-        if self._now is None or not all(provider.name in self._full for provider in self.route.providers):
+        if self.now is None or not all(provider.name in self._full for provider in self.route.providers):
             return None
-        return end_of(self._day(self._now), self.settings.default_timezone)
+        return end_of(self._day(self.now), self.settings.default_timezone)
 
     def choose(self, order: Sequence[Provider], refused: Collection[str]) -> Provider | None:
         """Return the first of these that may be asked and has not refused; None where there is none."""
@@ -87,14 +105,14 @@ class Switchboard:
         if self.fault is not None:
             return self.fault
         known = [self._breakers.get(provider.peer) for provider in self.route.providers]
-        faults = [one.reason for one in known if one is not None and one.fault and one.until is not None]
+        faults = [one.reason for one in known if one is not None and one.fault and one.out]
         return "; ".join(faults) if len(faults) == len(known) and not self.anybody else None
 
     def admit(self, provider: Provider) -> Admit | None:
         """Return what an intent for it is to ask before it is written; None in nearly all cases."""
         asked: list[Admit] = []
-        if (known := self._breakers.get(provider.peer)) is not None and known.until is not None:
-            asked.append(self._one_window(known))
+        if self.on_trial(provider):
+            asked.append(self._one_turn(self._breakers[provider.peer]))
         if provider.rate.per_day is not None:
             asked.append(self._places(provider))
         if not asked:
@@ -107,7 +125,7 @@ class Switchboard:
 
         return admitted
 
-    def _one_window(self, known: Breaker) -> Admit:
+    def _one_turn(self, known: Breaker) -> Admit:
         def in_turn(connection: Connection, going: list[int], now: datetime) -> list[int]:
             seconds = 2 * self.settings.hand_over_seconds
             if take_turn(connection, known.connector, now, seconds):
@@ -133,8 +151,7 @@ class Switchboard:
 
     def begin(self, provider: Provider) -> Ticket:
         """Take note that a window is on its way, and return what it was let through with."""
-        known = self._breakers.get(provider.peer)
-        in_turn = known is not None and known.until is not None
+        in_turn = self.on_trial(provider)
         if in_turn:
             self._in_turn.add(provider.peer)
         day = None if provider.rate.per_day is None else self._taken_on
@@ -172,7 +189,7 @@ class Switchboard:
             return None
 
         def failed(connection: Connection, now: datetime) -> None:
-            self._now = now
+            self.now = now
             self._breakers[provider.peer] = fail(
                 connection, provider.peer, failure, self.settings, now, probe=in_turn
             )  # fmt: skip

@@ -11,7 +11,7 @@ class Breaker(Table, table=True):
     """A connector whose provider failed of late; one that answers has no row.
 
     `failures` counts requests in a row. From as many on as the setting says it is out: not asked before `until`, and
-    then for one window, whose failure makes the next of the `pauses` longer. `fault`: it is ours (credentials).
+    then for one message, whose failure makes the next of the `pauses` longer. `fault`: it is ours (credentials).
     """
 
     __tablename__ = "breaker"

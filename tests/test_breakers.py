@@ -15,6 +15,7 @@ from evergreet.breakers import Failure, Late, answer, ask_again, fail, heard, re
 from evergreet.cli import app
 from evergreet.contracts import Accepted, Outcome
 from evergreet.database import Database
+from evergreet.engine import Engine
 from evergreet.errors import Misconfigured, Permanent, Retryable
 from evergreet.orchestration.artifacts import campaign_page
 from evergreet.settings import Settings
@@ -33,7 +34,7 @@ def log(story: Story) -> list[tuple[str, str]]:
         return [(row.action, row.subject) for row in connection.execute(found.order_by(col(AuditLog.id)))]
 
 
-def test_a_provider_that_is_down_is_left_alone_until_one_window_comes_through(story: Story) -> None:
+def test_a_provider_that_is_down_is_left_alone_until_one_message_comes_through(story: Story) -> None:
     away = Away(away=DOWN)
     story.settings = story.settings.model_copy(update={"threads": 1, "window": 2, "retry_seconds": 1})
     by(story, away)
@@ -49,7 +50,7 @@ def test_a_provider_that_is_down_is_left_alone_until_one_window_comes_through(st
     assert away.asked == 5
     story.clock.advance(FIRST_PAUSE)
     story.run(NEWS)
-    assert away.asked == 6  # one window; it fails, and the next pause is longer
+    assert away.asked == 6  # one message; it fails, and the next pause is longer
     story.clock.advance(FIRST_PAUSE)
     story.run(NEWS)
     assert away.asked == 6
@@ -64,7 +65,7 @@ def test_a_provider_that_is_down_is_left_alone_until_one_window_comes_through(st
 
 
 @ON_SQLITE
-def test_while_one_is_out_the_other_sends_and_one_window_tries_the_first_again(story: Story) -> None:
+def test_while_one_is_out_the_other_sends_and_one_message_tries_the_first_again(story: Story) -> None:
     away, second = Away(away=DOWN), Second()
     story.settings = story.settings.model_copy(update={"threads": 1, "window": 2})
     by(story, away, second)
@@ -80,9 +81,13 @@ def test_while_one_is_out_the_other_sends_and_one_window_tries_the_first_again(s
     assert len(second.sent) == 60
     away.away = None
     story.clock.advance(SECOND_PAUSE)
-    story.happened("order_placed", *{row.contact_id for row in story.messages})
+    everybody = {row.contact_id for row in story.messages}
+    story.happened("order_placed", *everybody)
     story.run(NEWS)
-    assert (len(away.sent), len(second.sent)) == (30, 60)
+    assert (len(away.sent), len(second.sent)) == (1, 89)  # the others did not wait for the answer
+    story.happened("order_placed", *everybody)
+    story.run(NEWS)
+    assert (len(away.sent), len(second.sent)) == (31, 89)
     assert clean(story)
 
 
@@ -101,6 +106,34 @@ def test_a_provider_that_asks_for_time_gets_it(story: Story) -> None:
 
 
 @ON_SQLITE
+def test_a_provider_that_asks_to_go_slower_is_waited_for_in_the_run(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = Away(away=Retryable("429", retry_after=timedelta(seconds=1)))
+    story.settings = story.settings.model_copy(update={"threads": 1, "window": 2})
+    by(story, away)
+    news(story, 10)
+    waited: list[float] = []
+
+    def wait(_: Engine, seconds: float) -> None:
+        waited.append(seconds)
+        story.clock.advance(timedelta(seconds=seconds))
+        away.away = None if len(waited) > 1 else away.away
+
+    monkeypatch.setattr(Engine, "wait", wait)
+    report = story.run(NEWS)
+    assert waited == [1, 1]
+    assert report.attempted == {"accepted": 6, "returned": 4}
+    assert report.providers == {}
+    assert log(story) == []
+    monkeypatch.setattr(Engine, "wait", lambda *_: None)
+    away.away = Retryable("429", retry_after=timedelta(seconds=1))
+    story.clock.advance(timedelta(minutes=1))
+    story.run(NEWS)  # where no time passes it ends
+    assert away.asked == 6
+
+
+@ON_SQLITE
 def test_what_is_in_doubt_opens_it_too_and_goes_to_nobody_else(story: Story) -> None:
     away, second = Away(away=LOST), Second()
     story.settings = story.settings.model_copy(update={"threads": 1, "window": 2})
@@ -111,7 +144,7 @@ def test_what_is_in_doubt_opens_it_too_and_goes_to_nobody_else(story: Story) -> 
     assert len(second.sent) == 20
 
 
-def test_workers_agree_on_who_sends_the_one_window(database: Database, clock: Any) -> None:
+def test_workers_agree_on_who_sends_the_one_message(database: Database, clock: Any) -> None:
     story = Story(database, clock)
     with database.write() as connection:
         for _ in range(5):
