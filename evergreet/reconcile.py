@@ -5,7 +5,7 @@ has nothing, or where a step or a person asked for a repeat, and each repeat is 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from evergreet.feedback.applying import apply_waiting, count_set_aside
 from evergreet.feedback.doubts import accept_what_was_told_before
 from evergreet.feedback.placing import UNKNOWN, place_later
 from evergreet.ledger import PROVIDER_ID_LENGTH, storable
+from evergreet.merging.names import names_of
 from evergreet.repeats import repeat
 from evergreet.resolutions import ASSUMED
 from evergreet.settings import Settings
@@ -96,15 +97,19 @@ def _find(
     after = 0
     while rows := _in_doubt(database, finder, settings, clock, after, alone=senders == 1):
         after = rows[-1].id
-        answers = finder.find([_key(row) for row in rows])
+        with database.read() as connection:
+            names = names_of(connection, {row.contact_id for row in rows})
+        keys = {row.id: _keys(row, names) for row in rows}
+        told = finder.find([key for row in rows for key in keys[row.id]])
         with database.write() as connection:
             now = clock.now(connection)
             for row in rows:
-                answer = answers.get(_key(row))
-                if answer is None:
+                answers = [told.get(key) for key in keys[row.id]]
+                taken = next((answer for answer in answers if answer is not None and answer.accepted), None)
+                if taken is not None:
+                    resolved["found"] += _accept(connection, row, taken.provider_id, now)
                     continue
-                if answer.accepted:
-                    resolved["found"] += _accept(connection, row, answer.provider_id, now)
+                if None in answers:
                     continue
                 absent[row.id] += 1
                 if absent[row.id] == senders or not row.anywhere:
@@ -154,8 +159,10 @@ def _in_doubt(
         ).all()  # fmt: skip
 
 
-def _key(row: Any) -> str:
-    return message_key(row.campaign, row.step_key, row.occurrence, f"{row.source}:{row.source_id}")
+def _keys(row: Any, names: Mapping[int, Collection[str]]) -> list[str]:
+    """Return the key of a message, and those that it may have under the names of who was merged with its contact."""
+    known = {f"{row.source}:{row.source_id}", *names.get(row.contact_id, ())}
+    return [message_key(row.campaign, row.step_key, row.occurrence, name) for name in sorted(known)]
 
 
 def _accept(connection: Connection, row: Any, provider_id: str, now: datetime) -> int:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, literal_column, 
 from sqlmodel import col
 
 from evergreet.composing import message_key
+from evergreet.merging.names import names_of
 from evergreet.store import among, given, paired
 from models import CampaignRow, Contact, Message, ProviderEvent
 from models.base import Id
@@ -33,6 +34,7 @@ class Place:
     contact_id: int
     campaign: str
     step_key: str
+    occurrence: str
     topic: str | None
     address: str | None
     key: str
@@ -65,9 +67,10 @@ def place(connection: Connection, events: Sequence[Any]) -> dict[int, Place]:
     known = {p.message_id: p for p in read_places(connection, {event.row for event in events if event.row})}
     found: dict[int, Place] = {}
     strays: dict[str, list[int]] = {}
+    former = _former_keys(connection, [known[e.row] for e in events if e.row in known and known[e.row].key != e.key])
     for event in events:
         row = known.get(event.row)
-        if row is not None and row.key == event.key:
+        if row is not None and (row.key == event.key or event.key in former.get(row.message_id, ())):
             found[event.id] = row
         elif event.key:
             strays.setdefault(event.key, []).append(event.id)
@@ -76,6 +79,17 @@ def place(connection: Connection, events: Sequence[Any]) -> dict[int, Place]:
         if not strays:
             break
     return found
+
+
+def _former_keys(connection: Connection, places: Sequence[Place]) -> dict[int, set[str]]:
+    """Return the keys that messages may have under the names of who was merged with their contacts."""
+    names = names_of(connection, {one.contact_id for one in places}) if places else {}
+    return {
+        one.message_id: {
+            message_key(one.campaign, one.step_key, one.occurrence, name) for name in names.get(one.contact_id, ())
+        }
+        for one in places
+    }
 
 
 def read_places(connection: Connection, rows: Iterable[int]) -> list[Place]:
@@ -104,7 +118,9 @@ def unknown_places(connection: Connection) -> Iterator[Place]:
 
 def _place(row: Any) -> Place:
     key = message_key(row.name, row.step_key, row.occurrence, f"{row.source}:{row.source_id}")
-    return Place(row.id, row.contact_id, row.name, row.step_key, row.topic, row.address, key, row.channel)
+    return Place(
+        row.id, row.contact_id, row.name, row.step_key, row.occurrence, row.topic, row.address, key, row.channel
+    )  # fmt: skip
 
 
 def place_later(connection: Connection) -> int:

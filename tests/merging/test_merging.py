@@ -1,5 +1,6 @@
 """Contacts that are one person: nobody gets twice what either got, a no of either holds, and all can be undone."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,18 +11,21 @@ from sqlmodel import col
 from evergreet.audit import audit
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email, event
 from evergreet.consent import erase, resubscribe, suppress, unsubscribe
-from evergreet.contracts import CrmContact
+from evergreet.contracts import CrmContact, EmailMessage, Kind, Outcome, ProviderEvent
 from evergreet.crm.storing import Stages, store
 from evergreet.durations import days
-from evergreet.errors import DataError
+from evergreet.errors import DataError, Retryable
+from evergreet.feedback.applying import apply_waiting
+from evergreet.feedback.storing import store as store_events
 from evergreet.merging.alike import count, merge_alike
 from evergreet.merging.merging import MOVING, alone, merge
 from evergreet.merging.showing import merges
 from evergreet.merging.undoing import undo
 from evergreet.preferences import preferences_of
+from evergreet.reconcile import reconcile
 from evergreet.tokens import Tokens
 from models import Consent, Contact, ContactMerge, CrmCursor, CrmRow, Enrollment, Event, Message, Suppression
-from tests.story import THANKS, Story
+from tests.story import THANKS, Recorder, Story
 
 ONCE = Campaign(
     name="welcome", topic="news", trigger=event("signed_up"), re_entry="once",
@@ -139,6 +143,37 @@ def test_what_one_did_before_it_was_looked_at_counts_for_the_other(story: Story)
     assert clean(story)
     story.run()
     assert len(story.sender.sent) == 1
+
+
+def test_what_a_provider_has_is_known_by_the_name_that_it_was_sent_under(story: Story) -> None:
+    """The key of a message has the contact's name: after a merge it is asked for, and told of, by the old one."""
+
+    class NoAnswer(Recorder):
+        def send(self, batch: Sequence[EmailMessage]) -> list[Outcome]:
+            super().send(batch)
+            return [Retryable("no answer", accepted="maybe") for _ in batch]
+
+    story.sender = NoAnswer()
+    story.launch()
+    ana, ann, bo = (story.contact(name) for name in ("ana", "ann", "bo"))
+    story.happened("order_placed", ann, order_id="1")
+    story.happened("order_placed", ana, order_id="2")
+    story.run()
+    joined(story, ann, ana)
+    joined(story, ana, bo)
+    assert {row.contact_id for row in rows(story, Message)} == {bo}
+    told = {message.to.address: message for message in story.sender.sent}
+    key = told["ann@example.org"].key
+    delivered = ProviderEvent("1", Kind.DELIVERED, story.now, {}, row=told["ann@example.org"].row, key=key)
+    with story.database.write() as connection:
+        store_events(connection, "recorder", [delivered], story.now)
+    assert apply_waiting(story.database, Tokens(story.settings.signing_keys), story.clock).resolved == 1
+    story.clock.advance(timedelta(hours=1))
+    done = reconcile(story.database, story.sender, story.settings, story.clock)
+    assert done.resolved == {"found": 1}
+    story.run()
+    assert len(story.sender.sent) == 2
+    assert clean(story)
 
 
 def test_what_waits_for_somebody_who_was_merged_is_skipped_with_a_reason(story: Story) -> None:
