@@ -167,8 +167,11 @@ class Campaign:
                 f"{where}: re_entry={self.re_entry!r} does not go with trigger=broadcast(…), which writes to the whole "
                 "audience each time; say in the audience who is left out, or cap the topic (EVERGREET_TOPIC_CAPS)."
             )
-        if self.ends_mailing and not self.trigger.silences:
-            raise DefinitionError(f"{where}: ends_mailing=True goes with trigger=silence(…): it says what ends it.")
+        if self.ends_mailing and not (self.trigger.silences and any(writes_to_contacts(s.channel) for s in self.steps)):
+            raise DefinitionError(
+                f"{where}: ends_mailing=True goes with trigger=silence(…), which says what ends it, and with a step "
+                "that writes to the contact: the last such is the last word."
+            )
 
     @property
     def is_broadcast(self) -> bool:

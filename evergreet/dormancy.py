@@ -9,12 +9,13 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.campaigns import Version
+from evergreet.channels import writes_to_contacts
 from models import CampaignRow, CampaignVersion, Event, Message
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The step after which a campaign ends mailing, and the events by which a contact comes back.
+    """The step after which a campaign ends mailing, its last to the contact, and the events by which one comes back.
 
     `others` are versions whose last step is another one, with its key: who got that as the last word keeps their peace.
     """
@@ -43,7 +44,7 @@ def ending_campaigns(connection: Connection) -> tuple[Ending, ...]:
     found = []
     for row in rows.all():
         campaign = Version.read(row).campaign
-        key = campaign.steps[-1].key
+        key = next(step.key for step in reversed(campaign.steps) if writes_to_contacts(step.channel))
         events = tuple(dict.fromkeys(name for part in campaign.trigger.silences for name in part.broken_by))
         found.append(Ending(row.campaign_id, key, events, _otherwise(connection, row.campaign_id, key)))
     return tuple(found)
@@ -56,7 +57,10 @@ def _otherwise(connection: Connection, campaign_id: int, key: str) -> tuple[tupl
         .where(col(CampaignVersion.campaign_id) == campaign_id)
         .order_by(col(CampaignVersion.id))
     )
-    lasts = [(row.id, row.steps[-1]["key"]) for row in versions]
+    lasts = [
+        (row.id, next((one["key"] for one in reversed(row.steps) if writes_to_contacts(one.get("kind", "email"))), ""))
+        for row in versions
+    ]
     return tuple((version, last) for version, last in lasts if last != key)
 
 

@@ -11,9 +11,8 @@ from sqlalchemy import Connection, bindparam, false, func, literal, select, unio
 from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition
-from evergreet.campaign import Campaign, Step
+from evergreet.campaign import Campaign, Slack, Step, Webhook
 from evergreet.campaigns import State, version_of
-from evergreet.channels import writes_to_contacts
 from evergreet.conditions import AllOf, Condition
 from evergreet.errors import EvergreetError
 from evergreet.explain_clock import Line, anniversary_lines, broadcast_lines, silence_lines
@@ -108,7 +107,8 @@ def _passage(asked: _Question, row: Any) -> Iterator[Line]:
         select(Message).where(col(Message.enrollment_id) == row.id).order_by(col(Message.due_at))
     ).all()
     for message in messages:
-        detail = "; ".join(filter(None, (_detail(message), _counted(campaign.step(message.step_key), message))))
+        step = campaign.step(message.step_key)
+        detail = "; ".join(filter(None, (_detail(message, step), _counted(step, message))))
         yield Line(message.due_at, f"{message.step_key}: {message.state}", detail)
         yield from history(asked.connection, message)
     if row.state == "active" and row.next_step is not None:
@@ -117,10 +117,16 @@ def _passage(asked: _Question, row: Any) -> Iterator[Line]:
         yield Line(row.enrolled_at, "stopped", explained(row.reason))
 
 
-def _detail(message: Any) -> str:
+def _detail(message: Any, step: Step | None) -> str:
     if message.state == "accepted":
-        where = f"{message.address} by" if writes_to_contacts(message.channel) else "by"
-        return f"{where} {message.provider}, {moment(message.sent_at)}"
+        where = (
+            step.to
+            if isinstance(step, Webhook | Slack)
+            else "the team"
+            if message.channel == "crm"
+            else message.address
+        )
+        return f"{where} by {message.provider}, {moment(message.sent_at)}"
     reason = explained(message.reason) if message.reason else ""
     again = f"asked again at {moment(message.not_before)}" if message.not_before else ""
     return "; ".join(filter(None, (reason, again)))

@@ -21,7 +21,7 @@ from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition, shift
 from evergreet.balance import Balance
-from evergreet.campaign import MARKETING
+from evergreet.campaign import INTERNAL, MARKETING
 from evergreet.campaigns import State, Version
 from evergreet.conditions import Condition, Did, leaves
 from evergreet.errors import DataError
@@ -218,7 +218,10 @@ def _conversions(state: State, version: Version, now: datetime, since: datetime 
 
 
 def _sides(state: State, since: datetime | None) -> Select[Any]:
-    """Say of each contact whether a marketing message of theirs was held out, and whether one passed that gate."""
+    """Say of each contact whether a marketing message of theirs was held out, and whether one passed that gate.
+
+    What our own people and systems are told for the goal, such as to call somebody, counts as one.
+    """
     held, held_from_all = (
         and_(col(Message.state) == "skipped", col(Message.reason) == reason) for reason in ("holdout", "global_holdout")
     )
@@ -239,7 +242,7 @@ def _sides(state: State, since: datetime | None) -> Select[Any]:
     )
     return (
         _messages(found, state, since)
-        .where(col(Message.purpose) == str(MARKETING))
+        .where(col(Message.purpose).in_(words(str(MARKETING), str(INTERNAL))))
         .group_by(col(Message.contact_id))
     )  # fmt: skip
 

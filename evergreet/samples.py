@@ -1,12 +1,12 @@
 """Test sends: every step of a channel with its sample data, to one address or number, outside the ledger."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from evergreet.campaign import Campaign, Options
-from evergreet.channels import AnySender, read_destination, writes_to_contacts
+from evergreet.channels import AnySender, read_destination
 from evergreet.composing import mailbox, surroundings_of
 from evergreet.contracts import Accepted, CrmSink, EmailMessage, Mailbox, SmsMessage
 from evergreet.errors import DataError
@@ -15,6 +15,10 @@ from evergreet.rendering import MessageContext, Renderer
 from evergreet.settings import Settings
 from evergreet.sms_rendering import SmsRenderer
 from evergreet.template_sources import TemplateSource, load_template
+
+_ADDRESSES: Mapping[str, str] = {
+    "email": "; give --to an email address", "sms": "; give --to a phone number, such as +4915123456789"
+}  # fmt: skip
 
 
 def send_samples(
@@ -33,9 +37,7 @@ def send_samples(
         raise DataError(f"--step {step}: campaign {campaign.name!r} has the steps {keys}.")
     for one in steps:
         if isinstance(sender, CrmSink) or one.channel != sender.capabilities.channel:
-            other = "a phone number, such as +4915123456789" if one.channel == "sms" else "an email address"
-            hint = f"; give --to {other}" if writes_to_contacts(one.channel) else " and goes to no address"
-            yield one.key, f"not sent: it is for {one.channel}{hint}"
+            yield one.key, f"not sent: it is for {one.channel}{_ADDRESSES.get(one.channel, ', not for the contact')}"
             continue
         source = load_template(settings.templates, one.template, purpose=one.purpose)
         sample, _ = read_sample(settings.templates, one.template, settings)

@@ -159,7 +159,7 @@ def test_a_pick_is_data_and_needs_something_to_choose_from() -> None:
 
 
 def test_only_a_silence_can_end_mailing() -> None:
-    with pytest.raises(DefinitionError, match="it says what ends it"):
+    with pytest.raises(DefinitionError, match="which says what ends it"):
         campaign(ends_mailing=True)
     campaign(ends_mailing=True, trigger=silence(days(60), after=("login",)))
 

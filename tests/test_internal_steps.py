@@ -12,13 +12,25 @@ from sqlmodel import col
 
 from evergreet import consent
 from evergreet.audit import audit
-from evergreet.campaign import CAMPAIGN, INTERNAL, MARKETING, TRANSACTIONAL, Email, Slack, Webhook
+from evergreet.campaign import (
+    CAMPAIGN,
+    INTERNAL,
+    MARKETING,
+    TRANSACTIONAL,
+    Campaign,
+    CrmTask,
+    Email,
+    Slack,
+    Webhook,
+    silence,
+)
 from evergreet.campaigns import required
 from evergreet.clock import FrozenClock
 from evergreet.composing import message_key
 from evergreet.conditions import did
 from evergreet.contracts import CrmRecord
 from evergreet.database import Database
+from evergreet.dormancy import ending_campaigns
 from evergreet.durations import days, hours, minutes
 from evergreet.errors import ConfigurationError, DefinitionError, Misconfigured, Permanent, Retryable
 from evergreet.explain import explain
@@ -27,6 +39,7 @@ from evergreet.preview import SAMPLE, check_samples, read_sample, render
 from evergreet.proving import prove
 from evergreet.reconcile import reconcile
 from evergreet.rendering import RenderError, Surroundings
+from evergreet.report import report
 from evergreet.settings import Settings
 from evergreet.template_sources import TemplateSource, load_template
 from evergreet.tokens import Tokens
@@ -81,7 +94,9 @@ def test_each_contact_is_told_of_whatever_their_address_and_what_they_agreed_to(
     assert is_in_order(story)
     with story.database.read() as connection:
         lines = explain(connection, required(connection, "told"), people[0], now=story.now)
-    assert any(line.detail.startswith("by keeper, ") for line in lines)
+    told = {line.what: line.detail.partition(",")[0] for line in lines}
+    assert told["tell-warehouse: accepted"] == "warehouse by keeper"
+    assert (told["note: accepted"], told["call: accepted"]) == ("team by keeper", "the team by crm")
 
 
 def test_the_gates_about_the_contact_and_the_campaign_hold(stories: InternalStory) -> None:
@@ -112,10 +127,28 @@ def test_the_gates_about_the_contact_and_the_campaign_hold(stories: InternalStor
 
 def test_who_is_held_out_sets_nothing_off_but_what_is_transactional(story: InternalStory) -> None:
     steps = (HOOK, replace(HOOK, key="bookkeeping", purpose=TRANSACTIONAL))
-    story.runs(replace(TOLD, steps=steps, holdout=100), story.contact("maya"))
+    held = replace(TOLD, steps=steps, holdout=100, goal=did("renewed", within=days(9)))
+    story.runs(held, story.contact("maya"))
     assert {row.step_key: (row.state, row.reason) for row in story.messages} == {
         "tell-warehouse": ("skipped", "holdout"), "bookkeeping": ("accepted", ""),
     }  # fmt: skip
+    with story.database.read() as connection:
+        goal = report(connection, required(connection, "told"), story.now).goal
+    assert goal is not None
+    assert (goal.held_out.contacts, goal.treated.contacts) == (1, 0)
+
+
+def test_the_last_word_of_a_campaign_is_the_last_to_the_contact(story: InternalStory) -> None:
+    steps = (Email("bye", template="note"), Slack("gone", template="slack", after=days(1)))
+    away = silence(days(90), after=("order_placed",))
+    ends = Campaign(name="win-back", topic="offers", trigger=away, steps=steps, ends_mailing=True)
+    story.launch(ends)
+    story.launch(replace(ends, steps=(*steps, CrmTask("call", template="task", after=days(2)))))
+    with story.database.read() as connection:
+        (ending,) = ending_campaigns(connection)
+    assert (ending.step_key, ending.others) == ("bye", ())
+    with pytest.raises(DefinitionError, match="writes to the contact"):
+        replace(ends, steps=steps[1:])
 
 
 def test_what_systems_are_told_takes_no_place_under_a_cap(story: InternalStory) -> None:
