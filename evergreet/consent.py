@@ -56,6 +56,10 @@ EVERYTHING = "unsubscribed"
 """The reason of a suppression that its reader asked for; subscribing again lifts it, and no other."""
 
 
+ABOUT_ADDRESSES = ("hard_bounce",)
+"""Reasons of a suppression that say something about an address, and nothing of what its reader wishes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Erased:
     """What an erasure touched."""

@@ -80,6 +80,10 @@ class Settings(BaseSettings):
         default=(),
         description="Names of the CRMs (connectors) whose contacts are read, with commas between them; empty: none.",
     )
+    crm_write: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names of the CRMs that are written back to: stages, last messages, what people agreed to.",
+    )
     crm_stages: str | None = Field(
         default=None,
         description="Name of the CRM whose stages move contacts in the lifecycle; empty: where somebody is, is decided "
@@ -229,7 +233,7 @@ class Settings(BaseSettings):
         default="INBOX", pattern=r"^[ !#-\[\]-~]+$", description="Folder that the bounces are in."
     )
 
-    @field_validator("write_keys", "crm", "utm_domains", mode="before")
+    @field_validator("write_keys", "crm", "crm_write", "utm_domains", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         if not isinstance(value, str):

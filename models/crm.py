@@ -23,7 +23,8 @@ class CrmRow(Table, table=True):
     """A record of a CRM: whom it is about, and what it said when it was read last.
 
     By `told` a value that has changed there is known from one that is only told again. `gone_at` is set while the
-    record is deleted there, or merged into another. Of people who were erased here, nothing is kept in `told`.
+    record is deleted there, or merged into another. Of people who were erased here, nothing is kept in `told`. `pushed`
+    is what was written back to it last, by kind.
     """
 
     __tablename__ = "crm_row"
@@ -36,3 +37,4 @@ class CrmRow(Table, table=True):
     changed_at: datetime = Field(sa_type=Instant)
     told: dict[str, Any] = Field(default_factory=dict, sa_type=Json, nullable=False)
     gone_at: datetime | None = Field(default=None, sa_type=Instant)
+    pushed: dict[str, Any] | None = Field(default=None, sa_type=Json)

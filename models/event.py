@@ -79,7 +79,9 @@ class IngestPosition(Table, table=True):
 
 
 class Cursor(Table, table=True):
-    """How far something was read: in ingest positions (`stages`), or until when (`suppressions:…`, position 0)."""
+    """How far something was read: in ingest positions (`stages`), or until when (`suppressions:…`, position 0), or
+    both (`crm push:…`).
+    """
 
     __tablename__ = "cursor"
 

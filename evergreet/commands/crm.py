@@ -1,4 +1,4 @@
-"""CRMs: read them."""
+"""CRMs: read them, and write back to them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer()
-crm = typer.Typer(help="Read CRMs.", no_args_is_help=True)
+crm = typer.Typer(help="Read CRMs, and write back to them.", no_args_is_help=True)
 app.add_typer(crm, name="crm")
 
 SOME_REJECTED = 3
@@ -57,3 +57,31 @@ def pull(
             typer.echo(f"  The rejected records with their reasons: {refused.path}")
     if pulled.rejected:
         raise typer.Exit(SOME_REJECTED)
+
+
+@crm.command()
+def push(
+    name: Annotated[str, typer.Argument(help="As in `evergreet connectors`.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop behind so many records; the next one goes on.")] = None,
+    json: Json = False,
+) -> None:
+    """Write back what has changed here: stages, last messages, what people agreed to. The same again changes nothing.
+
+    Example: evergreet crm push hubspot
+    """
+    from contextlib import closing
+
+    from evergreet.clock import DatabaseClock
+    from evergreet.commands.opening import open_database
+    from evergreet.commands.printing import RichReporter, print_json
+    from evergreet.crm.opening import open_sink
+    from evergreet.crm.pushing import push as write
+
+    with open_database() as database, closing(open_sink(name)) as sink, RichReporter() as reporter:
+        pushed = write(database, sink, DatabaseClock(), limit=limit, reporter=reporter)
+    if json:
+        print_json(pushed.as_dict())
+        return
+    typer.echo(pushed.sentence)
+    for reason, count in pushed.reasons.most_common(10):
+        typer.echo(f"  {count:,} refused: {reason}")

@@ -1,6 +1,6 @@
 """Opening a CRM by its connector's name, with what the settings say of it."""
 
-from evergreet.contracts import CrmSource
+from evergreet.contracts import CrmSink, CrmSource
 from evergreet.crm.storing import Stages
 from evergreet.errors import ConfigurationError
 from evergreet.lifecycle import lifecycle
@@ -14,6 +14,15 @@ def open_source(name: str) -> CrmSource:
     if not isinstance(connector, CrmSource):
         connector.close()
         raise ConfigurationError(f"The connector {name!r} has no contacts that can be read: it is no CRM.")
+    return connector
+
+
+def open_sink(name: str) -> CrmSink:
+    """Build the connector of a CRM that is written back to."""
+    connector = open_connector(name)
+    if not isinstance(connector, CrmSink):
+        connector.close()
+        raise ConfigurationError(f"The connector {name!r} cannot be written back to.")
     return connector
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.campaigns import hold_off, states
-from evergreet.consent import EVERYTHING, Withdrawal, withdraw
+from evergreet.consent import ABOUT_ADDRESSES, EVERYTHING, Withdrawal, withdraw
 from evergreet.database import exclusive, ingest_position
 from evergreet.errors import DataError
 from evergreet.importing.storing import Entry, suppress_all
@@ -37,8 +37,6 @@ from models import (
 
 MERGED = "merged"
 """The reason of an enrollment that the survivor has as well."""
-_OF_AN_ADDRESS = ("hard_bounce",)
-"""Reasons of a suppression that say something about an address, and nothing about the person who reads it."""
 MOVING = (Event, Transition, FrequencyChoice, ContactAlias, CrmRow)
 """What moves as a whole."""
 
@@ -209,7 +207,7 @@ def _stop_mailing(
     if address is None or not addresses:
         return
     wanted = select(col(Suppression.id)).where(
-        col(Suppression.address).in_(addresses), col(Suppression.reason).not_in(_OF_AN_ADDRESS)
+        col(Suppression.address).in_(addresses), col(Suppression.reason).not_in(ABOUT_ADDRESSES)
     )
     if connection.execute(wanted.limit(1)).first():
         entry = Entry(address, "marketing", EVERYTHING, f"merge:{merge_id}", now)

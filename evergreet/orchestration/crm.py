@@ -1,4 +1,4 @@
-"""Reading CRMs, as a flow run."""
+"""Reading CRMs and writing back to them, as a flow run."""
 
 import threading
 from contextlib import closing
@@ -8,8 +8,9 @@ from prefect.logging import get_run_logger
 
 from evergreet.clock import DatabaseClock
 from evergreet.commands.opening import open_database
-from evergreet.crm.opening import open_source, stages_of
+from evergreet.crm.opening import open_sink, open_source, stages_of
 from evergreet.crm.pulling import Pulled, pull
+from evergreet.crm.pushing import Pushed, push
 from evergreet.errors import ConnectorError, EvergreetError
 from evergreet.importing.rejects import Rejected
 from evergreet.merging.alike import Merged, merge_alike
@@ -40,7 +41,10 @@ class _Turn:
 
 
 async def read_crms() -> None:
-    """Read each CRM of the settings; one that cannot be read keeps no other from it, and fails the run at its end."""
+    """Read the CRMs of the settings, merge who is one person, and write back.
+
+    One that cannot be read or written to keeps no other from it, and fails the run at its end.
+    """
     faults = []
     turn = _Turn()
     async with failing_in_one_line("crm"):
@@ -57,8 +61,20 @@ async def read_crms() -> None:
             merged = await work_in_thread(_merge, turn.stop)
             if merged.total:
                 get_run_logger().info("%s contacts turned out to be others: evergreet contacts merges", merged.total)
+        for name in settings().crm_write:
+            try:
+                pushed = await work_in_thread(partial(_push, name, turn), turn.stop)
+            except (EvergreetError, ConnectorError) as error:
+                faults.append(f"{name}: {error}")
+                continue
+            get_run_logger().info(pushed.sentence)
         if faults:
             raise EvergreetError(" ".join(faults))
+
+
+def _push(name: str, turn: _Turn) -> Pushed:
+    with open_database() as database, closing(open_sink(name)) as sink:
+        return push(database, sink, DatabaseClock(), reporter=turn)
 
 
 def _merge() -> Merged:

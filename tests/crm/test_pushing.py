@@ -1,0 +1,167 @@
+"""What has changed here is written back to a CRM: once, whatever ends it, and never what the CRM told itself."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import ClassVar
+
+import pytest
+from sqlalchemy import insert, update
+from sqlmodel import col
+from typer.testing import CliRunner
+
+from evergreet.cli import app
+from evergreet.consent import suppress, unsubscribe
+from evergreet.contracts import (
+    Accepted,
+    Agreement,
+    Capabilities,
+    CrmConsent,
+    CrmContact,
+    CrmLastMessage,
+    CrmRecord,
+    CrmStage,
+    Outcome,
+    Push,
+)
+from evergreet.crm import opening
+from evergreet.crm.pushing import Pushed, push
+from evergreet.crm.storing import Stages, store
+from evergreet.database import ingest_position
+from evergreet.errors import Misconfigured, Permanent, Retryable
+from evergreet.orchestration import crm as orchestration
+from models import Contact, Transition
+from tests.crm.crms import Crm
+from tests.story import Story
+
+
+class Sink(Crm):
+    """Takes what is written; `answers` come first, one for each push."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(channel="crm", batch_limit=10)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[Push] = []
+        self.answers: list[Outcome] = []
+        self.batches: list[int] = []
+
+    def push(self, batch: Sequence[Push]) -> list[Outcome]:
+        """Take a batch."""
+        self.batches.append(len(batch))
+        outcomes: list[Outcome] = []
+        for one in batch:
+            outcomes.append(self.answers.pop(0) if self.answers else Accepted("1"))
+            if isinstance(outcomes[-1], Accepted):
+                self.taken.append(one)
+        return outcomes
+
+    def since(self) -> list[Push]:
+        """Return what was taken since it was asked last."""
+        taken, self.taken = self.taken, []
+        return taken
+
+
+@pytest.fixture
+def sink() -> Sink:
+    """A CRM with nothing written yet."""
+    return Sink()
+
+
+@pytest.fixture
+def write(story: Story, sink: Sink) -> Callable[..., Pushed]:
+    """Write back; nobody waits."""
+
+    def writing(**options: object) -> Pushed:
+        story.clock.advance(timedelta(minutes=15))
+        return push(story.database, sink, story.clock, **{"wait": lambda _: None, **options})  # type: ignore[arg-type]
+
+    return writing
+
+
+def known(story: Story, number: str, name: str, *agreements: Agreement) -> CrmRecord:
+    """Store a record that the CRM tells."""
+    address = f"{name}@example.org"
+    with story.database.write() as connection:
+        told = CrmContact(number, story.now, address, {"first_name": name}, agreements)
+        store(connection, "acme", [told], Stages(), story.clock, story.now)
+    return CrmRecord(number, address)
+
+
+def moves(story: Story, contact: int, stage: str) -> None:
+    """Move a contact, as the lifecycle does."""
+    with story.database.write() as connection:
+        connection.execute(
+            insert(Transition).values(
+                contact_id=contact, to_stage=stage, at=story.now, cause="rule", recorded_at=story.now,
+                position=ingest_position(connection),
+            )
+        )  # fmt: skip
+        connection.execute(update(Contact).where(col(Contact.id) == contact).values(stage=stage, stage_since=story.now))
+
+
+def test_what_has_changed_is_written_once(story: Story, sink: Sink, write: Callable[..., Pushed]) -> None:
+    story.launch()
+    maya = known(story, "7", "maya", Agreement("news", True, story.now), Agreement("offers", True, story.now))
+    lee = known(story, "8", "lee")
+    story.contact("nobody there", stage="purchase", stage_since=story.now)
+    assert write().sentence == "acme: 0 written back to 0 records."  # what it told itself is no news to it
+    moves(story, 1, "purchase")
+    story.happened("order_placed", 1, 2)
+    story.run()
+    at = story.now
+    with story.database.write() as connection:
+        unsubscribe(connection, 1, "news", at=at, source="page")
+        suppress(connection, "lee@example.org", scope="all", reason="complaint", source="webhook", at=at)
+    assert write().sentence == "acme: 5 written back to 2 records."
+    assert set(sink.since()) == {
+        CrmStage(maya, "purchase", at), CrmLastMessage(maya, "thanks/receipt", at),
+        CrmConsent(maya, granted=False, at=at, topic="news"), CrmLastMessage(lee, "thanks/receipt", at),
+        CrmConsent(lee, granted=False, at=at),
+    }  # fmt: skip
+    assert write().taken == 0
+    moves(story, 2, "loyalty")
+    assert (write().taken, sink.since()) == (1, [CrmStage(lee, "loyalty", story.now - timedelta(minutes=15))])
+
+
+def test_it_goes_on_after_a_fault_and_says_what_is_refused(
+    story: Story, sink: Sink, write: Callable[..., Pushed]
+) -> None:
+    for number in range(3):
+        known(story, str(number), f"p{number}")
+        moves(story, number + 1, "purchase")
+    sink.answers = [Accepted("1"), Permanent("There is no such stage."), Retryable("slow down")]
+    waited: list[float] = []
+    done = write(wait=waited.append)
+    assert (done.taken, done.refused, done.reasons, waited) == (2, 1, {"There is no such stage.": 1}, [2])
+    assert write().refused == 0  # not asked again until it changes
+    for number in range(3):
+        moves(story, number + 1, "loyalty")
+    sink.answers = [Accepted("1"), Misconfigured("The key may not write.")]
+    with pytest.raises(Misconfigured):
+        write()
+    sink.since()
+    sink.answers = [Retryable("away", accepted="maybe")] * 100
+    with pytest.raises(Retryable, match="away"):
+        write()
+    sink.answers = []
+    assert write().records == 1  # what was taken beside the fault is not written again
+    assert len(sink.since()) == 1
+
+
+def test_the_command_and_the_flow_write_back(story: Story, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not story.database.is_sqlite:
+        return  # the settings name the store, and both are the same to it
+    known(story, "7", "maya")
+    moves(story, 1, "purchase")
+    monkeypatch.setenv("EVERGREET_DATABASE_URL", story.database.url.render_as_string(hide_password=False))
+    monkeypatch.setenv("EVERGREET_CRM_WRITE", "acme")
+    monkeypatch.setattr(opening, "open_connector", {"acme": sink, "read-only": Crm()}.__getitem__)
+    assert CliRunner().invoke(app, ["crm", "push", "acme"]).output == "acme: 1 written back to 1 records.\n"
+    refused = CliRunner().invoke(app, ["crm", "push", "read-only"]).exception
+    assert str(refused) == "The connector 'read-only' cannot be written back to."
+    moves(story, 1, "loyalty")
+    monkeypatch.setattr(orchestration, "get_run_logger", lambda: logging.getLogger("a run"))
+    asyncio.run(orchestration.read_crms())
+    assert [push.stage for push in sink.since() if isinstance(push, CrmStage)] == ["purchase", "loyalty"]
