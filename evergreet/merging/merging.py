@@ -42,10 +42,12 @@ MOVING = (Event, Transition, FrequencyChoice, ContactAlias, CrmRow)
 
 
 def alone(connection: Connection) -> None:
-    """Let nobody enroll, plan, move stages or store events meanwhile: what they looked up would not be so any more."""
+    """Let nobody enroll, plan, move stages or store anything meanwhile: whom they looked up might be another by then."""
     for state in sorted(states(connection), key=lambda one: one.name):
         hold_off(connection, state.name)
     exclusive(connection, "provider events")
+    for source in sorted(_sources(connection, CrmRow)):
+        exclusive(connection, f"crm:{source}")
     for source in sorted({*_sources(connection, Contact), *_sources(connection, Event)}):
         exclusive(connection, f"import:{source}")
     exclusive(connection, "stages")

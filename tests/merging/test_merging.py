@@ -1,18 +1,22 @@
 """Contacts that are one person: nobody gets twice what either got, a no of either holds, and all can be undone."""
 
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 from sqlmodel import col
 
 from evergreet.audit import audit
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email, event
+from evergreet.clock import FrozenClock
 from evergreet.consent import erase, resubscribe, suppress, unsubscribe
 from evergreet.contracts import CrmContact, EmailMessage, Kind, Outcome, ProviderEvent
 from evergreet.crm.storing import Stages, store
+from evergreet.database import Database, exclusive, ingest_position
 from evergreet.durations import days
 from evergreet.errors import DataError, Retryable
 from evergreet.feedback.applying import apply_waiting
@@ -349,3 +353,31 @@ def crm(story: Story) -> Any:
             store(connection, "acme", contacts, Stages(), story.clock, story.now)
 
     return tell
+
+
+def test_a_merge_waits_for_what_is_being_stored_about_either(fresh_postgres_url: str, clock: FrozenClock) -> None:
+    """Otherwise an event would be left with somebody who is nobody any more."""
+    database = Database(fresh_postgres_url)
+    story = Story(database, clock)
+    ana, ann = story.contact("ana"), story.contact("ann")
+    with ThreadPoolExecutor(1) as threads:
+        with database.write() as connection:
+            exclusive(connection, "import:test")  # as whoever stores events does, before looking contacts up
+            waiting = threads.submit(joined, story, ann, ana)
+            deadline = time.monotonic() + 20
+            while not connection.execute(_WAITING).scalar_one():
+                assert time.monotonic() < deadline
+                assert not waiting.done()
+            position = ingest_position(connection)
+            connection.execute(
+                insert(Event).values(
+                    contact_id=ann, name="ping", occurred_at=story.now, source="test", source_id="1",
+                    ingested_at=story.now, position=position, properties={},
+                )
+            )  # fmt: skip
+        waiting.result(timeout=20)
+    assert [row.contact_id for row in rows(story, Event)] == [ana]
+    database.close()
+
+
+_WAITING = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
