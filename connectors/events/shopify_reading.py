@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from connectors.events.words import pass_over
 from connectors.json_bodies import object_in, read_json, text_in
 from connectors.moments import from_text
-from evergreet.contracts import Agreement, Customer, CustomerEvent, WebhookRequest
+from evergreet.contracts import Agreement, Customer, CustomerEvent, WebhookRequest, Wish
 from evergreet.errors import Unreadable
 
 Raw: TypeAlias = Mapping[str, Any]
@@ -100,6 +100,24 @@ def _customer(told: _Told) -> CustomerEvent | None:
     return _event(f"customer:{number}", "", told.moment("updated_at", "created_at"), customer, {}) if number else None
 
 
+def _forget(told: _Told) -> CustomerEvent | None:
+    return _wished(told, Wish.FORGET)
+
+
+def _tell(told: _Told) -> CustomerEvent | None:
+    return _wished(told, Wish.TELL)
+
+
+def _wished(told: _Told, wish: Wish) -> CustomerEvent | None:
+    """Read what somebody asks about their data: https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance."""
+    person = object_in(told.object, "customer")
+    customer = Customer(_number(person, "id"), text_in(person, "email"))
+    if not (customer.id or customer.email):
+        return None
+    number = _number(object_in(told.object, "data_request"), "id") or customer.id or "without an id"
+    return CustomerEvent(f"{wish}:{number}", "", told.at, customer, wish=wish)
+
+
 READERS: Mapping[str, Callable[[_Told], CustomerEvent | None]] = {
     "orders/create": _order,
     "orders/paid": _order,
@@ -107,6 +125,8 @@ READERS: Mapping[str, Callable[[_Told], CustomerEvent | None]] = {
     "customers/create": _customer,
     "customers/update": _customer,
     "customers/email_marketing_consent_update": _customer,
+    "customers/redact": _forget,
+    "customers/data_request": _tell,
 }
 """Shopify's topics that say something to us."""
 

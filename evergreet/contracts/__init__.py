@@ -19,7 +19,7 @@ from evergreet.contracts.crm import (
     CrmTask,
     Push,
 )
-from evergreet.contracts.customers import Agreement, Customer, CustomerEvent, EventSource
+from evergreet.contracts.customers import Agreement, Customer, CustomerEvent, EventSource, Wish
 from evergreet.contracts.feedback import (
     Kind,
     ProviderEvent,
@@ -95,4 +95,5 @@ __all__ = [
     "WebhookRequest",
     "WebhookSender",
     "WebhookSource",
+    "Wish",
 ]

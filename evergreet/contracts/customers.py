@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from evergreet.contracts.connector import Connector
@@ -33,13 +34,22 @@ class Customer:
     agreement: Agreement | None = None
 
 
+class Wish(StrEnum):
+    """What a customer asks about what is known of them: to be forgotten, or to be told of it."""
+
+    NONE = ""
+    FORGET = "forget"
+    TELL = "tell"
+
+
 @dataclass(frozen=True, slots=True)
 class CustomerEvent:
     """Something that a customer did, under a name of docs/vocabulary.md.
 
     `id` names the fact and not the message that tells it: told twice, or in two ways, it is one event. Without a `name`
-    nothing happened, and only the customer is told. No address of a person stands in `properties`. `like` is the id of
-    an earlier event of the same source, whose contact is meant where the customer has neither id nor address.
+    nothing happened, and only the customer is told; with a `wish` what they ask is done, and nothing else. No address
+    of a person stands in `properties`. `like` is the id of an earlier event of the same source, whose contact is meant
+    where the customer has neither id nor address.
     """
 
     id: str
@@ -48,6 +58,7 @@ class CustomerEvent:
     customer: Customer
     properties: Mapping[str, Any] = field(default_factory=dict)
     like: str = ""
+    wish: Wish = Wish.NONE
 
 
 @runtime_checkable

@@ -26,7 +26,7 @@ from evergreet.database import Database
 from evergreet.errors import ConfigurationError, Misconfigured, NotGenuine, Retryable, Unreadable
 from evergreet.feedback.applying import apply_waiting
 from evergreet.feedback.storing import store
-from evergreet.ingest import customers
+from evergreet.ingest import customers, wishes
 from evergreet.registry import connector_entries
 from evergreet.tokens import Tokens
 from evergreet.web.guard import WEBHOOKS
@@ -128,8 +128,11 @@ class Inbox:
         told = source.read_events(request)
         if not told:
             return
+        happened = [each for each in told if not each.wish]
+        wished = [each for each in told if each.wish]
         with self._database.write() as connection:
-            left = customers.store(connection, name, told, self._event_names, self._clock, request.received_at)
+            left = wishes.carry_out(connection, name, wished, self._tokens, request.received_at)
+            left += customers.store(connection, name, happened, self._event_names, self._clock, request.received_at)
         if left:  # no values: a log is no place for them
             LOG.warning("%d of %d events told by %s were left out: %s", left.total(), len(told), name, dict(left))
 

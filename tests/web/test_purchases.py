@@ -15,7 +15,7 @@ from evergreet.database import Database
 from evergreet.registry import find_campaign
 from evergreet.settings import Settings
 from evergreet.web.app import create_app
-from models import Event, ProviderEvent
+from models import Contact, Event, ProviderEvent
 from tests.connectors.events import test_shopify
 from tests.connectors.events.test_stripe import CHARGE, CHECKOUT, INVOICE, SECRET, header
 from tests.story import Story
@@ -89,6 +89,13 @@ def test_an_order_and_its_refund_at_shopify_are_events_of_one_contact(
         ("order_placed", 598.94), ("order_refunded", 209.95),
     ]  # fmt: skip
     assert len({event.contact_id for event in told}) == 1
+    person = {**test_shopify.PRIVACY, "customer": {"id": test_shopify.ORDER["customer"]["id"]}}
+    body = json.dumps(person).encode()
+    headers = {**test_shopify.signed(body), "X-Shopify-Topic": "customers/redact"}
+    assert call("POST", "/webhooks/shopify", content=body, headers=headers).status_code == 204
+    with database.read() as connection:
+        assert None not in connection.execute(select(col(Contact.erased_at))).scalars().all()
+    assert events(database) == told
 
 
 def test_without_its_secret_nothing_is_taken(

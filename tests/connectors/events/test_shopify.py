@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from connectors.events.shopify import Shopify
 from connectors.events.shopify_settings import ShopifySettings
-from evergreet.contracts import Agreement, CustomerEvent, WebhookRequest
+from evergreet.contracts import Agreement, Customer, CustomerEvent, WebhookRequest, Wish
 from evergreet.errors import NotGenuine
 from evergreet.testing import EventContract
 from evergreet.testing.events import ADDRESS
@@ -40,7 +40,16 @@ CONSENT: dict[str, Any] = {
     "state": "subscribed", "opt_in_level": "single_opt_in", "consent_updated_at": "2026-03-09T12:00:00Z",
 }  # fmt: skip
 PERSON: dict[str, Any] = {**ORDER["customer"], "updated_at": "2026-03-10T11:00:00Z", "email_marketing_consent": CONSENT}
+PRIVACY: dict[str, Any] = {  # as the documentation has both
+    "shop_id": 954889, "shop_domain": "fernway.myshopify.com", "orders_to_redact": [299938, 280263],
+    "customer": {"id": 191167, "email": ADDRESS, "phone": "555-625-1199"}, "data_request": {"id": 9999},
+}  # fmt: skip
 OBJECTS = {"orders": ORDER, "refunds": REFUND, "customers": PERSON}
+OBJECTS |= {"customers/redact": PRIVACY, "customers/data_request": PRIVACY}
+
+
+def sample(topic: str) -> dict[str, Any]:
+    return OBJECTS.get(topic) or OBJECTS.get(topic.partition("/")[0], ORDER)
 
 
 def signed(body: bytes, secret: str = SECRET) -> dict[str, str]:
@@ -77,6 +86,8 @@ class TestShopify(EventContract):
         "customers/create": "",
         "customers/update": "",
         "customers/email_marketing_consent_update": "",
+        "customers/redact": "",
+        "customers/data_request": "",
     }
 
     @pytest.fixture
@@ -90,7 +101,7 @@ class TestShopify(EventContract):
     @pytest.fixture
     def told(self) -> Callable[[str], bytes]:
         """Give bodies with their topic in them, where `posted` finds it."""
-        return lambda word: json.dumps({**OBJECTS.get(word.partition("/")[0], ORDER), "topic": word}).encode()
+        return lambda word: json.dumps({**sample(word), "topic": word}).encode()
 
     def posted(self, body: bytes, signature: Mapping[str, str]) -> WebhookRequest:
         try:
@@ -162,11 +173,23 @@ def test_consent_that_is_told_alone_or_with_an_order_is_kept() -> None:
 
 @pytest.mark.parametrize("topic", sorted(TestShopify.words))
 def test_odd_values_anywhere_never_raise(topic: str) -> None:
-    plain = OBJECTS[topic.partition("/")[0]]
+    plain = sample(topic)
     for name in plain:
         values: list[Any] = [None, [], {}, 7, -1, True, "x" * 3000, "NaN", "1e999", [None, 7, {}], {"id": []}]
         for odd in values:
             read(topic, plain | {name: odd}, consent_topic="news")
+
+
+@pytest.mark.parametrize(
+    ("topic", "wish", "number"), [("redact", Wish.FORGET, "forget:191167"), ("data_request", Wish.TELL, "tell:9999")]
+)
+def test_what_somebody_asks_about_their_data_is_read(topic: str, wish: Wish, number: str) -> None:
+    about = {name: value for name, value in PRIVACY.items() if name != "data_request" or topic == name}
+    event = told(f"customers/{topic}", about)
+    assert (event.id, event.name, event.wish) == (number, "", wish)
+    assert event.customer == Customer("191167", ADDRESS)
+    assert read(f"customers/{topic}", {"shop_id": 954889}) is None
+    assert read("shop/redact", {"shop_id": 954889, "shop_domain": "x.myshopify.com"}) is None
 
 
 def test_the_check_says_what_is_set() -> None:
