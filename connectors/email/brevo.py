@@ -17,7 +17,7 @@ from connectors.email.brevo_answers import understand, understand_account
 from connectors.email.brevo_events import read_events
 from connectors.email.brevo_payload import requests_of, with_key, written
 from connectors.email.brevo_settings import BrevoSettings
-from connectors.email.brevo_suppressions import Reading
+from connectors.email.brevo_suppressions import Lists
 from connectors.email.parts import hand_over_in_parts, write_each
 from connectors.http_connector import HttpConnector
 from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, Request, Suppressed, WebhookRequest
@@ -90,7 +90,7 @@ class Brevo(HttpConnector[BrevoSettings]):
 
     def suppressions(self, since: datetime | None, until: datetime) -> Iterator[Suppressed]:
         """Read whom Brevo does not write to any more."""
-        return Reading(self._caller, since, until)
+        return Lists(self._caller, since, until)
 
     @property
     def _key(self) -> str:

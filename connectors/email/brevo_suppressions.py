@@ -6,13 +6,14 @@ account's, and stands for itself here. The oldest come first, so that new ones m
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlencode
 
 from connectors.answers import object_answered
 from connectors.calling import Answered, Caller
 from connectors.email.brevo_answers import refusal
 from connectors.email.statuses import kind_said
+from connectors.email.suppression_lists import Reading
 from connectors.json_bodies import object_in, text_in
 from connectors.moments import from_text
 from evergreet.contracts import Suppressed, Verdict
@@ -32,10 +33,11 @@ PAGE = 100
 """The most entries that Brevo gives at once."""
 
 
-class Reading:
-    """Goes through the list. After an error it may be asked again, and goes on with the page that was not read."""
+class Lists(Reading):
+    """Goes through the list."""
 
     def __init__(self, caller: Caller, since: datetime | None, until: datetime) -> None:
+        super().__init__()
         self._caller = caller
         self._until = until
         self._span: dict[str, str] = {}
@@ -45,19 +47,12 @@ class Reading:
         self._offset = 0
         self._over = False
         self._last: list[Any] = []
-        self._page: list[Suppressed] = []
 
-    def __iter__(self) -> Self:
-        return self
+    def _from_here(self) -> Iterator[Suppressed]:
+        while not self._over:
+            yield from self._turn()
 
-    def __next__(self) -> Suppressed:
-        while not self._page:
-            if self._over:
-                raise StopIteration
-            self._turn()
-        return self._page.pop()
-
-    def _turn(self) -> None:
+    def _turn(self) -> list[Suppressed]:
         query = urlencode({**self._span, "limit": PAGE, "offset": self._offset, "sort": "asc"})
         answered = self._caller.call("GET", f"{PATH}?{query}")
         if not isinstance(answered, Answered):
@@ -72,7 +67,7 @@ class Reading:
             raise Misconfigured("Brevo gives one page again and again. Is EVERGREET_BREVO_BASE_URL right?")
         self._offset, self._last = self._offset + len(listed), listed
         self._over = not listed or self._offset >= count
-        self._page = [found for entry in listed if isinstance(entry, dict) for found in self._suppressed(entry)]
+        return [found for entry in listed if isinstance(entry, dict) for found in self._suppressed(entry)]
 
     def _suppressed(self, entry: Mapping[str, Any]) -> Iterator[Suppressed]:
         reason = object_in(entry, "reason")

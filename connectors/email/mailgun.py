@@ -19,7 +19,7 @@ from connectors.email.mailgun_delivery import Delivery
 from connectors.email.mailgun_events import read_events, verify
 from connectors.email.mailgun_payload import Request, encoded, pack
 from connectors.email.mailgun_settings import MailgunSettings
-from connectors.email.mailgun_suppressions import LONGEST_PAGE, Reading
+from connectors.email.mailgun_suppressions import LONGEST_PAGE, Lists
 from connectors.http_connector import HttpConnector
 from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, Suppressed, WebhookRequest
 from evergreet.errors import Misconfigured, Retryable
@@ -86,7 +86,7 @@ class Mailgun(HttpConnector[MailgunSettings]):
 
     def suppressions(self, since: datetime | None, until: datetime) -> Iterator[Suppressed]:
         """Read whom Mailgun does not write to any more from this domain."""
-        return Reading(self._caller, self._settings.domain, since, until)
+        return Lists(self._caller, self._settings.domain, since, until)
 
     def __repr__(self) -> str:
         return f"Mailgun({self._settings.base_url!r}, {self._settings.domain!r})"

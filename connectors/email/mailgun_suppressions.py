@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Self
+from typing import Any
 
 from connectors.answers import object_answered
 from connectors.calling import Answered, Caller, said
 from connectors.email.mailgun_answers import refusal, told, understand
 from connectors.email.mailgun_events import bounce_kind
+from connectors.email.suppression_lists import Reading
 from connectors.json_bodies import object_in, text_in
 from connectors.moments import from_text
 from evergreet.contracts import Kind, Suppressed, Verdict
@@ -31,28 +32,22 @@ LONGEST_PAGE = 2 * 1024 * 1024
 """Octets of an answer: an entry holds the receiver's words."""
 
 
-class Reading:
-    """Goes through all lists. After an error it may be asked again, and goes on with the page that was not read."""
+class Lists(Reading):
+    """Goes through all lists."""
 
     def __init__(self, caller: Caller, domain: str, since: datetime | None, until: datetime) -> None:
+        super().__init__()
         self._caller = caller
         self._since = since
         self._until = until
         self._lists = [(f"/v3/{domain}/{name}", verdict) for name, verdict in LISTS.items()]
         self._next = ""
-        self._page: list[Suppressed] = []
 
-    def __iter__(self) -> Self:
-        return self
+    def _from_here(self) -> Iterator[Suppressed]:
+        while self._lists:
+            yield from self._turn()
 
-    def __next__(self) -> Suppressed:
-        while not self._page:
-            if not self._lists:
-                raise StopIteration
-            self._turn()
-        return self._page.pop()
-
-    def _turn(self) -> None:
+    def _turn(self) -> list[Suppressed]:
         """Read the next page; an empty one is the last of its list."""
         path, verdict = self._lists[0]
         answered = self._caller.call("GET", f"{path}?{self._next or f'limit={PAGE}'}")
@@ -67,12 +62,12 @@ class Reading:
         if not items:
             del self._lists[0]
             self._next = ""
-            return
+            return []
         following = self._query(text_in(links, "next"), path)
         if following == self._next:
             raise Misconfigured("Mailgun gives one page again and again. Is EVERGREET_MAILGUN_BASE_URL right?")
         self._next = following
-        self._page = [found for item in items if isinstance(item, dict) for found in self._suppressed(item, verdict)]
+        return [found for item in items if isinstance(item, dict) for found in self._suppressed(item, verdict)]
 
     def _query(self, link: str, path: str) -> str:
         """Return what to ask for the next page, where the link leads to the same list of the same server."""

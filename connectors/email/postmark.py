@@ -19,7 +19,7 @@ from connectors.email.postmark_events import read_events
 from connectors.email.postmark_payload import KEY, LONGEST_VALUE, requests_of, written
 from connectors.email.postmark_reading import about_server, about_stream, found_message
 from connectors.email.postmark_settings import PostmarkSettings
-from connectors.email.postmark_suppressions import Reading
+from connectors.email.postmark_suppressions import Lists
 from connectors.http_connector import HttpConnector
 from evergreet.contracts import (
     Capabilities,
@@ -95,7 +95,7 @@ class Postmark(HttpConnector[PostmarkSettings]):
 
     def suppressions(self, since: datetime | None, until: datetime) -> Iterator[Suppressed]:
         """Read whom Postmark does not write to any more, in both streams."""
-        return Reading(self._caller, self._streams, since, until)
+        return Lists(self._caller, self._streams, since, until)
 
     @property
     def _key(self) -> str:

@@ -7,12 +7,13 @@ somebody of yours decided. What may pass is not on it.
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 from connectors.calling import Answered, Caller
 from connectors.email.postmark_answers import refusal
 from connectors.email.postmark_events import SUPPRESSIONS
+from connectors.email.suppression_lists import Reading
 from connectors.json_bodies import read_objects, text_in
 from connectors.moments import from_text
 from evergreet.contracts import Suppressed
@@ -26,26 +27,16 @@ _LONGEST_BEGINNING = 1024
 _ENDS = re.compile(rb"\}\s*$")
 
 
-class Reading:
-    """Goes through the streams. After an error it may be asked again, and goes on with the one that was not read."""
+class Lists(Reading):
+    """Goes through the streams."""
 
     def __init__(self, caller: Caller, streams: Iterable[str], since: datetime | None, until: datetime) -> None:
+        super().__init__()
         self._caller = caller
         self._streams = list(streams)
         # Days are asked for, of a clock of theirs; one more than is needed costs little.
         self._query = f"?fromdate={since - timedelta(days=1):%Y-%m-%d}" if since is not None else ""
         self._until = until
-        self._rest = self._from_here()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Suppressed:
-        try:
-            return next(self._rest)
-        except ConnectorError:
-            self._rest = self._from_here()
-            raise
 
     def _from_here(self) -> Iterator[Suppressed]:
         while self._streams:

@@ -19,7 +19,7 @@ from connectors.email.sendgrid_delivery import Delivery
 from connectors.email.sendgrid_events import read_events, verify
 from connectors.email.sendgrid_payload import Request, pack
 from connectors.email.sendgrid_settings import SendGridSettings
-from connectors.email.sendgrid_suppressions import Reading
+from connectors.email.sendgrid_suppressions import Lists
 from connectors.http_connector import HttpConnector
 from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, Suppressed, WebhookRequest
 from evergreet.errors import Misconfigured, Retryable
@@ -82,7 +82,7 @@ class SendGrid(HttpConnector[SendGridSettings]):
 
     def suppressions(self, since: datetime | None, until: datetime) -> Iterator[Suppressed]:
         """Read what SendGrid does not write to any more, but for what may pass and groups that are not ours."""
-        return Reading(self._caller, self._topics, since, until)
+        return Lists(self._caller, self._topics, since, until)
 
     @property
     def _key(self) -> str:

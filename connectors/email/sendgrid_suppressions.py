@@ -9,12 +9,13 @@ this list will be sent like normal" (https://www.twilio.com/docs/sendgrid/glossa
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import islice
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlencode
 
 from connectors.calling import Answered, Caller
 from connectors.email.sendgrid_answers import understand_refused_list
 from connectors.email.sendgrid_events import bounce_kind, topic_of
+from connectors.email.suppression_lists import Reading
 from connectors.json_bodies import read_objects, text_in
 from connectors.moments import from_seconds
 from evergreet.contracts import Kind, Suppressed, Verdict
@@ -36,27 +37,17 @@ LONGEST_WAIT = 600.0
 """Seconds for one answer."""
 
 
-class Reading:
-    """Goes through all lists. After an error it may be asked again, and goes on with the page that was not read."""
+class Lists(Reading):
+    """Goes through all lists."""
 
     def __init__(self, caller: Caller, topics: Mapping[int, str], since: datetime | None, until: datetime) -> None:
+        super().__init__()
         self._caller = caller
         self._topics = topics
         self._since = since
         self._until = until
         self._lists = list(LISTS)
         self._offset = 0
-        self._rest = self._from_here()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Suppressed:
-        try:
-            return next(self._rest)
-        except ConnectorError:
-            self._rest = self._from_here()
-            raise
 
     def _from_here(self) -> Iterator[Suppressed]:
         while self._lists:

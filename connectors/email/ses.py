@@ -19,7 +19,7 @@ from connectors.email.ses_events import read_events
 from connectors.email.ses_payload import BULK, Request, single
 from connectors.email.ses_settings import SesSettings
 from connectors.email.ses_signing import Signer, credentials_of
-from connectors.email.ses_suppressions import Reading
+from connectors.email.ses_suppressions import Lists
 from connectors.environment import read_settings
 from connectors.sns import Fetch, Topic, fetcher
 from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, Suppressed, WebhookRequest
@@ -107,7 +107,7 @@ class Ses:
 
     def suppressions(self, since: datetime | None, until: datetime) -> Iterator[Suppressed]:
         """Read whom the account does not write to any more in this region."""
-        return Reading(lambda path: self._call("GET", path, None), since, until)
+        return Lists(lambda path: self._call("GET", path, None), since, until)
 
     def close(self) -> None:
         """Give back the connections."""

@@ -6,12 +6,13 @@ or complained, those that somebody put there by hand included. What may pass is 
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from connectors.answers import object_answered
 from connectors.calling import Answered
 from connectors.email.ses_answers import refusal, refused
+from connectors.email.suppression_lists import Reading
 from connectors.json_bodies import text_in
 from connectors.moments import from_seconds
 from evergreet.contracts import Suppressed, Verdict
@@ -27,28 +28,22 @@ Call = Callable[[str], tuple[Answered | Retryable | Misconfigured, tuple[str, ..
 """Asks for a path, signed; returns also what is not to be repeated of the answer."""
 
 
-class Reading:
-    """Goes through the list. After an error it may be asked again, and goes on with the page that was not read."""
+class Lists(Reading):
+    """Goes through the list."""
 
     def __init__(self, call: Call, since: datetime | None, until: datetime) -> None:
+        super().__init__()
         self._call = call
         self._since = since
         self._until = until
         self._token = ""
         self._over = False
-        self._page: list[Suppressed] = []
 
-    def __iter__(self) -> Self:
-        return self
+    def _from_here(self) -> Iterator[Suppressed]:
+        while not self._over:
+            yield from self._turn()
 
-    def __next__(self) -> Suppressed:
-        while not self._page:
-            if self._over:
-                raise StopIteration
-            self._turn()
-        return self._page.pop()
-
-    def _turn(self) -> None:
+    def _turn(self) -> list[Suppressed]:
         answered, secrets = self._call(f"{PATH}?{self._query()}")
         if not isinstance(answered, Answered):
             raise answered
@@ -60,8 +55,8 @@ class Reading:
             raise Retryable("What Amazon SES answers is not a whole page of its suppression list.")
         if token and token == self._token:
             raise Misconfigured("Amazon SES gives one page again and again. Is EVERGREET_SES_BASE_URL right?")
-        self._page = list(self._entries(listed))
         self._token, self._over = token, not token
+        return list(self._entries(listed))
 
     def _query(self) -> str:
         """Return the query in the order in which it is signed."""
