@@ -53,6 +53,8 @@ REQUIRED = {
     "EVERGREET_MAILGUN_DOMAIN": "mg.example.com",
     "EVERGREET_FOLDER_PATH": "crm",
     "EVERGREET_SQL_QUERY": "SELECT 1 AS id",
+    "EVERGREET_SALESFORCE_BASE_URL": "https://acme.my.salesforce.com",
+    "EVERGREET_SALESFORCE_CLIENT_ID": "3MVG9",
 }
 """What has no default and is no secret."""
 

@@ -42,7 +42,7 @@ MOVING = (Event, Transition, FrequencyChoice, ContactAlias, CrmRow)
 
 
 def alone(connection: Connection) -> None:
-    """Let nobody enroll, plan, move stages or store anything meanwhile: whom they looked up might be another by then."""
+    """Let nobody enroll, plan, move stages or store anything meanwhile: whom they look up may be merged by then."""
     for state in sorted(states(connection), key=lambda one: one.name):
         hold_off(connection, state.name)
     exclusive(connection, "provider events")
