@@ -15,7 +15,8 @@ from sqlmodel import col
 from evergreet.addresses import read_address
 from evergreet.contracts import CrmSink, Sender
 from evergreet.errors import DataError
-from models import Contact
+from evergreet.store import words
+from models import Contact, Message
 
 Channel: TypeAlias = Literal["email", "sms", "webhook", "slack", "crm"]
 
@@ -27,13 +28,17 @@ SETTINGS: Mapping[Channel, str] = {
 }  # fmt: skip
 """The settings that name the connector of a channel."""
 
+_TO_CONTACTS = ("email", "sms")
+WENT_TO_CONTACTS = col(Message.channel).in_(words(*_TO_CONTACTS))
+"""Whether a row of the ledger is about something that the contact gets."""
+
 SMS_TOPIC = "/sms"
 """What the topic of a consent to SMS ends in."""
 
 
 def writes_to_contacts(channel: str) -> bool:
     """Whether a channel writes to the contact, and not to our own people or systems."""
-    return channel in ("email", "sms")
+    return channel in _TO_CONTACTS
 
 
 def reached_by(channel: str) -> ColumnElement[str | None]:

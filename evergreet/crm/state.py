@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 from sqlmodel import col
 
+from evergreet.channels import WENT_TO_CONTACTS
 from evergreet.consent import ABOUT_ADDRESSES
 from evergreet.contracts import CrmConsent, CrmLastMessage, CrmRecord, CrmStage, Push
 from evergreet.store import among
@@ -76,7 +77,10 @@ def _last_messages(connection: Connection, contacts: Sequence[int]) -> dict[int,
     last = (
         select(col(Message.contact_id).label("contact"), func.max(col(Message.sent_at)).label("at"))
         .where(
-            among(Message.contact_id, "contacts"), col(Message.sent_at).is_not(None), col(Message.state) == "accepted"
+            among(Message.contact_id, "contacts"),
+            col(Message.sent_at).is_not(None),
+            col(Message.state) == "accepted",
+            WENT_TO_CONTACTS,
         )
         .group_by(col(Message.contact_id))
         .subquery()
@@ -85,7 +89,7 @@ def _last_messages(connection: Connection, contacts: Sequence[int]) -> dict[int,
         select(col(Message.contact_id), col(CampaignRow.name), col(Message.step_key), last.c.at)
         .join(last, (last.c.contact == col(Message.contact_id)) & (last.c.at == col(Message.sent_at)))
         .join(CampaignRow, col(CampaignRow.id) == col(Message.campaign_id))
-        .where(among(Message.contact_id, "contacts"), col(Message.state) == "accepted")
+        .where(among(Message.contact_id, "contacts"), col(Message.state) == "accepted", WENT_TO_CONTACTS)
         .order_by(col(Message.id)),
         {"contacts": contacts},
     )

@@ -13,6 +13,7 @@ from connectors.calling import make_client
 from connectors.crm.hubspot import HubSpot
 from connectors.crm.hubspot_settings import HubSpotSettings
 from evergreet.clock import FrozenClock
+from evergreet.crm.state import read
 from evergreet.database import Database
 from evergreet.settings import Settings
 from models import CrmRow
@@ -60,3 +61,6 @@ def test_a_call_is_noted_at_the_contact_in_the_crm(database: Database, clock: Fr
     assert {row.provider for row in story.messages} == {"hubspot"}
     story.run(CALL)
     assert len(sink.made["tasks"]) == 2
+    with database.read() as connection:
+        (known,) = read(connection, "hubspot", [story.rows(CrmRow)[0].id])
+    assert "message" not in known.state, "it was not sent to the contact"
