@@ -134,6 +134,8 @@ def settle(
             why, told = storable(reason, REASON_LENGTH), storable(detail, REASON_LENGTH)
             others.append((message, attempts[message], state, why, again, result, told))
             changes[state, why] += 1
+        if note is not None:  # before the messages, as in the intents: both hold what they have until the end
+            note(connection, now)
         if accepted:
             _write_accepted(connection, chunk, accepted, now)
             counts["accepted"] = changes["accepted", ""] = len(accepted)
@@ -144,8 +146,6 @@ def settle(
             found = connection.execute(WRITE_ATTEMPTS, window).rowcount
             expect(found, len(others), "Settling the attempts of a window")
         add_to_tally(connection, chunk.campaign_id, changes)
-        if note is not None:
-            note(connection, now)
         return counts
 
 

@@ -129,6 +129,13 @@ def test_what_the_first_may_not_be_given_goes_to_the_next(story: Story) -> None:
     assert story.states() == {"accepted": 25}
     assert (len(first.sent), len(second.sent)) == (10, 15)
     assert list(report.providers) == ["recorder"]
+    story.clock.advance(timedelta(days=1))
+    later = Rate(per_day=10, warm_up=5, since=TODAY + timedelta(days=2))
+    limited(story, Provider(first, rate=later), Provider(second))
+    story.happened("order_placed", *{row.contact_id for row in story.messages})
+    said = "2026-03-11 allows nothing (UTC), its warm-up begins on 2026-03-12"
+    assert story.run(NEWS).providers == {"recorder": said}
+    assert len(first.sent) == 10
 
 
 def test_only_what_may_have_been_taken_counts_and_a_limit_that_comes_later_knows_what_was_sent(story: Story) -> None:
