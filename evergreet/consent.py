@@ -405,10 +405,11 @@ def _decide(
 def outweighs(new: Any, known: Any) -> Any:
     """Say whether a suppression takes the place of the `known` one of its address: rows, or columns in a query.
 
-    One that stops more does. What a CRM said it may take back, and so anybody else's word takes its place.
+    One that stops more does. What a CRM said it may take back, and a merge is undone: so anybody else's word takes the
+    place of theirs.
     """
-    by_a_crm = known.source.startswith("crm:") & (known.source != new.source)
-    return (known.scope == "marketing") & ((new.scope == "all") | by_a_crm)
+    passing = known.source.startswith("crm:") | known.source.startswith("merge:")
+    return (known.scope == "marketing") & ((new.scope == "all") | (passing & (known.source != new.source)))
 
 
 def _store_suppression(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, literal_column, null, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal_column, null, select, update
 from sqlmodel import col
 
 from evergreet.composing import message_key
@@ -28,7 +28,7 @@ _PLACE = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A ledger row, as far as applying an event needs it."""
+    """A ledger row, as far as applying an event needs it; `contact_id` is who has taken their place by now."""
 
     message_id: int
     contact_id: int
@@ -44,8 +44,8 @@ class Place:
 def _places(which: ColumnElement[bool]) -> Select[Any]:
     return (
         select(
-            col(Message.id), col(Message.contact_id), col(Message.step_key), col(Message.topic), col(Message.address),
-            col(Message.channel),
+            col(Message.id), func.coalesce(col(Contact.merged_into), col(Contact.id)).label("contact_id"),
+            col(Message.step_key), col(Message.topic), col(Message.address), col(Message.channel),
             col(Message.occurrence), col(CampaignRow.name), col(Contact.source), col(Contact.source_id),
         )
         .join(CampaignRow, col(CampaignRow.id) == col(Message.campaign_id))

@@ -23,7 +23,10 @@ _MARKS = ("hmac:", "erased:")
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One verdict on a normalised address: when it was made, who told, and its topic where that is known."""
+    """One verdict on a normalised address: when it was made, who told, its topic and its contact where they are known.
+
+    The contact may have another address by now, also by a merge.
+    """
 
     event_id: int
     verdict: Verdict
@@ -31,6 +34,7 @@ class Judgement:
     source: str
     address: str
     topic: str | None
+    contact_id: int = 0
 
 
 def judgements(events: Sequence[Any], places: Mapping[int, Place]) -> list[Judgement]:
@@ -41,7 +45,8 @@ def judgements(events: Sequence[Any], places: Mapping[int, Place]) -> list[Judge
         if event.verdict and (address := _address(event.address, place)) is not None:
             topic = event.topic or (place.topic if place is not None else None)
             source = f"webhook:{event.connector}"
-            found.append(Judgement(event.id, Verdict(event.verdict), event.at, source, address, topic))
+            contact = place.contact_id if place is not None else 0
+            found.append(Judgement(event.id, Verdict(event.verdict), event.at, source, address, topic, contact))
     return found
 
 
@@ -63,21 +68,31 @@ def carry_out(connection: Connection, judged: Sequence[Judgement], position: int
     if not judged:
         return 0
     contacts = _contacts(connection, {one.address for one in judged})
-    agreed = _newest_grants(connection, [contact for each in contacts.values() for contact in each])
+    people = _people(connection, {one.contact_id for one in judged})
+    everybody = {*people, *(contact for each in contacts.values() for contact in each)}
+    agreed = _newest_grants(connection, sorted(everybody))
     entries: dict[str, Entry] = {}
     withdrawals: list[Withdrawal] = []
     for one in sorted(judged, key=lambda each: each.at):
-        known = entries.get(one.address)
+        by_sms = is_number(one.address)
+        own, addresses = {*contacts.get(one.address, ())}, {one.address}
+        if (person := people.get(one.contact_id)) is not None and one.verdict is not Verdict.INVALID:
+            own.add(one.contact_id)
+            addresses |= {person.phone if by_sms else person.address} - {None}
         if one.verdict in _FOREVER:
+            known = entries.get(one.address)
             if known is None or known.scope != "all":
                 entries[one.address] = Entry(one.address, "all", _FOREVER[one.verdict], one.source, one.at)
-            continue
-        own = contacts.get(one.address, [])
-        everything = one.verdict is Verdict.UNSUBSCRIBED or one.topic is None
-        by_sms = is_number(one.address)
-        withdrawals += [Withdrawal(contact, one.topic, everything, one.at, one.source, by_sms) for contact in own]
-        if everything and known is None and not any(agreed.get(contact, one.at) > one.at for contact in own):
-            entries[one.address] = Entry(one.address, "marketing", EVERYTHING, one.source, one.at)
+            addresses.remove(one.address)
+        else:
+            everything = one.verdict is Verdict.UNSUBSCRIBED or one.topic is None
+            withdrawals += [
+                Withdrawal(contact, one.topic, everything, one.at, one.source, by_sms) for contact in sorted(own)
+            ]
+            addresses = addresses if everything else set()
+        if not any(agreed.get(contact, one.at) > one.at for contact in own):
+            for address in addresses - entries.keys():
+                entries[address] = Entry(address, "marketing", EVERYTHING, one.source, one.at)
     withdrawn = withdraw(connection, withdrawals, at=now) if withdrawals else 0
     return withdrawn + len(suppress_all(connection, entries, position, now))
 
@@ -91,6 +106,17 @@ def _newest_grants(connection: Connection, contacts: Sequence[int]) -> dict[int,
         {"contacts": sorted(contacts)},
     )
     return dict(rows.tuples().all())
+
+
+def _people(connection: Connection, contacts: Iterable[int]) -> dict[int, Any]:
+    """Return how contacts are reached now; nobody who was erased."""
+    rows = connection.execute(
+        select(col(Contact.id), col(Contact.address), col(Contact.phone)).where(
+            among(Contact.id, "contacts"), col(Contact.erased_at).is_(None)
+        ),
+        {"contacts": sorted(contacts)},
+    )
+    return {row.id: row for row in rows}
 
 
 def _contacts(connection: Connection, addresses: Iterable[str]) -> Mapping[str, list[int]]:

@@ -13,8 +13,8 @@ from sqlmodel import col
 from evergreet.audit import audit
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email, event
 from evergreet.clock import FrozenClock
-from evergreet.consent import erase, resubscribe, suppress, unsubscribe
-from evergreet.contracts import CrmContact, EmailMessage, Kind, Outcome, ProviderEvent
+from evergreet.consent import erase, resubscribe, suppress, unsubscribe, unsubscribe_everything
+from evergreet.contracts import CrmContact, EmailMessage, Kind, Outcome, ProviderEvent, Verdict
 from evergreet.crm.storing import Stages, store
 from evergreet.database import Database, exclusive, ingest_position
 from evergreet.durations import days
@@ -225,6 +225,36 @@ def test_a_no_of_either_holds_also_one_of_an_old_link_and_one_since_holds_for_bo
     with story.database.write() as connection:
         assert resubscribe(connection, ann, "orders", at=story.now, source="page", wording="yes")
     assert rows(story, Consent)[-1].contact_id == ann
+
+
+def test_a_no_to_a_message_of_before_holds_for_the_one_that_is_left(story: Story) -> None:
+    """One moved with the merge, one stayed, as both had it; and what is undone takes back no no since."""
+    story.launch(ONCE)
+    names = ("ana", "ann", "bo", "bob", "cy", "cyd")
+    ana, ann, bo, bob, cy, cyd = (story.contact(name, consents=["news"]) for name in names)
+    story.happened("signed_up", ana, ann, bob, cy)
+    story.run(ONCE)
+    ours = {message.to.address.partition("@")[0]: message for message in story.sender.sent}
+    with story.database.write() as connection:
+        unsubscribe_everything(connection, cyd, at=story.now, source="page")
+    joined(story, ann, ana), joined(story, bob, bo)
+    number = joined(story, cyd, cy)
+    story.clock.advance(timedelta(hours=1))
+    told = [
+        ProviderEvent(
+            name, Kind.UNSUBSCRIBED, story.now, {}, verdict, f"{name}@example.org", ours[name].row, ours[name].key
+        )
+        for name, verdict in (("ann", Verdict.COMPLAINED), ("bob", Verdict.UNSUBSCRIBED), ("cy", Verdict.UNSUBSCRIBED))
+    ]
+    with story.database.write() as connection:
+        store_events(connection, "recorder", told, story.now)
+    assert apply_waiting(story.database, Tokens(story.settings.signing_keys), story.clock).results == {"applied": 3}
+    undone(story, number)
+    assert {row.address.partition("@")[0]: row.scope for row in rows(story, Suppression)} == {
+        "ann": "all", "ana": "marketing", "bob": "marketing", "bo": "marketing", "cy": "marketing", "cyd": "marketing",
+    }  # fmt: skip
+    newest = {row.contact_id: row.granted for row in rows(story, Consent)}
+    assert (newest[bo], newest[cy]) == (False, False)
 
 
 def test_of_two_values_the_one_that_was_changed_last_is_left_and_goes_back(story: Story) -> None:
