@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from evergreet.breakers import Late
 from evergreet.channels import AnySender
@@ -19,6 +19,7 @@ from evergreet.contracts import (
     Outcome,
     RateLimiter,
     RepeatableSender,
+    Sender,
 )
 from evergreet.errors import EvergreetError, Misconfigured, Permanent, Retryable
 from evergreet.gates import Rules
@@ -318,8 +319,10 @@ class Delivery:
 
 
 def handed(sender: AnySender, batch: list[Any]) -> list[Outcome]:
-    """Hand messages over: a CRM is pushed to."""
-    return sender.push(batch) if isinstance(sender, CrmSink) else sender.send(batch)
+    """Hand messages over: a CRM is pushed to. Which it is, its channel says: to look through its methods takes time."""
+    if sender.capabilities.channel == "crm":
+        return cast(CrmSink, sender).push(batch)
+    return cast(Sender, sender).send(batch)
 
 
 def _doubt(reason: str) -> Retryable:
