@@ -408,8 +408,8 @@ def outweighs(new: Any, known: Any) -> Any:
     One that stops more does. What a CRM said it may take back, and a merge is undone: so anybody else's word takes the
     place of theirs.
     """
-    passing = known.source.startswith("crm:") | known.source.startswith("merge:")
-    return (known.scope == "marketing") & ((new.scope == "all") | (passing & (known.source != new.source)))
+    passing, newer = (one.source.startswith("crm:") | one.source.startswith("merge:") for one in (known, new))
+    return (known.scope == "marketing") & ((new.scope == "all") | (passing > newer))
 
 
 def _store_suppression(

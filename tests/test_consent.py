@@ -415,3 +415,27 @@ def add_message(connection: Connection, contact_id: int, reason: str) -> int:
         detail=reason,
     )  # fmt: skip
     return message
+
+
+@pytest.mark.parametrize(
+    ("known", "new", "outweighed"),
+    [
+        ("crm:acme", "page", True), ("merge:1", "page", True), ("crm:acme", "crm:acme", False),
+        ("crm:acme", "merge:1", False), ("merge:1", "crm:acme", False), ("page", "crm:acme", False),
+    ],
+)  # fmt: skip
+def test_the_own_word_of_somebody_takes_the_place_of_one_that_may_be_taken_back(
+    database: Database, known: str, new: str, *, outweighed: bool
+) -> None:
+    rows = [
+        Suppression(address="maya@example.com", scope="marketing", reason=consent.EVERYTHING, source=one)
+        for one in (new, known)
+    ]
+    assert consent.outweighs(*rows) is outweighed
+    with database.write() as connection:
+        for source in (known, new):
+            consent.suppress(
+                connection, "maya@example.com", scope="marketing", reason=consent.EVERYTHING, source=source, at=NOW
+            )
+        (stored,) = connection.execute(select(Suppression)).all()
+    assert stored.source == (new if outweighed else known)
