@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -427,11 +428,8 @@ def add_message(connection: Connection, contact_id: int, reason: str) -> int:
 def test_the_own_word_of_somebody_takes_the_place_of_one_that_may_be_taken_back(
     database: Database, known: str, new: str, *, outweighed: bool
 ) -> None:
-    rows = [
-        Suppression(address="maya@example.com", scope="marketing", reason=consent.EVERYTHING, source=one)
-        for one in (new, known)
-    ]
-    assert consent.outweighs(*rows) is outweighed
+    said, before = (SimpleNamespace(scope="marketing", source=source) for source in (new, known))
+    assert consent.outweighs(said, before) is outweighed
     with database.write() as connection:
         for source in (known, new):
             consent.suppress(
