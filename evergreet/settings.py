@@ -84,6 +84,11 @@ class Settings(BaseSettings):
         default=(),
         description="Names of the CRMs that are written back to: stages, last messages, what people agreed to.",
     )
+    crm_ids: dict[str, str] = Field(
+        default={},
+        description="Fields of CRMs that are the id of a contact in a source of ours, JSON: "
+        '{"shop_customer_id": "shop"}.',
+    )
     crm_stages: str | None = Field(
         default=None,
         description="Name of the CRM whose stages move contacts in the lifecycle; empty: where somebody is, is decided "

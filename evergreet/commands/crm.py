@@ -35,14 +35,14 @@ def pull(
     from evergreet.clock import DatabaseClock
     from evergreet.commands.opening import open_database
     from evergreet.commands.printing import RichReporter, print_json
-    from evergreet.crm.opening import open_source, stages_of
+    from evergreet.crm.opening import open_source, rules_of
     from evergreet.crm.pulling import pull as read
     from evergreet.importing.rejects import RejectsFile
 
     refused = RejectsFile(rejects or Path(f"{name}.rejects.csv"))
     with open_database() as database, closing(open_source(name)) as source, refused, RichReporter() as reporter:
         pulled = read(
-            database, source, stages_of(name), DatabaseClock(), from_start=from_start, limit=limit,
+            database, source, rules_of(name), DatabaseClock(), from_start=from_start, limit=limit,
             refuse=lambda record, why: refused.add(refused.count + 1, why, record), reporter=reporter,
         )  # fmt: skip
     if json:

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from evergreet.clock import Clock
 from evergreet.contracts import CrmContact
 from evergreet.crm.pulling import TRIES
-from evergreet.crm.storing import Stages, Stored, store
+from evergreet.crm.storing import Rules, Stored, store
 from evergreet.database import Database
 from evergreet.importing.storing import Raced
 
 
-def store_told(database: Database, source: str, contacts: Sequence[CrmContact], stages: Stages, clock: Clock) -> Stored:
+def store_told(database: Database, source: str, contacts: Sequence[CrmContact], rules: Rules, clock: Clock) -> Stored:
     """Store contacts of a CRM; its cursor stays where it is."""
     attempt = 1
     while True:
         try:
             with database.write() as connection:
-                return store(connection, source, contacts, stages, clock, clock.now(connection))
+                return store(connection, source, contacts, rules, clock, clock.now(connection))
         except Raced:
             if attempt == TRIES:
                 raise

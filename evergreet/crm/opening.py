@@ -1,7 +1,7 @@
 """Opening a CRM by its connector's name, with what the settings say of it."""
 
 from evergreet.contracts import CrmSink, CrmSource
-from evergreet.crm.storing import Stages
+from evergreet.crm.storing import Rules
 from evergreet.errors import ConfigurationError
 from evergreet.lifecycle import lifecycle
 from evergreet.registry import open_connector
@@ -26,7 +26,7 @@ def open_sink(name: str) -> CrmSink:
     return connector
 
 
-def stages_of(name: str) -> Stages:
-    """Return the stages of the lifecycle, and whether this CRM moves contacts between them."""
+def rules_of(name: str) -> Rules:
+    """Return what the settings say of a CRM."""
     known = frozenset(stage.name for stage in lifecycle(settings().lifecycle).stages)
-    return Stages(known, move=settings().crm_stages == name)
+    return Rules(known, move=settings().crm_stages == name, ids=settings().crm_ids)

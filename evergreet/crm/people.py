@@ -1,6 +1,6 @@
 """Whom the records of a CRM are about."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,21 +64,28 @@ with one address are two people, such as a family with one mailbox, until the CR
 
 
 class People:
-    """Whom the records of a page are about, looked up in three statements."""
+    """Whom the records of a page are about, looked up in three statements, and one for each kind of id in `ids`."""
 
-    def __init__(self, connection: Connection, source: str, contacts: Sequence[CrmContact]) -> None:
+    def __init__(
+        self, connection: Connection, source: str, contacts: Sequence[CrmContact], ids_elsewhere: Mapping[str, str]
+    ) -> None:
         ids = {name for one in contacts for name in (one.id, *one.merged)}
         addresses = {address for one in contacts if not one.deleted and (address := normalised(one.email))}
         self._source = source
         self._records = {row.key: row for row in _ask(connection, _RECORDS, source, ids)}
         found = sorted(_ask(connection, _BY_ID, source, ids), key=lambda row: row.rank, reverse=True)
         self._by_id = {row.key: row for row in found}  # what an alias says goes before what a contact is called itself
+        self._elsewhere: dict[str, dict[str, Any]] = {}
+        for detail, other in ids_elsewhere.items():
+            told = {name for one in contacts if (name := _id_in(one, detail))}
+            rows = sorted(_ask(connection, _BY_ID, other, told), key=lambda row: row.rank, reverse=True)
+            self._elsewhere[detail] = {row.key: row for row in rows}
         self._by_address: dict[str, list[Any]] = {}
         for row in _ask(connection, _BY_ADDRESS, source, addresses):
             self._by_address.setdefault(row.key, []).append(row)
 
     def of(self, contact: CrmContact) -> Whose:
-        """Return whom a record is about: as before, or by its id, an id merged into it, or its address; else new."""
+        """Return whom a record is about: as before, or by its id, or one of elsewhere, or its address."""
         record = self._records.get(contact.id)
         if record is not None:
             return _whose(record, record=record)
@@ -88,10 +95,22 @@ class People:
             known = self._records.get(name) or self._by_id.get(name)
             if known is not None:
                 return _whose(known, by="id")
+        for detail, known_there in self._elsewhere.items():
+            name = _id_in(contact, detail)
+            if name in known_there:
+                return _whose(known_there[name], by="id")
         alike = self._by_address.get(normalised(contact.email))
         if alike:
             return _whose(alike.pop(0), by="address")
         return Whose(self._source, contact.id)
+
+
+def _id_in(contact: CrmContact, detail: str) -> str:
+    """Return the id that a detail is; empty where it is none."""
+    value = contact.details.get(detail)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def normalised(email: str) -> str:

@@ -15,7 +15,7 @@ from sqlmodel import col
 
 from evergreet.clock import Clock
 from evergreet.contracts import CrmPage, CrmSource, Reporter
-from evergreet.crm.storing import Stages, Stored, store
+from evergreet.crm.storing import Rules, Stored, store
 from evergreet.database import Database, exclusive
 from evergreet.errors import EvergreetError, Retryable
 from evergreet.importing.rejects import Rejected
@@ -84,7 +84,7 @@ class Pulled:
 def pull(
     database: Database,
     source: CrmSource,
-    stages: Stages,
+    rules: Rules,
     clock: Clock,
     *,
     from_start: bool = False,
@@ -113,7 +113,7 @@ def pull(
             continue
         patience.answered()
         _check(source.name, page, cursor)
-        after = _store(database, source.name, page, cursor, stages, clock, pulled, refuse)
+        after = _store(database, source.name, page, cursor, rules, clock, pulled, refuse)
         if reporter is not None:
             reporter.progress(source.name, pulled.records, None)
         if after == page.cursor and not page.more:
@@ -133,7 +133,7 @@ def _check(source: str, page: CrmPage, cursor: str) -> None:
 
 
 def _store(
-    database: Database, source: str, page: CrmPage, cursor: str, stages: Stages, clock: Clock, pulled: Pulled,
+    database: Database, source: str, page: CrmPage, cursor: str, rules: Rules, clock: Clock, pulled: Pulled,
     refuse: Refuse,
 ) -> str:  # fmt: skip
     """Store a page and return where to go on: behind it, or where another pull has got to meanwhile."""
@@ -144,7 +144,7 @@ def _store(
                 reached = _cursor(connection, source)
                 if reached != cursor:
                     return reached
-                stored = store(connection, source, page.contacts, stages, clock, clock.now(connection))
+                stored = store(connection, source, page.contacts, rules, clock, clock.now(connection))
                 _advance(connection, source, page.cursor, clock)
             break
         except Raced:

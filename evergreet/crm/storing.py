@@ -6,7 +6,7 @@ setting names this CRM. An unsubscription goes before an agreement of the same m
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -26,7 +26,7 @@ from evergreet.database import exclusive, ingest_position
 from evergreet.feedback.verdicts import Judgement, carry_out
 from evergreet.importing.contact_store import ContactRow
 from evergreet.importing.contacts import ContactImport
-from evergreet.importing.mapping import Columns as Mapping
+from evergreet.importing.mapping import Columns as Named
 from evergreet.importing.mapping import bind
 from evergreet.importing.memory import RowMemory
 from evergreet.importing.records import Record
@@ -38,17 +38,21 @@ from evergreet.store import among, among_texts, by_index, insert_into
 from models import Consent, Contact, ContactAlias, ContactMerge, CrmRow, Suppression
 
 _PLAN = bind(
-    Mapping(), ("source_id", "email", *COLUMNS, "attributes"), ("source_id", "email", *COLUMNS, "attributes"),
+    Named(), ("source_id", "email", *COLUMNS, "attributes"), ("source_id", "email", *COLUMNS, "attributes"),
     are_text=False, path=Path("what a CRM told"),
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Stages:
-    """The stages of the lifecycle, and whether this CRM moves contacts between them."""
+class Rules:
+    """What the settings say of a CRM: the stages of the lifecycle, and whether it moves contacts between them.
 
-    known: Collection[str] = ()
+    `ids` are details that are the id of a contact elsewhere, with the source of such ids.
+    """
+
+    stages: Collection[str] = ()
     move: bool = False
+    ids: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -78,7 +82,7 @@ class _Told:
 
 
 def store(
-    connection: Connection, source: str, contacts: Sequence[CrmContact], stages: Stages, clock: Clock, now: datetime
+    connection: Connection, source: str, contacts: Sequence[CrmContact], rules: Rules, clock: Clock, now: datetime
 ) -> Stored:
     """Store records of a CRM, which is the source of its contacts' ids; told twice they change nothing."""
     exclusive(connection, f"crm:{source}")
@@ -86,7 +90,7 @@ def store(
     stored = Stored()
     waiting = _newest(_named(contacts, stored))
     while waiting:  # one round, but for records that the CRM has merged and tells of side by side
-        people = People(connection, source, waiting)
+        people = People(connection, source, waiting, rules.ids)
         turns: dict[tuple[str, str], tuple[CrmContact, Whose]] = {}
         later = []
         for contact in waiting:
@@ -95,7 +99,7 @@ def store(
                 later.append(contact)
             else:
                 turns[whose.source, whose.source_id] = (contact, whose)
-        _Round(connection, source, stages, clock, now, stored).store(list(turns.values()))
+        _Round(connection, source, rules, clock, now, stored).store(list(turns.values()))
         waiting = later
     return stored
 
@@ -136,11 +140,11 @@ class _Round:
     """Stores records that are about different contacts."""
 
     def __init__(
-        self, connection: Connection, source: str, stages: Stages, clock: Clock, now: datetime, stored: Stored
+        self, connection: Connection, source: str, rules: Rules, clock: Clock, now: datetime, stored: Stored
     ) -> None:
         self._connection = connection
         self._source = source
-        self._stages = stages
+        self._rules = rules
         self._clock = clock
         self._now = now
         self._stored = stored
@@ -192,8 +196,8 @@ class _Round:
             return
         row.told_at = min(contact.changed_at, self._now)
         row.consents = told.consents
-        if told.stage is not None and self._stages.move:
-            if told.stage in self._stages.known:
+        if told.stage is not None and self._rules.move:
+            if told.stage in self._rules.stages:
                 row.stage, row.stage_at = told.stage, row.told_at
             else:
                 row.warnings = (*row.warnings, f"stage {told.stage} is none of the lifecycle and moved nobody")

@@ -12,7 +12,7 @@ from models import ContactMerge
 
 _FOUND = {
     "address": "they have one address",
-    "id": "their CRM merged them",
+    "id": "their CRM says so",
     "hand": "somebody said so",
 }
 

@@ -14,7 +14,7 @@ from sqlmodel import col
 from evergreet.clock import Clock
 from evergreet.consent import Withdrawal, withdraw
 from evergreet.contracts import CrmContact
-from evergreet.crm.storing import Stages, store
+from evergreet.crm.storing import Rules, store
 from evergreet.database import ingest_position
 from evergreet.errors import DataError
 from evergreet.merging.merging import MOVING, hand_over, lock
@@ -156,5 +156,5 @@ def _apart(connection: Connection, merge: Any, position: int, clock: Clock, now:
         merge.source_id, record.changed_at, told.get("email", ""), told.get("details") or {},
         unsubscribed=told.get("unsubscribed", False),
     )  # fmt: skip
-    store(connection, merge.source, [known], Stages(), clock, now)
+    store(connection, merge.source, [known], Rules(), clock, now)
     return contact

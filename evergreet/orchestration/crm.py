@@ -8,7 +8,7 @@ from prefect.logging import get_run_logger
 
 from evergreet.clock import DatabaseClock
 from evergreet.commands.opening import open_database
-from evergreet.crm.opening import open_sink, open_source, stages_of
+from evergreet.crm.opening import open_sink, open_source, rules_of
 from evergreet.crm.pulling import Pulled, pull
 from evergreet.crm.pushing import Pushed, push
 from evergreet.errors import ConnectorError, EvergreetError
@@ -90,4 +90,4 @@ def _read(name: str, turn: _Turn) -> tuple[Pulled, list[tuple[str, Rejected]]]:
             rejected.append((record, why))
 
     with open_database() as database, closing(open_source(name)) as source:
-        return pull(database, source, stages_of(name), DatabaseClock(), refuse=refuse, reporter=turn), rejected
+        return pull(database, source, rules_of(name), DatabaseClock(), refuse=refuse, reporter=turn), rejected

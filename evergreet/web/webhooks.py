@@ -21,7 +21,7 @@ from starlette.responses import Response
 from evergreet.clock import Clock
 from evergreet.contracts import Connector, CrmListener, EventSource, WebhookRequest, WebhookSource
 from evergreet.crm.listening import store_told
-from evergreet.crm.opening import stages_of
+from evergreet.crm.opening import rules_of
 from evergreet.database import Database
 from evergreet.errors import ConfigurationError, Misconfigured, NotGenuine, Retryable, Unreadable
 from evergreet.feedback.applying import apply_waiting
@@ -141,7 +141,7 @@ class Inbox:
         contacts = source.read_changes(request)
         if not contacts:
             return
-        stored = store_told(self._database, name, contacts, stages_of(name), self._clock)
+        stored = store_told(self._database, name, contacts, rules_of(name), self._clock)
         if stored.rejected:
             reasons = sorted({problem.reason for _, problem in stored.rejected})
             LOG.warning("%d contacts of %s cannot be stored: %s", len(stored.rejected), name, ", ".join(reasons))

@@ -17,7 +17,7 @@ from evergreet.clock import FrozenClock
 from evergreet.contracts import CrmPage
 from evergreet.crm import opening, pulling
 from evergreet.crm.pulling import Pulled, pull
-from evergreet.crm.storing import Stages
+from evergreet.crm.storing import Rules
 from evergreet.database import Database
 from evergreet.errors import ConfigurationError, EvergreetError, Misconfigured, Retryable
 from evergreet.orchestration import crm as orchestration
@@ -38,7 +38,7 @@ def read(clock: FrozenClock) -> Callable[..., Pulled]:
     """Read a CRM; nobody waits."""
 
     def reading(database: Database, crm: Crm, **options: object) -> Pulled:
-        return pull(database, crm, Stages(), clock, **{"wait": lambda _: None, **options})  # type: ignore[arg-type]
+        return pull(database, crm, Rules(), clock, **{"wait": lambda _: None, **options})  # type: ignore[arg-type]
 
     return reading
 

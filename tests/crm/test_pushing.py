@@ -27,7 +27,7 @@ from evergreet.contracts import (
 )
 from evergreet.crm import opening
 from evergreet.crm.pushing import Pushed, push
-from evergreet.crm.storing import Stages, store
+from evergreet.crm.storing import Rules, store
 from evergreet.database import ingest_position
 from evergreet.errors import Misconfigured, Permanent, Retryable
 from evergreet.orchestration import crm as orchestration
@@ -85,7 +85,7 @@ def known(story: Story, number: str, name: str, *agreements: Agreement) -> CrmRe
     address = f"{name}@example.org"
     with story.database.write() as connection:
         told = CrmContact(number, story.now, address, {"first_name": name}, agreements)
-        store(connection, "acme", [told], Stages(), story.clock, story.now)
+        store(connection, "acme", [told], Rules(), story.clock, story.now)
     return CrmRecord(number, address)
 
 

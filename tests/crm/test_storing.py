@@ -11,7 +11,7 @@ from sqlmodel import col
 from evergreet.clock import FrozenClock
 from evergreet.consent import erase, resubscribe, unsubscribe, unsubscribe_everything
 from evergreet.contracts import Agreement, CrmContact
-from evergreet.crm.storing import Stages, Stored, store
+from evergreet.crm.storing import Rules, Stored, store
 from evergreet.database import Database
 from evergreet.tokens import Tokens
 from models import Consent, Contact, ContactAlias, CrmRow, Suppression, Transition
@@ -27,9 +27,9 @@ Tell = Callable[..., Stored]
 def telling(database: Database, clock: FrozenClock) -> Tell:
     """Return what stores the records of a page."""
 
-    def tell(*contacts: CrmContact, source: str = "acme", stages: Stages | None = None) -> Stored:
+    def tell(*contacts: CrmContact, source: str = "acme", stages: Rules | None = None) -> Stored:
         with database.write() as connection:
-            return store(connection, source, contacts, stages or Stages(), clock, NOW)
+            return store(connection, source, contacts, stages or Rules(), clock, NOW)
 
     return tell
 
@@ -123,6 +123,21 @@ def test_whom_a_record_means(database: Database, clock: FrozenClock) -> None:
     assert {row.source_id: row.gone_at is None for row in rows(database, CrmRow)} == {
         "7": False, "70": True, "8": True, "9": True,
     }  # fmt: skip
+
+
+def test_an_id_of_elsewhere_says_whom_a_record_means_whatever_its_address(
+    embedded: Database, clock: FrozenClock
+) -> None:
+    with embedded.write() as connection:
+        add_contact(connection, "old@example.com", source="shop", source_id="4711", created_at=NOW - HOUR)
+        add_contact(connection, source="till", source_id="1")
+    tell = telling(embedded, clock)
+    rules = Rules(ids={"customer_no": "shop"})
+    stored = tell(record("7", customer_no=4711.0), record("8", email="", customer_no="no such"), stages=rules)
+    assert counts(stored) == (1, 1, 0, 0, 1)
+    assert [(row.source, row.source_id, row.address) for row in rows(embedded, Contact)] == [
+        ("shop", "4711", MAYA), ("till", "1", MAYA), ("acme", "8", None),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -242,7 +257,7 @@ def test_stages_are_ours_unless_the_setting_names_the_crm(embedded: Database, cl
     tell(record("7", NOW - 2 * HOUR, stage="loyalty"))
     (contact,) = rows(embedded, Contact)
     assert (contact.stage, contact.attributes) == ("purchase", {"acme_stage": "loyalty"})
-    stages = Stages(frozenset({"purchase", "loyalty"}), move=True)
+    stages = Rules(frozenset({"purchase", "loyalty"}), move=True)
     told = tell(record("7", NOW - HOUR, stage="customer"), stages=stages)
     assert sum(told.warnings.values()) == 1
     tell(record("7", NOW, stage="loyalty"), stages=stages)

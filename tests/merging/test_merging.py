@@ -15,7 +15,7 @@ from evergreet.campaign import TRANSACTIONAL, Campaign, Email, event
 from evergreet.clock import FrozenClock
 from evergreet.consent import erase, resubscribe, suppress, unsubscribe, unsubscribe_everything
 from evergreet.contracts import CrmContact, EmailMessage, Kind, Outcome, ProviderEvent, Verdict
-from evergreet.crm.storing import Stages, store
+from evergreet.crm.storing import Rules, store
 from evergreet.database import Database, exclusive, ingest_position
 from evergreet.durations import days
 from evergreet.errors import DataError, Retryable
@@ -380,7 +380,7 @@ def crm(story: Story) -> Any:
         story.clock.advance(timedelta(minutes=1))
         contacts = [CrmContact(one[0], story.now, one[1], merged=one[2] if len(one) > 2 else ()) for one in told]
         with story.database.write() as connection:
-            store(connection, "acme", contacts, Stages(), story.clock, story.now)
+            store(connection, "acme", contacts, Rules(), story.clock, story.now)
 
     return tell
 

@@ -15,7 +15,7 @@ from connectors.crm.salesforce_settings import SalesforceSettings
 from evergreet.clock import FrozenClock
 from evergreet.contracts import CrmSource
 from evergreet.crm.pulling import Pulled, pull
-from evergreet.crm.storing import Stages
+from evergreet.crm.storing import Rules
 from evergreet.database import Database
 from models import Contact, CrmRow, Suppression
 from tests.connectors.crm import hubspot_sink, salesforce_sink
@@ -24,7 +24,7 @@ DAY = timedelta(days=1)
 
 
 def read(database: Database, source: CrmSource, clock: FrozenClock) -> Pulled:
-    return pull(database, source, Stages(), clock, wait=lambda _: None)
+    return pull(database, source, Rules(), clock, wait=lambda _: None)
 
 
 def contacts(database: Database) -> dict[str, Any]:
