@@ -51,7 +51,7 @@ class _Plan:
 
 
 class LinkWriter:
-    """Writes the links of the emails of one step."""
+    """Writes the links of the emails of one step; several threads may."""
 
     def __init__(self, settings: Settings, tokens: Tokens, campaign: str, step: str) -> None:
         public = settings.public_url.rstrip("/")
@@ -78,13 +78,12 @@ class LinkWriter:
 
     def in_split(self, split: Split, row: int, key: str) -> Split | None:
         """Return the message with its links written anew; None where that takes the whole HTML."""
-        skeleton = split.skeleton
-        if skeleton.key not in self._plans:
-            if len(self._plans) >= SKELETONS_AT_MOST:
-                self._plans.clear()
-            self._plans[skeleton.key] = self._planned(skeleton)
-        plan = self._plans[skeleton.key]
-        values = split.values
+        skeleton, values = split.skeleton, split.values
+        if skeleton.key in (plans := self._plans):
+            plan = plans.get(skeleton.key)
+        else:
+            plan = self._planned(skeleton)
+            self._plans = {**plans, skeleton.key: plan} if len(plans) < SKELETONS_AT_MOST else {skeleton.key: plan}
         if plan is None or _MARKUP.search("".join([values[slot] for slot in plan.slots])):
             return None
         raw = [link if isinstance(link, str) else _filled(link, values) for link in plan.links]
@@ -97,7 +96,7 @@ class LinkWriter:
         made = Split(plan.skeleton, (*values, *links))
         if not plan.proven:
             if made.part("html") != self.in_html(split.part("html"), row, key):
-                self._plans[skeleton.key] = None
+                self._plans = {**self._plans, skeleton.key: None}
                 return None
             plan.proven = True
         return made
