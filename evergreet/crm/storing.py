@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, delete, insert, or_, select
+from sqlalchemy import Connection, delete, insert, or_, select, update
 from sqlmodel import col
 
 from evergreet.clock import Clock
@@ -170,6 +170,7 @@ class _Round:
             joined = {int(one.whose.id or 0): one for one in told if one.whose.by and not one.whose.erased}
             before = self._values(joined)
             self._store_contacts(told, importers)
+        self._meet(told)
         self._note(joined, before, self._values(joined))
         self._number(told)
         self._unsubscribe(told)
@@ -249,6 +250,19 @@ class _Round:
                     for number, one in sorted(joined.items())
                 ],
             )  # fmt: skip
+
+    def _meet(self, told: Sequence[_Told]) -> None:
+        """Let a push look at those who are known and whose record is not, or is back: what they said is news there."""
+        met = [
+            one.whose.id
+            for one in told
+            if one.whose.id is not None and (one.whose.record is None or one.whose.record.gone_at is not None)
+        ]
+        if met:
+            position = ingest_position(self._connection)
+            self._connection.execute(
+                update(Contact).where(among(Contact.id, "ids")).values(position=position), {"ids": sorted(met)}
+            )
 
     def _number(self, told: Sequence[_Told]) -> None:
         """Learn the ids of those who are new."""

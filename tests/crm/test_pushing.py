@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import ClassVar
 
@@ -165,3 +166,20 @@ def test_the_command_and_the_flow_write_back(story: Story, sink: Sink, monkeypat
     monkeypatch.setattr(orchestration, "get_run_logger", lambda: logging.getLogger("a run"))
     asyncio.run(orchestration.read_crms())
     assert [push.stage for push in sink.since() if isinstance(push, CrmStage)] == ["purchase", "loyalty"]
+
+
+def test_a_record_that_turns_up_later_is_told_what_was_said_before(
+    story: Story, sink: Sink, write: Callable[..., Pushed]
+) -> None:
+    """Nothing about the contact has changed since the last push: the record has, which is new, or out of the bin."""
+    ana = story.contact("ana", consents=["news"])
+    write()
+    known = CrmContact("7", story.now - timedelta(days=500), "ana@example.org")
+    for record in (known, replace(known, changed_at=story.now, deleted=True), replace(known, changed_at=story.now)):
+        story.clock.advance(timedelta(hours=2))
+        with story.database.write() as connection:
+            if record.deleted:
+                unsubscribe(connection, ana, "news", at=story.now, source="page")
+            store(connection, "acme", [record], Stages(), story.clock, story.now)
+        write()
+    assert [one.granted for one in sink.taken if isinstance(one, CrmConsent)] == [True, False]
