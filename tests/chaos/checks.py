@@ -35,6 +35,7 @@ SENTENCES = {
     "out of memory": ("out of memory",),
     "Cannot allocate memory": ("out of memory",),
     "can't start new thread": ("out of memory",),
+    "error return without exception set": ("out of memory",),  # the interpreter could not even make a MemoryError
 }
 """What a worker may say at its end, and the faults that explain it."""
 SKIPPED = {
