@@ -180,6 +180,6 @@ def test_a_record_that_turns_up_later_is_told_what_was_said_before(
         with story.database.write() as connection:
             if record.deleted:
                 unsubscribe(connection, ana, "news", at=story.now, source="page")
-            store(connection, "acme", [record], Stages(), story.clock, story.now)
+            store(connection, "acme", [record], Rules(), story.clock, story.now)
         write()
     assert [one.granted for one in sink.taken if isinstance(one, CrmConsent)] == [True, False]
