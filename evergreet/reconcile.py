@@ -113,9 +113,8 @@ def _find(
                     continue
                 absent[row.id] += 1
                 if absent[row.id] == senders or not row.anywhere:
-                    resolved["not_found"] += _give_back(
-                        connection, col(Message.id) == row.id, row.attempts, "not_found", now
-                    )
+                    which = (col(Message.id) == row.id) & (col(Message.attempts) == row.attempts)
+                    resolved["not_found"] += _give_back(connection, which, "not_found", now)
     return resolved
 
 
@@ -187,12 +186,10 @@ def _accept(connection: Connection, row: Any, provider_id: str, now: datetime) -
     return found
 
 
-def _give_back(
-    connection: Connection, which: ColumnElement[bool], attempts: int, resolution: str, now: datetime
-) -> int:
+def _give_back(connection: Connection, which: ColumnElement[bool], resolution: str, now: datetime) -> int:
     """Plan unknown rows again, in a stopped campaign skip them: nobody would come back for them.
 
-    The attempt count says that they are still the ones that were judged.
+    `which` has to say as well that they are still the ones that were judged: by their attempts.
     """
     _hold_states(connection)
     stopped = col(Message.campaign_id).in_(select(col(CampaignRow.id)).where(col(CampaignRow.state).in_(ENDED)))
@@ -200,7 +197,7 @@ def _give_back(
         connection.execute(
             update(Message)
             .where(
-                which, UNKNOWN, col(Message.attempts) == attempts,
+                which, UNKNOWN,
                 col(Message.resolution).is_distinct_from(ASSUMED),
             )
             .values(
@@ -228,7 +225,11 @@ def _hold_states(connection: Connection) -> None:
 
 
 def _resend(database: Database, clock: Clock) -> int:
-    """Repeat unknown messages of steps that opted in with `resend_after`; once per message."""
+    """Repeat unknown messages of steps that opted in with `resend_after`; once per message.
+
+    Attempts that were certainly refused before the one that is in doubt were no repeats.
+    """
+    doubts = select(func.count()).where(col(Attempt.message_id) == col(Message.id), col(Attempt.outcome) == "unknown")
     count = 0
     with database.write() as connection:
         now = clock.now(connection)
@@ -245,8 +246,9 @@ def _resend(database: Database, clock: Clock) -> int:
                         & (col(Message.version_id) == version.id)
                         & (col(Message.step_key) == step.key)
                         & (col(Message.sent_at) <= now - step.resend_after.span)
+                        & (doubts.correlate(Message).scalar_subquery() == 1)
                     )
-                    count += _give_back(connection, which, 1, "resend", now)
+                    count += _give_back(connection, which, "resend", now)
     return count
 
 
