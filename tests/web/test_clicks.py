@@ -17,6 +17,7 @@ from evergreet.settings import Settings
 from evergreet.template_sources import TemplateSource
 from evergreet.tokens import Tokens
 from evergreet.web.app import create_app
+from evergreet.web.clicks import by_machine
 from models import Event, Message, ProviderEvent
 from tests.story import Story
 from tests.web.conftest import KEY, Call, caller
@@ -105,17 +106,20 @@ def test_links_of_marketing_lead_over_us_and_each_click_counts_once_in_a_minute(
         assert set(connection.execute(select(col(Message.delivery))).scalars()) == {None, "delivered"}
 
 
-@pytest.mark.parametrize(
-    ("method", "headers"),
-    [
-        ("HEAD", READER), ("GET", READER | {"Sec-Purpose": "prefetch;prerender"}),
-        ("GET", READER | {"X-Moz": "prefetch"}), ("GET", {"User-Agent": ""}),
-        ("GET", {"User-Agent": "Mozilla/5.0 (compatible; SomethingBot/2.0)"}),
-    ],
-)  # fmt: skip
-def test_who_looks_ahead_is_led_on_and_counts_as_a_machine(story: Story, method: str, headers: dict[str, str]) -> None:
+def test_who_looks_ahead_counts_as_a_machine() -> None:
+    reader = {name.lower(): value for name, value in READER.items()}
+    assert not by_machine("GET", reader)
+    assert by_machine("HEAD", reader)
+    for name, value in (
+        ("sec-purpose", "prefetch;prerender"), ("purpose", "prefetch"), ("x-moz", "Prefetch"), ("user-agent", ""),
+        ("user-agent", "Mozilla/5.0 (compatible; SomethingBot/2.0)"), ("user-agent", "python-requests/2"),
+    ):  # fmt: skip
+        assert by_machine("GET", reader | {name: value}), (name, value)
+
+
+def test_a_machine_is_led_on_and_told_under_another_name(story: Story) -> None:
     (letter,) = sent(story, 1)
-    answer = opened(story)(method, links(letter)[0], headers=headers)
+    answer = opened(story)("HEAD", links(letter)[0], headers=READER)
     assert (answer.status_code, answer.content) == (302, b"")
     assert told(story.database) == [("email_link_clicked_by_machine", letter.row, "https://shop.example/sale")]
 
