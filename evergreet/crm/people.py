@@ -9,6 +9,8 @@ from sqlmodel import col
 
 from evergreet.contracts import CrmContact
 from evergreet.importing.people import address_or_none
+from evergreet.importing.rejects import Rejected
+from evergreet.importing.values import check_text
 from evergreet.store import among_texts
 from models import Contact, ContactAlias, CrmRow
 
@@ -106,11 +108,17 @@ class People:
 
 
 def _id_in(contact: CrmContact, detail: str) -> str:
-    """Return the id that a detail is; empty where it is none."""
+    """Return the id that a detail is; empty where it is none, or none that a store can hold."""
     value = contact.details.get(detail)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        return ""
+    try:
+        check_text(name := str(value).strip())
+    except (Rejected, ValueError):  # Python writes no number of 4,301 digits
+        return ""
+    return name
 
 
 def normalised(email: str) -> str:

@@ -274,9 +274,10 @@ def test_what_cannot_be_used_is_refused_with_a_reason_and_keeps_no_other_from_it
         record("5", when=NOW), record("6", big=2**70), CrmContact("", NOW),
         record("a\0b"), record("\ud800"), CrmContact(" 10 ", NOW, merged=("x\0", "y" * 256)),
         CrmContact("8", NOW, agreements=(Agreement("t" * 101, True, NOW),)), record("9", email="no address", a=1),
+        record("11", big=10**5000), stages=Rules(ids={"note": "shop", "big": "shop"}),
     )  # fmt: skip
     assert sorted(row.source_id for row in rows(database, Contact)) == ["1", "10", "5", "9"]
-    assert {name for name, _ in stored.rejected} == {"2", "3" * 256, "4", "6", "", "8", "a\0b", "\ud800"}
+    assert {name for name, _ in stored.rejected} == {"2", "3" * 256, "4", "6", "", "8", "a\0b", "\ud800", "11"}
     assert stored.warnings["email is not valid and was left out"] == 1
 
 
