@@ -122,6 +122,10 @@ def resume(name: Annotated[str, typer.Argument(help="As in `evergreet connectors
     typer.echo(f"{name} is asked again from the next run on.")
 
 
+OTHERS = {"webhook": "posts webhooks to other systems", "slack": "writes notes to your team"}
+"""What connectors do that write to nobody, by channel."""
+
+
 def _installed() -> list[dict[str, Any]]:
     """Describe what is installed; a connector that cannot be imported is listed with the reason."""
     from dataclasses import asdict
@@ -196,14 +200,16 @@ def _in_words(kind: "type[Connector]") -> str:
     if capabilities.channel == "crm":
         told = ", is told what changes" if capabilities.webhooks else ""
         return f"{' and '.join(_of_crm(kind))} contacts of a CRM{told}"
+    if capabilities.channel in OTHERS:
+        return OTHERS[capabilities.channel]
     words = [
-        f"sends {capabilities.channel}",
+        f"sends {'SMS' if capabilities.channel == 'sms' else capabilities.channel}",
         f"up to {capabilities.batch_limit} a batch",
         f"windows of {capabilities.window}",
         f"{capabilities.connections} connections",
     ]
     if capabilities.idempotency is not None:
-        words.append(f"repeats are safe for {capabilities.idempotency}")
+        words.append(f"repeats are safe for {_life(capabilities.idempotency)}")
     words += [
         said
         for able, said in (
