@@ -324,8 +324,8 @@ def settings() -> Settings:
             for problem in error.errors(include_input=False, include_url=False)
         )
         raise ConfigurationError(f"The settings cannot be used. {problems}.") from None
-    except SettingsError as error:  # a list that is not JSON; the error names the field and not the value
+    except SettingsError as error:  # what is not JSON; the error names the field and not the value
         raise ConfigurationError(
-            f"The settings cannot be used: {error}. EVERGREET_SECRET_KEYS is a JSON list of texts, "
-            'e.g. ["one-long-random-string"].'
+            f"The settings cannot be used: {error}. Write it as JSON: a list of texts such as "
+            '["one-long-random-string"], or texts with names such as {"shop_customer_id": "shop"}.'
         ) from None

@@ -97,7 +97,9 @@ def merge(
 
 @contacts.command()
 def unmerge(
-    number: Annotated[int, typer.Argument(help="Number of the merge, as `evergreet contacts merges` says.")],
+    number: Annotated[
+        int, typer.Argument(help="Number of the merge, as `evergreet contacts merges` says.", max=2**63 - 1)
+    ],
 ) -> None:
     """Take two contacts apart again: both are as they were, and what came since stays with the one that was left.
 

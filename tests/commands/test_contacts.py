@@ -41,3 +41,4 @@ def test_who_has_one_address_is_counted_merged_listed_and_taken_apart(
     assert evergreet("contacts", "unmerge", "1").output == "Contact 2 stands for itself again.\n"
     assert "was undone on" in str(evergreet("contacts", "unmerge", "1").exception)
     assert "no merge 9" in str(evergreet("contacts", "unmerge", "9").exception)
+    assert evergreet("contacts", "unmerge", str(2**63)).exit_code == 2  # no database has so large a number
