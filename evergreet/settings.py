@@ -326,6 +326,6 @@ def settings() -> Settings:
         raise ConfigurationError(f"The settings cannot be used. {problems}.") from None
     except SettingsError as error:  # what is not JSON; the error names the field and not the value
         raise ConfigurationError(
-            f"The settings cannot be used: {error}. Write it as JSON: a list of texts such as "
-            '["one-long-random-string"], or texts with names such as {"shop_customer_id": "shop"}.'
+            f"The settings cannot be used: {error}. EVERGREET_SECRET_KEYS is a JSON list of texts, "
+            'e.g. ["one-long-random-string"]; EVERGREET_CRM_IDS is JSON with names, e.g. {"shop_customer_id": "shop"}.'
         ) from None

@@ -347,14 +347,14 @@ def _past(at: datetime | None, now: datetime) -> datetime:
 def _counts(granted: bool, at: datetime | None, newest: Found | None) -> bool:
     """Whether a consent in a file changes what is known.
 
-    A statement with a time counts when it is newer than what is known. One without a time may take consent
-    back, but never gives it again to somebody who took it back: the file may be older than that.
+    A statement with a time counts when it is newer than what is known, and a no of the same moment. One without a time
+    may take consent back, but never gives it again to somebody who took it back: the file may be older than that.
     """
     if newest is None:
         return True
     if newest.granted == granted:
         return False
-    return at > newest.at if at is not None else not granted
+    return not granted if at is None or at == newest.at else bool(at > newest.at)
 
 
 def _differs(known: Found, values: dict[str, Any]) -> bool:

@@ -217,6 +217,10 @@ def test_a_no_that_a_crm_only_tells_again_takes_back_no_newer_yes(embedded: Data
     tell(off(NOW - 2 * HOUR))
     tell(off(NOW - HOUR, "news"))
     assert {row.topic: row.granted for row in rows(embedded, Consent)} == {"news": False, "orders": False}
+    with embedded.write() as connection:
+        resubscribe(connection, 1, "offers", at=NOW, source="page", wording="yes")
+    tell(off(NOW + HOUR, "offers"))  # by a fast clock: now, at the latest
+    assert not rows(embedded, Consent)[-1].granted
 
 
 def test_a_complaint_stays_whatever_a_crm_says(embedded: Database, clock: FrozenClock) -> None:
