@@ -382,24 +382,34 @@ def _decide(
 ) -> bool:
     """Record a decision; return whether it is new.
 
-    It is always the newest, also after a row that an import dated into the future. A no that is said again is recorded
-    with its time: a yes between the two may be told later, by a CRM.
+    It is always the newest, also after a row that an import dated into the future. Of a no that is said again the first
+    and the last time are kept: a yes between the two may be told later, by a CRM.
     """
-    newest = _newest(connection, contact_id).get(topic)
+    newest, before = (*_last_two(connection, contact_id, topic), None, None)[:2]
     stands = newest is not None and newest.granted is granted
     if newest is not None and stands and (granted or at <= newest.at):
         return False
+    moment = at if newest is None else max(at, newest.at + timedelta(microseconds=1))
+    if newest is not None and stands and newest.source == source and before is not None and not before.granted:
+        again = update(Consent).where(col(Consent.id) == newest.id).values(at=moment, wording=wording)
+        connection.execute(again)
+        return False
     connection.execute(
         insert(Consent).values(
-            contact_id=contact_id,
-            topic=topic,
-            granted=granted,
-            at=at if newest is None else max(at, newest.at + timedelta(microseconds=1)),
-            source=source,
-            wording=wording,
+            contact_id=contact_id, topic=topic, granted=granted, at=moment, source=source, wording=wording
         )
     )
     return not stands
+
+
+def _last_two(connection: Connection, contact_id: int, topic: str) -> Sequence[Any]:
+    """Return the newest decisions about a topic, as the gates see them, the last one first."""
+    return connection.execute(
+        select(col(Consent.id), col(Consent.granted), col(Consent.at), col(Consent.source))
+        .where(col(Consent.contact_id) == contact_id, col(Consent.topic) == topic)
+        .order_by(col(Consent.at).desc(), col(Consent.id).desc())
+        .limit(2)
+    ).all()
 
 
 def outweighs(new: Any, known: Any) -> Any:
