@@ -18,6 +18,7 @@ from evergreet.steps import (
     MARKETING,
     TRANSACTIONAL,
     CountedFrom,
+    CrmNote,
     CrmTask,
     Email,
     Local,
@@ -45,9 +46,9 @@ from evergreet.triggers import (
 
 __all__ = [
     "CAMPAIGN", "INTERNAL", "MARKETING", "TRANSACTIONAL", "AnniversaryTrigger", "BroadcastTrigger", "Campaign", "Case",
-    "CountedFrom", "CrmTask", "Email", "EventTrigger", "Local", "Options", "Pick", "Purpose", "ReEntry", "SendWindow",
-    "SilenceTrigger", "Slack", "Sms", "StageTrigger", "Step", "Trigger", "Triggers", "Webhook", "anniversary",
-    "broadcast", "event", "latest", "local", "pick", "send_window", "silence", "stage_entered",
+    "CountedFrom", "CrmNote", "CrmTask", "Email", "EventTrigger", "Local", "Options", "Pick", "Purpose", "ReEntry",
+    "SendWindow", "SilenceTrigger", "Slack", "Sms", "StageTrigger", "Step", "Trigger", "Triggers", "Webhook",
+    "anniversary", "broadcast", "event", "latest", "local", "pick", "send_window", "silence", "stage_entered",
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from sqlalchemy import Connection
 
 from evergreet import contracts
-from evergreet.campaign import CrmTask, Email, Slack, Sms, Step, Webhook
+from evergreet.campaign import CrmNote, CrmTask, Email, Slack, Sms, Step, Webhook
 from evergreet.campaigns import Version, template_source
 from evergreet.composing import Composer, Letter, SmsComposer, context_of, message_key, surroundings_of
 from evergreet.contracts import CrmRecord, SlackNote, WebhookMessage
@@ -19,7 +19,7 @@ class InternalComposer:
     """Renders what one step of one version tells our own people or systems; templates come from the store."""
 
     def __init__(
-        self, connection: Connection, version: Version, step: Webhook | Slack | CrmTask, settings: Settings
+        self, connection: Connection, version: Version, step: Webhook | Slack | CrmTask | CrmNote, settings: Settings
     ) -> None:
         self.version = version
         self.step = step
@@ -27,7 +27,7 @@ class InternalComposer:
         self.template = version.templates[step.template]
         self.renderer = InternalRenderer(template_source(connection, self.template), surroundings_of(settings))
 
-    def compose(self, letter: Letter, now: datetime) -> WebhookMessage | SlackNote | contracts.CrmTask:
+    def compose(self, letter: Letter, now: datetime) -> "InternalMessage":
         """Render one message; raises `RenderError` where the template and this contact do not go together."""
         step = self.step
         key = message_key(self.version.campaign.name, letter.step_key, letter.occurrence, letter.source)
@@ -38,14 +38,16 @@ class InternalComposer:
                 return WebhookMessage(key, step.to, parts["body.json"], self.template, letter.id)
             case Slack():
                 return SlackNote(key, step.to, parts["slack.txt"], self.template, letter.id)
-            case CrmTask():
-                title, text = parts["title.txt"], parts["task.txt"]
-                record = CrmRecord(letter.record, letter.contact["email"] or "")
-                return contracts.CrmTask(record, key, title, text, now + step.due.span)
+        record = CrmRecord(letter.record, letter.contact["email"] or "")
+        title, text = parts["title.txt"], parts["text.txt"]
+        if isinstance(step, CrmTask):
+            return contracts.CrmTask(record, key, title, text, now + step.due.span)
+        return contracts.CrmNote(record, key, title, text, now)
 
 
 AnyComposer: TypeAlias = Composer | SmsComposer | InternalComposer
-AnyMessage: TypeAlias = contracts.EmailMessage | contracts.SmsMessage | WebhookMessage | SlackNote | contracts.CrmTask
+InternalMessage: TypeAlias = WebhookMessage | SlackNote | contracts.CrmTask | contracts.CrmNote
+AnyMessage: TypeAlias = contracts.EmailMessage | contracts.SmsMessage | InternalMessage
 
 
 def composer_of(

@@ -82,7 +82,7 @@ class InternalRenderer:
         if file == "body.json":
             return self._json(text.strip())
         done = single_line(text) if file == "title.txt" else tidy(text).strip()
-        if not done and file != "task.txt":
+        if not done and file != "text.txt":
             raise RenderError(f"{self.source.name}/{file}, line 1: it is empty")
         # Slack knows three entities, https://docs.slack.dev/messaging/formatting-message-text/#escaping
         return done.replace("&#34;", '"').replace("&#39;", "'") if file == "slack.txt" else done

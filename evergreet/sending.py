@@ -25,7 +25,7 @@ WORDS: Mapping[Channel, str] = {
     "sms": "send SMS",
     "webhook": "post webhooks",
     "slack": "write notes into Slack",
-    "crm": "give tasks to a CRM",
+    "crm": "write tasks and notes into a CRM",
 }
 """What the connector of a channel is there to do, as sentences say it."""
 

@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     slack: str | None = Field(default=None, description="Name of the connector that writes notes into Slack: slack.")
     crm_tasks: str | None = Field(
         default=None, pattern=r"^[^\s,]+$",
-        description="Name of the connector of the CRM that gets tasks of campaigns; empty: none does.",
+        description="Name of the connector of the CRM that gets tasks and notes of campaigns; empty: none does.",
     )  # fmt: skip
     company: str = Field(default="Fernway Supply", description="The name customers know you by.")
     sender: str = Field(default="Fernway Supply <hello@fernway.example>", description="From: of every email.")

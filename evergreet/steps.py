@@ -164,7 +164,16 @@ class CrmTask(InternalSending):
     channel: ClassVar[Channel] = "crm"
 
     due: Duration = days(1)
-    kind: Literal["crm"] = "crm"
+    kind: Literal["crm_task"] = "crm_task"
 
 
-Step: TypeAlias = Email | Sms | Webhook | Slack | CrmTask
+@dataclass(frozen=True, slots=True)
+class CrmNote(InternalSending):
+    """A step that writes a note on the contact's timeline in the CRM."""
+
+    channel: ClassVar[Channel] = "crm"
+
+    kind: Literal["crm_note"] = "crm_note"
+
+
+Step: TypeAlias = Email | Sms | Webhook | Slack | CrmTask | CrmNote

@@ -44,7 +44,7 @@ FILES: Mapping[Channel, tuple[str, ...]] = {
     "sms": (SMS,),
     "webhook": ("body.json",),
     "slack": ("slack.txt",),
-    "crm": ("title.txt", "task.txt"),
+    "crm": ("title.txt", "text.txt"),
 }
 """The files that a folder has to have to be a message of a channel; an email may have a `body.txt` as well."""
 

@@ -20,7 +20,7 @@ SLACK = TemplateSource("slack", "7" * 64, {"slack/slack.txt": "*{{ contact.first
 TASK = TemplateSource(
     "task",
     "8" * 64,
-    {"task/title.txt": "Call {{ contact.first_name }}", "task/task.txt": "About {{ event.order_id }}."},
+    {"task/title.txt": "Call {{ contact.first_name }}", "task/text.txt": "About {{ event.order_id }}."},
 )
 
 TOLD = Campaign(

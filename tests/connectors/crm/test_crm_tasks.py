@@ -1,4 +1,4 @@
-"""A step that gives somebody something to do arrives in a CRM: at the record that it was read from, once."""
+"""Steps that give somebody something to do, or note something, arrive in a CRM: at the right record, once."""
 
 import os
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from sqlalchemy import insert
 from connectors.calling import make_client
 from connectors.crm.hubspot import HubSpot
 from connectors.crm.hubspot_settings import HubSpotSettings
+from evergreet.campaign import CrmNote
 from evergreet.clock import FrozenClock
 from evergreet.crm.state import read
 from evergreet.database import Database
@@ -20,7 +21,7 @@ from models import CrmRow
 from tests.connectors.crm.hubspot_sink import HubSpotSink
 from tests.internal import TOLD, InternalStory, any_template
 
-CALL = replace(TOLD, steps=TOLD.steps[2:])
+CALL = replace(TOLD, steps=(*TOLD.steps[2:], CrmNote("note", template="task")))
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def sink() -> Iterator[HubSpotSink]:
     assert running.faults == []
 
 
-def test_a_call_is_noted_at_the_contact_in_the_crm(database: Database, clock: FrozenClock, sink: HubSpotSink) -> None:
+def test_a_call_and_a_note_stand_at_their_contact(database: Database, clock: FrozenClock, sink: HubSpotSink) -> None:
     settings = Settings(secret_keys=("test-key",), crm_tasks="hubspot")
     hubspot = HubSpot(HubSpotSettings.model_validate({"token": "token", "base_url": sink.url}), make_client(2))
     story = InternalStory(database, clock, settings=settings, load=any_template, crm=hubspot)
@@ -56,11 +57,20 @@ def test_a_call_is_noted_at_the_contact_in_the_crm(database: Database, clock: Fr
     }
     due = str(int((story.now + timedelta(days=2)).timestamp()) * 1000)
     assert made == {"7": ("Call Maya", due), "9": ("Call Ben", due)}
-    states = {row.contact_id: row.state for row in story.messages}
-    assert states == {maya: "accepted", ben: "accepted", ana: "failed"}
+    noted = {
+        one["associations"][0]["to"]["id"]: (one["properties"]["hs_note_body"], one["properties"]["hs_timestamp"])
+        for one in sink.made["notes"]
+    }
+    now = str(int(story.now.timestamp()) * 1000)
+    assert set(noted) == {"7", "9"}
+    assert noted["9"][0].startswith("<p><strong>Call Ben</strong></p><p>About ")
+    assert noted["9"][1] == now
+    states = {(row.contact_id, row.step_key): row.state for row in story.messages}
+    became = {maya: "accepted", ben: "accepted", ana: "failed"}
+    assert states == {(who, step): state for who, state in became.items() for step in ("call", "note")}
     assert {row.provider for row in story.messages} == {"hubspot"}
     story.run(CALL)
-    assert len(sink.made["tasks"]) == 2
+    assert [len(sink.made[kind]) for kind in ("tasks", "notes")] == [2, 2]
     with database.read() as connection:
         (known,) = read(connection, "hubspot", [story.rows(CrmRow)[0].id])
     assert "message" not in known.state, "it was not sent to the contact"
