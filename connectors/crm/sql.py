@@ -59,8 +59,7 @@ class Sql:
     def check(self) -> str:
         """Ask for one row."""
         rows = self._ask(None, 1)
-        place = self._engine.url.render_as_string(hide_password=True)
-        return f"{place} answers the query{', which has contacts' if rows else '; there is no contact yet'}."
+        return f"{self._place} answers the query{', which has contacts' if rows else '; there is no contact yet'}."
 
     def changed_since(self, cursor: str) -> CrmPage:
         """Return the rows that were changed after a place, those first that were changed first."""
@@ -89,7 +88,12 @@ class Sql:
         self._engine.dispose()
 
     def __repr__(self) -> str:
-        return f"Sql({self._engine.url.render_as_string(hide_password=True)!r})"
+        return f"Sql({self._place!r})"
+
+    @property
+    def _place(self) -> str:
+        """Where the database is. What follows a `?` may be a password."""
+        return self._engine.url.set(query={}).render_as_string(hide_password=True)
 
     def _ask(self, place: Place | None, most: int) -> Sequence[Mapping[str, Any]]:
         changed: ColumnElement[Any] = column(self._settings.changed_at_column)
@@ -113,7 +117,8 @@ class Sql:
     def _fault(self, error: SQLAlchemyError) -> ConnectorError:
         """Say what an error means; the statement and its values are not repeated."""
         cause = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-        what = said(cause, str(self._engine.url.password or ""))
+        url = self._engine.url
+        what = said(cause, str(url.password or url.query.get("password") or ""))
         if isinstance(error, OperationalError | InterfaceError) and not any(word in cause.lower() for word in _REFUSED):
             return Retryable(f"The database did not answer: {what}.")
         return Misconfigured(f"The database cannot answer the query: {what}.")

@@ -23,7 +23,7 @@ from evergreet.contracts import Connector, CrmListener, EventSource, WebhookRequ
 from evergreet.crm.listening import store_told
 from evergreet.crm.opening import rules_of
 from evergreet.database import Database
-from evergreet.errors import ConfigurationError, Misconfigured, NotGenuine, Retryable, Unreadable
+from evergreet.errors import ConfigurationError, Misconfigured, NotGenuine, Permanent, Retryable, Unreadable
 from evergreet.feedback.applying import apply_waiting
 from evergreet.feedback.storing import store
 from evergreet.ingest import customers, wishes
@@ -115,7 +115,7 @@ class Inbox:
         except Unreadable as error:
             LOG.warning("A webhook of %s cannot be read: %s", name, error.reason)
             return HTTPStatus.BAD_REQUEST
-        except Retryable as error:
+        except (Retryable, Permanent) as error:  # the second is about what was asked for to read it
             LOG.warning("A webhook of %s cannot be taken now: %s", name, error.reason)
             return HTTPStatus.SERVICE_UNAVAILABLE
         if events:

@@ -175,5 +175,7 @@ def test_what_is_wrong_is_a_sentence_without_the_password(fresh_postgres_url: st
             sql(url, query=query).changed_since("")
         assert "canary" not in str(told.value)
         assert "\n" not in str(told.value)
+    with closing(sql("postgresql://127.0.0.1:1/shop?password=canary&user=u")) as connector:
+        assert "canary" not in repr(connector)
     with closing(sql(fresh_postgres_url)) as connector, pytest.raises(DataError, match="--from-start"):
         connector.changed_since('[["int", "x"], ["int", "1"]]')
