@@ -126,7 +126,7 @@ class Caller:
         except _Forbidden:
             where = httpx.URL(self.base_url).host
             return Misconfigured(
-                f"{where} is an address of a private network, where nothing is sent unless you say so."
+                f"{where} is an address of a private network, where nothing is sent unless …__PRIVATE=true says so."
             )
         except httpx.TransportError as error:
             return self._unanswered(error, progress)

@@ -5,7 +5,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsError
 
-from evergreet.errors import Misconfigured
+from evergreet.errors import Misconfigured, no_json, wrong_setting
 
 Settings = TypeVar("Settings", bound=BaseSettings)
 
@@ -21,10 +21,12 @@ def read_settings(kind: type[Settings]) -> Settings:
         prefix, between = kind.model_config.get("env_prefix", ""), kind.model_config.get("env_nested_delimiter") or "_"
         raise Misconfigured(
             " ".join(
-                f"{prefix}{between.join(str(part) for part in problem['loc'])}".rstrip("_").upper()
-                + f": {problem['msg']}."
+                wrong_setting(
+                    f"{prefix}{between.join(str(part) for part in problem['loc'])}".rstrip("_").upper(), problem
+                )
+                + "."
                 for problem in error.errors(include_input=False, include_url=False)
             )
         ) from None
-    except SettingsError as error:  # what is not JSON; the error names the field and not the value
-        raise Misconfigured(f"{kind.model_config.get('env_prefix', '')}…: {error}.") from None
+    except SettingsError as error:
+        raise Misconfigured(f"{no_json(kind.model_config.get('env_prefix', ''), error)}.") from None

@@ -1,7 +1,9 @@
 """Errors, typed by what the caller does next."""
 
+import re
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 
 class EvergreetError(Exception):
@@ -89,3 +91,21 @@ class NotGenuine(ConnectorError):
 
 class Unreadable(ConnectorError):
     """A genuine webhook that cannot be read: not the provider's format."""
+
+
+def wrong_setting(variable: str, problem: Mapping[str, Any]) -> str:
+    """Say of one of pydantic's problems with a setting what is to be mended, without its value: it may be a secret."""
+    kind, said = problem["type"], str(problem["msg"])
+    if kind == "missing":
+        return f"{variable} is not set"
+    if kind in ("dict_type", "model_type", "model_attributes_type", "dataclass_type"):
+        said = "this has to be a JSON object, {…}"
+    return f"{variable}: {said.removeprefix('Value error, ')}"
+
+
+def no_json(prefix: str, error: Exception) -> str:
+    """Say which setting is not the JSON that it has to be; pydantic-settings names its field, and never the value."""
+    field = re.search(r'field "(\w+)"', str(error))
+    return (
+        f'{prefix}{field[1].upper() if field else "…"}: this is not JSON, such as ["one", "two"] or {{"name": "text"}}'
+    )

@@ -5,6 +5,7 @@ A connector's own settings stand beside the connector.
 
 import json
 import os
+import re
 import secrets
 from datetime import time
 from functools import cache
@@ -15,7 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from evergreet.errors import ConfigurationError
+from evergreet.errors import ConfigurationError, no_json, wrong_setting
 from evergreet.rates import read_rates
 from evergreet.routing import read_route
 
@@ -250,6 +251,14 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise ValueError("this begins like a JSON list and is none") from error
 
+    @field_validator("utm_domains")
+    @classmethod
+    def _domains(cls, domains: tuple[str, ...]) -> tuple[str, ...]:
+        for domain in domains:
+            if not re.fullmatch(r"[\w-]+(\.[\w-]+)*\.?", domain):
+                raise ValueError(f"{domain!r} is no domain; write it without https:// and path, as in fernway.example")
+        return domains
+
     @field_validator("write_keys")
     @classmethod
     def _long_enough(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
@@ -320,12 +329,9 @@ def settings() -> Settings:
         return Settings()
     except ValidationError as error:
         problems = "; ".join(
-            f"EVERGREET_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            wrong_setting(f"EVERGREET_{'_'.join(str(part) for part in problem['loc']).upper()}", problem)
             for problem in error.errors(include_input=False, include_url=False)
         )
         raise ConfigurationError(f"The settings cannot be used. {problems}.") from None
-    except SettingsError as error:  # what is not JSON; the error names the field and not the value
-        raise ConfigurationError(
-            f"The settings cannot be used: {error}. EVERGREET_SECRET_KEYS is a JSON list of texts, "
-            'e.g. ["one-long-random-string"]; EVERGREET_CRM_IDS is JSON with names, e.g. {"shop_customer_id": "shop"}.'
-        ) from None
+    except SettingsError as error:
+        raise ConfigurationError(f"The settings cannot be used. {no_json('EVERGREET_', error)}.") from None

@@ -23,7 +23,7 @@ class WebhookDestination(BaseModel):
         if not self.keys:
             raise ValueError("the secret is empty: whsec_ and 24 to 64 octets in base64")
         if place_of(self.url).server.startswith("http:") and not self.private:
-            raise ValueError("http:// is for a receiver on this machine: say private=true as well, or write https://")
+            raise ValueError("http:// is for a receiver on this machine: set …__PRIVATE=true, or write https://")
         return self
 
     @property

@@ -54,7 +54,7 @@ def test_a_check_without_settings_names_what_is_missing() -> None:
     result = evergreet("connectors", "check", "smtp", "--json")
     assert result.exit_code == 1
     assert json.loads(result.output) == {
-        "name": "smtp", "ok": False, "found": "Connector smtp: EVERGREET_SMTP_HOST: Field required.",
+        "name": "smtp", "ok": False, "found": "Connector smtp: EVERGREET_SMTP_HOST is not set.",
     }  # fmt: skip
 
 

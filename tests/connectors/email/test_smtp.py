@@ -339,7 +339,7 @@ def test_closing_says_goodbye_and_a_connection_in_use_ends_with_its_batch(script
 
 
 def test_the_settings_say_what_is_missing_or_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Misconfigured, match=r"^EVERGREET_SMTP_HOST: Field required\.$"):
+    with pytest.raises(Misconfigured, match=r"^EVERGREET_SMTP_HOST is not set\.$"):
         Smtp.from_environment()
     monkeypatch.setenv("EVERGREET_SMTP_HOST", "mail.fernway.example")
     monkeypatch.setenv("EVERGREET_SMTP_USERNAME", "shop")

@@ -1,0 +1,43 @@
+"""Settings that cannot be used: each is a sentence that names the variable, and never the value."""
+
+import pytest
+
+from connectors.crm.folder import Folder
+from connectors.internal.webhook import Webhook
+from evergreet.errors import ConfigurationError, Misconfigured
+from evergreet.settings import settings
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("EVERGREET_TOPIC_CAPS", "{canary", "EVERGREET_TOPIC_CAPS: this is not JSON, such as "),
+        ("EVERGREET_TOPIC_CAPS", '{"offers": "canary"}', "EVERGREET_TOPIC_CAPS_OFFERS: this has to be a JSON object, "),
+        ("EVERGREET_DEFAULT_TIMEZONE", "Mars", "EVERGREET_DEFAULT_TIMEZONE: 'Mars' is not an IANA time zone"),
+        ("EVERGREET_UTM_DOMAINS", "a.example, https://b.example", "EVERGREET_UTM_DOMAINS: 'https://b.example' is no "),
+        ("EVERGREET_UTM_DOMAINS", "shop.example/path", "EVERGREET_UTM_DOMAINS: 'shop.example/path' is no domain"),
+    ],
+)
+def test_a_wrong_setting_of_the_engine(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str) -> None:
+    monkeypatch.setenv(variable, value)
+    settings.cache_clear()
+    with pytest.raises(ConfigurationError) as told:
+        settings()
+    assert str(told.value).startswith(f"The settings cannot be used. {said}")
+    assert "canary" not in str(told.value)
+
+
+def test_a_wrong_setting_of_a_connector(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Misconfigured, match=r"^EVERGREET_FOLDER_PATH is not set\.$"):
+        Folder.from_environment()
+    monkeypatch.setenv("EVERGREET_FOLDER_COLUMNS", "{canary")
+    with pytest.raises(Misconfigured, match=r'^EVERGREET_FOLDER_COLUMNS: this is not JSON, such as \["one", "two"\]'):
+        Folder.from_environment()
+    monkeypatch.setenv("EVERGREET_WEBHOOK_TO", '{"warehouse": "https://canary.example"}')
+    with pytest.raises(
+        Misconfigured, match=r"^EVERGREET_WEBHOOK_TO__WAREHOUSE: this has to be a JSON object, \{…\}\.$"
+    ):
+        Webhook.from_environment()
+    monkeypatch.setenv("EVERGREET_WEBHOOK_TO", '{"warehouse": {"url": "http://b.example", "secret": "whsec_AA"}}')
+    with pytest.raises(Misconfigured, match=r"^EVERGREET_WEBHOOK_TO__WAREHOUSE__URL: it would travel in plain text"):
+        Webhook.from_environment()
