@@ -1,7 +1,7 @@
 """Explain: who got what of a campaign, and why somebody did not."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ from evergreet.explain_history import history
 from evergreet.merging.showing import merges
 from evergreet.reasons import explained
 from evergreet.wording import in_words, moment
-from models import Contact, Enrollment, Event, Instant, Message, Transition
+from models import Contact, Enrollment, Event, FrequencyChoice, Instant, Message, Suppression, Transition
 
 __all__ = ["Line", "explain", "find_contacts", "row_id"]
 
@@ -65,7 +65,7 @@ _NEXT_SOURCE = select(func.min(col(Contact.source))).where(col(Contact.source) >
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """Who asks about whom, as of when; `campaign` is the current version."""
+    """Who asks about whom, as of when; `campaign` is the current version, `held` as for `explain`."""
 
     connection: Connection
     state: State
@@ -73,17 +73,28 @@ class _Question:
     campaign: Campaign
     now: datetime
     zone: str
+    held: Mapping[tuple[str, str], str]
 
 
-def explain(connection: Connection, state: State, contact_id: int, *, now: datetime, zone: str = "UTC") -> list[Line]:
+def explain(
+    connection: Connection,
+    state: State,
+    contact_id: int,
+    *,
+    now: datetime,
+    zone: str = "UTC",
+    held: Mapping[tuple[str, str], str] | None = None,
+) -> list[Line]:
     """Say what the campaign did for a contact: enrollments and their messages, and what did not or will happen.
 
-    `zone` is that of contacts whose own is not known.
+    `zone` is that of contacts whose own is not known, `held` what nothing goes by now (`evergreet.sending.held`).
     """
     if state.version_id is None or state.live_since is None:
         return [Line(None, f"never enrolled: the campaign is {state.state} and was never live")]
     contact = connection.execute(select(Contact).where(col(Contact.id) == contact_id)).one()
-    asked = _Question(connection, state, contact, version_of(connection, state.version_id).campaign, now, zone)
+    asked = _Question(
+        connection, state, contact, version_of(connection, state.version_id).campaign, now, zone, held or {}
+    )
     enrollments = connection.execute(
         select(Enrollment)
         .where(col(Enrollment.campaign_id) == state.id, col(Enrollment.contact_id) == contact_id)
@@ -93,7 +104,28 @@ def explain(connection: Connection, state: State, contact_id: int, *, now: datet
     by_clock = list(_by_clock(asked, {row.occurrence for row in enrollments}))
     missed = [] if enrollments else list(_missed(asked))
     together = [Line(one.at, f"merge {one.id}", one.sentence) for one in merges(connection, [contact_id])]
-    return [*together, *([*lines, *missed, *by_clock] or [_never(asked)])]
+    return [*together, *_said(asked), *([*lines, *missed, *by_clock] or [_never(asked)])]
+
+
+def _said(asked: _Question) -> Iterator[Line]:
+    """Tell why the contact may not be written to at all, and whether they asked for less."""
+    suppressions = asked.connection.execute(
+        select(Suppression)
+        .where(col(Suppression.address).in_([asked.contact.address, asked.contact.phone]))
+        .order_by(col(Suppression.at))
+    )
+    for row in suppressions:
+        what = "suppressed" if row.scope == "all" else "suppressed for marketing"
+        yield Line(row.at, what, f"{row.address}: {row.reason}, told by {row.source}")
+    choice = asked.connection.execute(
+        select(FrequencyChoice)
+        .where(col(FrequencyChoice.contact_id) == asked.contact.id)
+        .order_by(col(FrequencyChoice.id).desc())
+        .limit(1)
+    ).one_or_none()
+    if choice is not None and choice.spacing_days is not None:
+        span = f"at most one marketing message in {choice.spacing_days} days"
+        yield Line(choice.at, "asked for less", f"{span}, told by {choice.source}")
 
 
 def _passage(asked: _Question, row: Any) -> Iterator[Line]:
@@ -108,7 +140,7 @@ def _passage(asked: _Question, row: Any) -> Iterator[Line]:
     ).all()
     for message in messages:
         step = campaign.step(message.step_key)
-        detail = "; ".join(filter(None, (_detail(message, step), _counted(step, message))))
+        detail = "; ".join(filter(None, (_detail(asked, message, step), _counted(step, message))))
         yield Line(message.due_at, f"{message.step_key}: {message.state}", detail)
         yield from history(asked.connection, message)
     if row.state == "active" and row.next_step is not None:
@@ -117,19 +149,15 @@ def _passage(asked: _Question, row: Any) -> Iterator[Line]:
         yield Line(row.enrolled_at, "stopped", explained(row.reason))
 
 
-def _detail(message: Any, step: Step | None) -> str:
+def _detail(asked: _Question, message: Any, step: Step | None) -> str:
+    to = step.to if isinstance(step, Webhook | Slack) else ""
     if message.state == "accepted":
-        where = (
-            step.to
-            if isinstance(step, Webhook | Slack)
-            else "the team"
-            if message.channel == "crm"
-            else message.address
-        )
+        where = to or ("the team" if message.channel == "crm" else message.address)
         return f"{where} by {message.provider}, {moment(message.sent_at)}"
-    reason = explained(message.reason) if message.reason else ""
+    reason = explained(message.reason).rstrip(".") if message.reason else ""
+    out = asked.held.get((message.channel, "")) or asked.held.get((message.channel, to), "")
     again = f"asked again at {moment(message.not_before)}" if message.not_before else ""
-    return "; ".join(filter(None, (reason, again)))
+    return "; ".join(filter(None, (reason, again, out if message.state == "planned" else "")))
 
 
 def _counted(step: Step | None, row: Any) -> str:

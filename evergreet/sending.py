@@ -1,7 +1,7 @@
 """Opening the connectors that the settings name for each channel."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -100,6 +100,22 @@ def standings(database: Database, clock: Clock) -> list[Standing]:
             peers = sorted(peer for peer in known if peer.startswith(f"{one.name}:"))  # its destinations that are out
             standing += [Standing(peer, channel, share, known[peer], None, None) for peer in peers]
     return standing
+
+
+def held(standing: Iterable[Standing]) -> dict[tuple[str, str], str]:
+    """Say by what nothing goes now, and why: a channel with "", each of whose providers is out, or its destination."""
+    providers: dict[str, list[Standing]] = {}
+    found = {}
+    for one in standing:
+        destination = one.name.partition(":")[2]
+        if destination:
+            found[one.channel, destination] = f"{one.name} cannot be asked: {one.out}"
+        else:
+            providers.setdefault(one.channel, []).append(one)
+    for channel, named in providers.items():
+        if all(one.out for one in named):
+            found[channel, ""] = "; ".join(f"{one.name} cannot be asked: {one.out}" for one in named)
+    return found
 
 
 @contextmanager

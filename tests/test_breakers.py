@@ -12,12 +12,15 @@ from sqlmodel import col
 from typer.testing import CliRunner
 
 from evergreet.breakers import Failure, Late, answer, ask_again, fail, heard, read_breakers, take_turn
+from evergreet.campaigns import required
 from evergreet.cli import app
 from evergreet.contracts import Accepted, Outcome
 from evergreet.database import Database
 from evergreet.engine import Engine
 from evergreet.errors import Misconfigured, Permanent, Retryable
+from evergreet.explain import explain
 from evergreet.orchestration.artifacts import campaign_page
+from evergreet.sending import Standing, held
 from evergreet.settings import Settings
 from models import AuditLog
 from tests.conftest import NOW
@@ -46,6 +49,12 @@ def test_a_provider_that_is_down_is_left_alone_until_one_message_comes_through(s
     assert not report.more
     assert report.providers["away"].startswith("out since 2026-03-10 12:00 UTC (5 failed in a row), asked again at")
     assert "**away cannot be asked: out since" in campaign_page(report)
+    with story.database.read() as connection:
+        waiting = next(row.contact_id for row in story.messages if row.attempts == 0)
+        out = held([Standing("away", "email", "first", report.providers["away"], None, None)])
+        told = explain(connection, required(connection, NEWS.name), waiting, now=story.now, held=out)[-1]
+    assert told.what.endswith(": planned")
+    assert told.detail == f"away cannot be asked: {report.providers['away']}"
     assert "away" in story.run(NEWS).providers
     assert away.asked == 5
     story.clock.advance(FIRST_PAUSE)
@@ -228,3 +237,11 @@ def test_an_answer_that_another_worker_hears_meanwhile_does_not_break_a_settle(f
         assert read_breakers(connection)["away"].failures == stands.failures
     database.close()
     other.close()
+
+
+def test_nothing_goes_by_a_channel_when_all_of_its_providers_are_out_or_by_a_destination_that_is() -> None:
+    here, out = (Standing(name, "email", "first", said, None, None) for name, said in (("one", None), ("two", "x")))
+    post = Standing("post", "webhook", "first", None, None, None)
+    till = Standing("post:till", "webhook", "first", "y", None, None)
+    assert held([here, out, post, till]) == {("webhook", "till"): "post:till cannot be asked: y"}
+    assert held([out]) == {("email", ""): "two cannot be asked: x"}

@@ -21,6 +21,7 @@ from evergreet.campaign import (
 )
 from evergreet.campaigns import pause, required
 from evergreet.conditions import attribute, did
+from evergreet.consent import choose_spacing, suppress
 from evergreet.contracts import Kind
 from evergreet.durations import days
 from evergreet.errors import EvergreetError, Retryable
@@ -133,6 +134,23 @@ def test_a_skip_says_its_reason(story: Story) -> None:
     story.happened("order_placed", ana, order_id="A-1")
     story.run()
     assert why(story, ana)[-1] == f"receipt: skipped (no_address: {REASONS['no_address']})"
+
+
+def test_what_the_person_said_is_told_with_who_told_it(story: Story) -> None:
+    ana = story.contact("ana", address="ana@example.org")
+    story.launch()
+    with story.database.write() as connection:
+        choose_spacing(connection, ana, 30, wording="At most once a month", at=story.now, source="preferences")
+        suppress(
+            connection, "ana@example.org", scope="marketing", reason="unsubscribed", source="crm:acme", at=story.now
+        )
+    assert why(story, ana)[:2] == [
+        "suppressed for marketing (ana@example.org: unsubscribed, told by crm:acme)",
+        "asked for less (at most one marketing message in 30 days, told by preferences)",
+    ]
+    with story.database.write() as connection:
+        choose_spacing(connection, ana, None, wording="As usual", at=story.now, source="preferences")
+    assert "asked for less" not in "".join(why(story, ana))
 
 
 def test_a_campaign_that_was_never_live_says_so(story: Story) -> None:

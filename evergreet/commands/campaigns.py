@@ -240,6 +240,7 @@ def explain(
 
     Example: evergreet explain thank-you ana@example.org
     """
+    from rich.markup import escape
     from rich.table import Table
 
     from evergreet.campaigns import required
@@ -248,15 +249,18 @@ def explain(
     from evergreet.commands.printing import console, print_json
     from evergreet.explain import explain as facts_about
     from evergreet.explain import find_contacts
+    from evergreet.sending import held, standings
     from evergreet.settings import settings
 
-    zone = settings().default_timezone
-    with open_database() as database, database.read() as connection:
-        state, now = required(connection, name), DatabaseClock().now(connection)
-        found = [
-            (row, facts_about(connection, state, row.id, now=now, zone=zone))
-            for row in find_contacts(connection, contact)
-        ]
+    zone, clock = settings().default_timezone, DatabaseClock()
+    with open_database() as database:
+        out = held(standings(database, clock))
+        with database.read() as connection:
+            state, now = required(connection, name), clock.now(connection)
+            found = [
+                (row, facts_about(connection, state, row.id, now=now, zone=zone, held=out))
+                for row in find_contacts(connection, contact)
+            ]
     if json:
         print_json(
             [
@@ -269,9 +273,9 @@ def explain(
         )  # fmt: skip
         return
     for row, lines in found:
-        table = Table("when (UTC)", "what", "detail", title=f"contact {row.id} {row.address or '(no address)'}")
+        table = Table("when (UTC)", "what", "detail", title=escape(f"contact {row.id} {row.address or '(no address)'}"))
         for line in lines:
-            table.add_row(f"{line.at:%Y-%m-%d %H:%M}" if line.at else "", line.what, line.detail)
+            table.add_row(f"{line.at:%Y-%m-%d %H:%M}" if line.at else "", escape(line.what), escape(line.detail))
         console().print(table)
 
 
