@@ -39,7 +39,7 @@ def pull(
     from evergreet.crm.pulling import pull as read
     from evergreet.importing.rejects import RejectsFile
 
-    refused = RejectsFile(rejects or Path(f"{name}.rejects.csv"))
+    refused = RejectsFile(rejects or Path(f"{name}.rejects.csv"), keep=not from_start or limit is not None)
     with open_database() as database, closing(open_source(name)) as source, refused, RichReporter() as reporter:
         pulled = read(
             database, source, rules_of(name), DatabaseClock(), from_start=from_start, limit=limit,

@@ -210,6 +210,7 @@ def maintain(
 
 
 def _show_doubts(found: "Doubts") -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from evergreet.commands.printing import console
@@ -226,7 +227,7 @@ def _show_doubts(found: "Doubts") -> None:
         table = Table("campaign", "step", "messages", "oldest (UTC)", "why", "what ends it", title="Held")
         for each in found.held:
             oldest = f"{each.oldest:%Y-%m-%d %H:%M}"
-            table.add_row(each.campaign, each.step, str(each.messages), oldest, each.reason, each.ends)
+            table.add_row(each.campaign, each.step, str(each.messages), oldest, escape(each.reason), each.ends)
         out.print(table)
     if not (found.resolved or found.held):
         out.print("No message was ever in doubt.")

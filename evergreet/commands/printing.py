@@ -36,7 +36,7 @@ def balance_table(balance: "Balance", reasons: dict[str, int], title: str) -> Ta
         for reason, count in reasons.items():
             name, _, why = reason.partition(": ")
             if name == state or (state == "pending" and name in {"planned", "sending"}):
-                table.add_row(f"      [dim]{why}[/dim]", f"[dim]{count}[/dim]")
+                table.add_row(f"      [dim]{escape(why)}[/dim]", f"[dim]{count}[/dim]")
     return table
 
 
@@ -61,7 +61,7 @@ def print_report(report: "Report") -> None:
     for name, said in report.providers.items():
         out.print(f"[red]{name} cannot be asked:[/red] {escape(said)}")
     if report.halted:
-        out.print(f"[red]Halted:[/red] {report.halted}")
+        out.print(f"[red]Halted:[/red] {escape(report.halted)}")
     if report.more:
         out.print("Work is left; the next run goes on.")
 

@@ -28,15 +28,17 @@ def shown(value: object) -> str:
 class RejectsFile:
     """A CSV of line number, reason and the row as it stood in the file; made when the first row is rejected.
 
-    A rejects file of an earlier run is replaced, or removed when nothing is rejected any more.
+    A rejects file of an earlier run is replaced, or removed when nothing is rejected any more; with `keep` it stays
+    then, as this run did not see again what that one rejected.
     """
 
-    def __init__(self, path: Path, source: Path | None = None) -> None:
+    def __init__(self, path: Path, source: Path | None = None, *, keep: bool = False) -> None:
         if path.exists() and (path.is_dir() or (source is not None and path.samefile(source))):
             raise DataError(f"--rejects {path}: this is a folder or the input itself; name another file.")
         if not path.parent.is_dir():
             raise DataError(f"--rejects {path}: there is no folder {path.parent}.")
         self.path = path
+        self._keep = keep
         self.reasons: Counter[str] = Counter()
         self._file: IO[str] | None = None
         self._writer: Any = None
@@ -66,7 +68,7 @@ class RejectsFile:
     ) -> None:
         if self._file is not None:
             self._file.close()
-        elif kind is None and _is_ours(self.path):
+        elif kind is None and not self._keep and _is_ours(self.path):
             self.path.unlink()
 
 

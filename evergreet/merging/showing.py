@@ -53,7 +53,7 @@ def merges(connection: Connection, contacts: Sequence[int] | None = None, most: 
     return [
         Merge(
             row.id, row.at, row.survivor_id, row.loser_id, row.source, row.source_id, row.found_by, row.actor,
-            tuple(sorted(name for name, value in row.after.items() if value != row.before.get(name))),
+            tuple(sorted(name for name in row.after.keys() - {"told_at"} if row.after[name] != row.before.get(name))),
             {table: len(ids) for table, ids in row.moved.items() if ids}, row.undone_at,
         )
         for row in connection.execute(query)

@@ -8,9 +8,11 @@ import pytest
 from sqlalchemy import insert
 from typer.testing import CliRunner, Result
 
+from evergreet.balance import Balance, Report
 from evergreet.cli import app
 from evergreet.clock import FrozenClock
 from evergreet.commands.opening import parse_moment
+from evergreet.commands.printing import print_report
 from evergreet.database import Database
 from evergreet.errors import DataError, EvergreetError
 from models import AuditLog, Consent
@@ -108,3 +110,9 @@ def test_times_are_read_as_people_write_them() -> None:
     for written in ("yesterday", "9999999d", "9" * 30 + "h"):
         with pytest.raises(DataError, match="is not a time"):
             parse_moment(written, now)
+
+
+def test_brackets_in_what_a_provider_said_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    said = "550 [/HLO] go away [red]"
+    print_report(Report("thanks", 1, "live", Balance(failed=1), {f"failed: {said}": 1}, halted=said))
+    assert capsys.readouterr().out.count(said) == 2

@@ -159,7 +159,12 @@ def test_the_command_tells_what_was_read_and_lists_what_was_refused(installed: C
     assert done.exit_code == 3
     assert "acme: 3 new, 3 rejected." in done.output
     assert "its birthday is no date" in (tmp_path / "acme.rejects.csv").read_text()
+    installed.unreadable = []
+    assert CliRunner().invoke(app, ["crm", "pull", "acme"]).exit_code == 0  # nothing is new: what was refused stays so
     assert "NUL" in (tmp_path / "acme.rejects.csv").read_text()
+    installed.changes.pop()
+    assert CliRunner().invoke(app, ["crm", "pull", "acme", "--from-start"]).exit_code == 0
+    assert not (tmp_path / "acme.rejects.csv").exists()
 
 
 def test_the_flow_reads_all_crms_and_fails_for_one_that_cannot_be_read(

@@ -272,7 +272,7 @@ def test_of_two_values_the_one_that_was_changed_last_is_left_and_goes_back(story
     assert (survivor.phone, survivor.locale) == ("+447700900123", "de_AT")
     with story.database.read() as connection:
         (told,) = merges(connection, [ann])
-    assert told.changed == ("attributes", "phone", "told_at")
+    assert told.changed == ("attributes", "phone")
     with story.database.write() as connection:
         connection.execute(
             Contact.__table__.update()  # type: ignore[attr-defined]
