@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 from sqlmodel import col
 
-from evergreet import consent
+from evergreet import consent, mailboxes
 from evergreet.campaign import MARKETING
 from evergreet.channels import SMS_TOPIC
 from models import CampaignRow, CampaignVersion, Consent, Contact, Suppression
@@ -48,7 +48,7 @@ def preferences_of(connection: Connection, contact_id: int, now: datetime) -> Pr
 
     None where there is no such contact, or nobody any more. One that was merged is who has taken its place.
     """
-    contact_id = consent.standing_for(connection, contact_id)
+    contact_id = mailboxes.standing_for(connection, contact_id)
     contact = connection.execute(
         select(
             col(Contact.email), col(Contact.locale), col(Contact.timezone), col(Contact.paused_until),
@@ -122,7 +122,7 @@ def choose(
     if pause_days is not None and (pause_days or before.paused_until is not None):
         until = at + timedelta(days=pause_days) if pause_days else None
         address = connection.execute(select(col(Contact.address)).where(col(Contact.id) == contact)).scalar_one()
-        for each in consent.contacts_of(connection, address) if address is not None else [contact]:
+        for each in mailboxes.contacts_of(connection, address) if address is not None else [contact]:
             consent.pause_contact(connection, each, until, at=at)
     if spacing is not None and spacing.days != before.spacing_days:
         consent.choose_spacing(connection, contact, spacing.days, at=at, source=source, wording=spacing.wording)

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, insert, select, text, update
 from sqlmodel import col
 
-from evergreet import consent, delivery
+from evergreet import consent, delivery, erasure
 from evergreet.audit import audit
 from evergreet.database import Database
 from evergreet.errors import DataError, Permanent
@@ -181,7 +181,7 @@ def test_a_contact_is_paused_and_released(database: Database) -> None:
         lambda connection: consent.unsubscribe_everything(connection, 404, at=NOW, source="t"),
         lambda connection: consent.resubscribe(connection, 404, "orders", at=NOW, source="t", wording=""),
         lambda connection: consent.pause_contact(connection, 404, None, at=NOW),
-        lambda connection: consent.erase(connection, 404, tokens=TOKENS, at=NOW, actor="t"),
+        lambda connection: erasure.erase(connection, 404, tokens=TOKENS, at=NOW, actor="t"),
     ],
 )
 def test_a_contact_that_is_not_there_is_named(database: Database, act: Callable[[Connection], Any]) -> None:
@@ -199,7 +199,7 @@ def test_erasing_leaves_only_a_keyed_hash(database: Database) -> None:
         consent.suppress(connection, "maya@example.com", scope="marketing", reason="asked", source="t", at=NOW)
         message = add_message(connection, maya, "550 5.1.1 <Maya@Example.com> and maya@example.com are unknown")
     with database.write() as connection:
-        erased = consent.erase(connection, maya, tokens=TOKENS, at=LATER, actor="noor")
+        erased = erasure.erase(connection, maya, tokens=TOKENS, at=LATER, actor="noor")
     assert (erased.already, erased.had_address, erased.messages) == (False, True, 1)
     hashed = TOKENS.address_hashes("maya@example.com")[-1]
     with database.read() as connection:
@@ -227,7 +227,7 @@ def test_people_whose_addresses_changed_since_can_all_be_erased(story: Story) ->
         connection.execute(update(Contact).where(col(Contact.id).in_(people[:2])).values(address="both@example.org"))
     for person in people:
         with story.database.write() as connection:
-            consent.erase(connection, person, tokens=TOKENS, at=LATER, actor="noor")
+            erasure.erase(connection, person, tokens=TOKENS, at=LATER, actor="noor")
     assert not [message for message in story.messages if "@" in (message.address or "")]
 
 
@@ -241,7 +241,7 @@ def test_what_a_provider_says_of_somebody_who_was_erased_meanwhile_is_not_kept(
 
     def erase_first(*arguments: Any) -> Any:
         with story.database.write() as connection:
-            consent.erase(connection, ana, tokens=Tokens(["test-key"]), at=story.now, actor="test")
+            erasure.erase(connection, ana, tokens=Tokens(["test-key"]), at=story.now, actor="test")
         return settle(*arguments)
 
     monkeypatch.setattr(delivery, "settle", erase_first)
@@ -255,15 +255,15 @@ def test_what_a_provider_says_of_somebody_who_was_erased_meanwhile_is_not_kept(
 def test_erasing_twice_changes_nothing(database: Database) -> None:
     with database.write() as connection:
         maya = add_contact(connection)
-        consent.erase(connection, maya, tokens=TOKENS, at=NOW, actor="noor")
-        assert consent.erase(connection, maya, tokens=TOKENS, at=LATER, actor="noor").already
+        erasure.erase(connection, maya, tokens=TOKENS, at=NOW, actor="noor")
+        assert erasure.erase(connection, maya, tokens=TOKENS, at=LATER, actor="noor").already
         assert contact(connection, maya).erased_at == NOW
 
 
 def test_erasing_someone_without_address_suppresses_nobody(database: Database) -> None:
     with database.write() as connection:
         maya = add_contact(connection, None, attributes={"first_name": "Maya"})
-        erased = consent.erase(connection, maya, tokens=TOKENS, at=NOW, actor="noor")
+        erased = erasure.erase(connection, maya, tokens=TOKENS, at=NOW, actor="noor")
         assert (erased.had_address, suppressions(connection)) == (False, {})
         assert contact(connection, maya).attributes == {}
 
@@ -296,7 +296,7 @@ def test_how_often_is_chosen_for_the_mailbox_and_remembered_with_time_source_and
         lambda connection, maya: consent.suppress(
             connection, "maya@example.com", scope="all", reason="asked", source="t", at=LATER
         ),
-        lambda connection, maya: consent.erase(connection, maya, tokens=TOKENS, at=LATER, actor="t"),
+        lambda connection, maya: erasure.erase(connection, maya, tokens=TOKENS, at=LATER, actor="t"),
         lambda connection, maya: consent.pause_contact(connection, maya, LATER, at=LATER),
         lambda connection, maya: consent.choose_spacing(connection, maya, 7, at=LATER, source="t"),
     ],

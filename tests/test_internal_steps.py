@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col
 
-from evergreet import consent
+from evergreet import consent, erasure
 from evergreet.audit import audit
 from evergreet.campaign import (
     CAMPAIGN,
@@ -110,7 +110,7 @@ def test_the_gates_about_the_contact_and_the_campaign_hold(stories: InternalStor
     story.happened("refund_requested", refunded)
     story.happened("renewed", renewed)
     with story.database.write() as connection:
-        consent.erase(connection, erased, tokens=Tokens(list(KEYS)), at=story.now, actor="noor")
+        erasure.erase(connection, erased, tokens=Tokens(list(KEYS)), at=story.now, actor="noor")
         paused_until = story.now + timedelta(days=2)
         connection.execute(update(Contact).where(col(Contact.id) == paused).values(paused_until=paused_until))
     story.clock.advance(timedelta(days=1))

@@ -12,8 +12,9 @@ from sqlalchemy import text
 from evergreet.audit import audit
 from evergreet.campaign import MARKETING, Campaign, Email, event
 from evergreet.campaigns import pause
-from evergreet.consent import erase, suppress, unsubscribe
+from evergreet.consent import suppress, unsubscribe
 from evergreet.contracts import Accepted, Capabilities, EmailMessage, Outcome, RepeatableSender, Request
+from evergreet.erasure import erase
 from evergreet.errors import Permanent, Refused, Retryable
 from evergreet.reconcile import Reconciled, assume_sent, hold, reconcile, retry
 from evergreet.tokens import Tokens

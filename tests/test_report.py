@@ -12,8 +12,8 @@ from evergreet.balance import Balance
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email, event
 from evergreet.campaigns import required
 from evergreet.conditions import attribute, did, same
-from evergreet.consent import erase
 from evergreet.durations import days
+from evergreet.erasure import erase
 from evergreet.errors import DataError
 from evergreet.lift import Group
 from evergreet.report import BEFORE_HOLDOUT, CampaignReport, GoalFigures, report, window_of

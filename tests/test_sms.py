@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col
 
-from evergreet import consent
+from evergreet import erasure
 from evergreet.audit import audit
 from evergreet.campaign import CAMPAIGN, Email, Options, Sms, event
 from evergreet.campaigns import required
@@ -200,7 +200,7 @@ def test_somebody_erased_is_not_found_again_by_their_number(story: TextStory) ->
     maya = story.person()
     story.runs(OFFERS, maya)
     with story.database.write() as connection:
-        consent.erase(connection, maya, tokens=TOKENS, at=story.now, actor="noor")
+        erasure.erase(connection, maya, tokens=TOKENS, at=story.now, actor="noor")
     hashed = TOKENS.address_hashes(MAYA)[-1]
     assert story.messages[0].address == hashed
     assert {row.address for row in story.rows(Suppression)} == {hashed, TOKENS.address_hashes("maya@example.org")[-1]}

@@ -167,10 +167,10 @@ def erase(
     """
     import getpass
 
-    from evergreet import consent
     from evergreet.addresses import read_address
     from evergreet.clock import DatabaseClock
     from evergreet.commands.opening import open_database
+    from evergreet.erasure import erase
     from evergreet.errors import DataError
     from evergreet.settings import settings
     from evergreet.tokens import Tokens
@@ -186,7 +186,7 @@ def erase(
             )
         at, tokens = DatabaseClock().now(connection), Tokens(settings().signing_keys)
         done = [
-            consent.erase(connection, contact_id, tokens=tokens, at=at, actor=f"{SOURCE}: {getpass.getuser()}")
+            erase(connection, contact_id, tokens=tokens, at=at, actor=f"{SOURCE}: {getpass.getuser()}")
             for contact_id in contacts
         ]
     new = [one for one in done if not one.already]
@@ -202,9 +202,9 @@ def erase(
 
 def _contacts(connection: "Connection", who: str) -> list[int]:
     from evergreet.addresses import read_address
-    from evergreet.consent import contacts_of
     from evergreet.errors import DataError
     from evergreet.explain import row_id
+    from evergreet.mailboxes import contacts_of
 
     if (number := row_id(who)) is not None:
         return [number]

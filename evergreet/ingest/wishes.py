@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection, insert, select, union
 from sqlmodel import col
 
-from evergreet import consent
+from evergreet import erasure, mailboxes
 from evergreet.addresses import read_address
 from evergreet.contracts import Customer, CustomerEvent, Wish
 from evergreet.errors import EvergreetError
@@ -36,7 +36,7 @@ def carry_out(
             left["no contact"] += 1
         for contact in contacts:
             if each.wish is Wish.FORGET:
-                consent.erase(connection, contact, tokens=tokens, at=now, actor=f"webhook:{source}")
+                erasure.erase(connection, contact, tokens=tokens, at=now, actor=f"webhook:{source}")
             else:
                 _note(connection, source, contact, each.id, now)
     return left
@@ -51,7 +51,7 @@ def _meant(connection: Connection, source: str, customer: Customer) -> list[int]
         if found := sorted(connection.execute(union(alias, own)).scalars()):
             return found
     try:
-        return consent.contacts_of(connection, read_address(customer.email).normalised)
+        return mailboxes.contacts_of(connection, read_address(customer.email).normalised)
     except EvergreetError:
         return []
 

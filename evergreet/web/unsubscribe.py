@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from evergreet import consent
+from evergreet import consent, mailboxes
 from evergreet.clock import Clock
 from evergreet.database import Database
 from evergreet.tokens import InvalidToken, Tokens, Unsubscribe
@@ -86,7 +86,7 @@ def _mailbox(connection: Connection, link: Unsubscribe) -> str | None:
     """Return the contact's address, masked; None when it has none (any more)."""
     row = connection.execute(
         select(col(Contact.id), col(Contact.email)).where(
-            col(Contact.id) == consent.standing_for(connection, link.contact_id)
+            col(Contact.id) == mailboxes.standing_for(connection, link.contact_id)
         )
     ).one_or_none()
     if row is None:

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import col
 
-from evergreet.consent import erase, suppress, unsubscribe
+from evergreet.consent import suppress, unsubscribe
 from evergreet.database import Database
+from evergreet.erasure import erase
 from evergreet.errors import EvergreetError
 from evergreet.tokens import Tokens
 from models import Contact, Message

@@ -9,10 +9,11 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from evergreet.clock import FrozenClock
-from evergreet.consent import erase, resubscribe, unsubscribe, unsubscribe_everything
+from evergreet.consent import resubscribe, unsubscribe, unsubscribe_everything
 from evergreet.contracts import Agreement, CrmContact
 from evergreet.crm.storing import Rules, Stored, store
 from evergreet.database import Database
+from evergreet.erasure import erase
 from evergreet.tokens import Tokens
 from models import Consent, Contact, ContactAlias, CrmRow, Suppression, Transition
 from tests.conftest import NOW

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from evergreet import campaigns, consent, enrollment, planning
+from evergreet import campaigns, consent, enrollment, erasure, planning
 from evergreet.audit import audit
 from evergreet.campaign import Campaign, Email, Options, event
 from evergreet.clock import FrozenClock
@@ -57,7 +57,7 @@ ACTS: dict[str, tuple[Act, dict[str, int]]] = {
         {"skipped: suppressed": 1},
     ),
     "erase": (
-        lambda connection, story, ana: consent.erase(
+        lambda connection, story, ana: erasure.erase(
             connection, ana, tokens=story.engine().tokens, at=SOON, actor="test"
         ),
         {"skipped: erased": 1},

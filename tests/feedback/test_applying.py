@@ -14,9 +14,10 @@ from evergreet.audit import audit
 from evergreet.campaign import MARKETING, Campaign, Email, event
 from evergreet.clock import FrozenClock
 from evergreet.conditions import did
-from evergreet.consent import erase, resubscribe
+from evergreet.consent import resubscribe
 from evergreet.contracts import Kind, ProviderEvent, Verdict
 from evergreet.database import Database
+from evergreet.erasure import erase
 from evergreet.feedback import applying
 from evergreet.feedback.facts import facts_of
 from evergreet.reconcile import reconcile

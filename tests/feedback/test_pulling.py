@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from evergreet import patience
-from evergreet.consent import erase, resubscribe
+from evergreet.consent import resubscribe
 from evergreet.contracts import Kind, Suppressed, Verdict
+from evergreet.erasure import erase
 from evergreet.errors import Misconfigured, Retryable
 from evergreet.feedback.pulling import OVERLAP, Pulled, pull
 from evergreet.tokens import Tokens

@@ -9,9 +9,9 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from evergreet.clock import FrozenClock
-from evergreet.consent import erase
 from evergreet.contracts import Agreement, Customer, CustomerEvent
 from evergreet.database import Database
+from evergreet.erasure import erase
 from evergreet.ingest.customers import store
 from evergreet.tokens import Tokens
 from models import Consent, Contact, ContactAlias, Event

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from evergreet import consent
+from evergreet import consent, erasure
 from evergreet.clock import FrozenClock
 from evergreet.database import Database
 from evergreet.importing.rejects import Rejected
@@ -163,7 +163,7 @@ def test_somebody_who_was_erased_stays_so_and_no_id_tells_their_address(post: Po
     post(identify("u1", email="maya@example.com"), alias("maya@example.com", "u1"), alias("old", "u1"))
     ((contact,),) = post.query("SELECT id FROM contact")
     with post.database.write() as connection:
-        consent.erase(connection, contact, tokens=Tokens(["a long enough key"]), at=NOW, actor="test")
+        erasure.erase(connection, contact, tokens=Tokens(["a long enough key"]), at=NOW, actor="test")
     assert post.query("SELECT source_id FROM contact_alias") == [("old",)]
     post(identify("old", email="maya@example.com"), track("a", "old"))
     assert post.contacts() == {"u1": None}

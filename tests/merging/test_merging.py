@@ -13,11 +13,12 @@ from sqlmodel import col
 from evergreet.audit import audit
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email, event
 from evergreet.clock import FrozenClock
-from evergreet.consent import erase, resubscribe, suppress, unsubscribe, unsubscribe_everything
+from evergreet.consent import resubscribe, suppress, unsubscribe, unsubscribe_everything
 from evergreet.contracts import CrmContact, EmailMessage, Kind, Outcome, ProviderEvent, Verdict
 from evergreet.crm.storing import Rules, store
 from evergreet.database import Database, exclusive, ingest_position
 from evergreet.durations import days
+from evergreet.erasure import erase
 from evergreet.errors import DataError, Retryable
 from evergreet.feedback.applying import apply_waiting
 from evergreet.feedback.storing import store as store_events

@@ -10,9 +10,9 @@ from sqlmodel import col
 
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email, event
 from evergreet.composing import message_key
-from evergreet.consent import erase
 from evergreet.contracts import EmailMessage
 from evergreet.database import Database
+from evergreet.erasure import erase
 from evergreet.settings import Settings
 from evergreet.template_sources import TemplateSource
 from evergreet.tokens import Tokens

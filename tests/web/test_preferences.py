@@ -13,8 +13,9 @@ from sqlmodel import col
 
 from evergreet.campaign import MARKETING, TRANSACTIONAL, Campaign, Email, event
 from evergreet.clock import FrozenClock
-from evergreet.consent import erase, suppress
+from evergreet.consent import suppress
 from evergreet.database import Database
+from evergreet.erasure import erase
 from evergreet.settings import Settings
 from evergreet.tokens import Tokens
 from evergreet.web.app import create_app

@@ -8,8 +8,8 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from evergreet.clock import FrozenClock
-from evergreet.consent import erase
 from evergreet.database import Database
+from evergreet.erasure import erase
 from evergreet.tokens import Tokens
 from models import Consent, Suppression
 from tests.contacts import add_contact
