@@ -42,9 +42,14 @@ SIGNS = {
 
 @pytest.mark.parametrize("blinded", BLINDED)
 def test_an_engine_that_breaks_a_rule_is_found_out(server: Server, blinded: str) -> None:
-    plan = Plan(
-        seed="blind", channel="smtp", workers=3, arriving=25, ticks=5, window=4, batch=15, share=0.3,
-        kinds=("SIGKILL",), blinded=blinded,
-    )  # fmt: skip
-    wrong = play(plan, server).books.wrong
-    assert [finding for finding in wrong if SIGNS[blinded] in finding], wrong
+    """When the faults strike is left to the machine: on a busy one it may take more than one round."""
+    wrong: list[str] = []
+    for number in range(3):
+        plan = Plan(
+            seed=f"blind{number}", channel="smtp", workers=3, arriving=25, ticks=5, window=4, batch=15, share=0.3,
+            kinds=("SIGKILL",), blinded=blinded,
+        )  # fmt: skip
+        wrong += play(plan, server).books.wrong
+        if any(SIGNS[blinded] in finding for finding in wrong):
+            return
+    pytest.fail(f"three rounds, and it was not found out: {wrong}")
