@@ -61,9 +61,9 @@ chaos: $(STAMP) ## Faults on real processes, all books compared (SEED=… MINUTE
 		else echo "Left out: replicas of the Prefect server (there is no redis-server here)."; fi
 
 .PHONY: clients
-clients: $(STAMP) ## Clients of others, unmodified: Segment's pointed at /v1, Pipedrive's at ours (fetches those for Node)
+clients: $(STAMP) ## Clients of others, unmodified: Segment's pointed at /v1, Pipedrive's and Shopify's at ours (fetches those for Node)
 	@EVERGREET_CLIENTS=1 $(BIN)/python -m pytest -q tests/web/test_segment_python.py tests/web/test_segment_node.py \
-		tests/connectors/crm/test_pipedrive.py
+		tests/connectors/crm/test_pipedrive.py tests/connectors/events/test_shopify_node.py
 
 .PHONY: test
 test: $(STAMP) ## All tests, by three processes: they wait for servers more than they compute

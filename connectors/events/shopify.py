@@ -19,7 +19,13 @@ class Shopify:
 
     name: ClassVar[str] = "shopify"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        channel="events", webhooks=True, proven_by=("examples of its documentation", "signatures of openssl")
+        channel="events",
+        webhooks=True,
+        proven_by=(
+            "its own @shopify/shopify-api package for Node",
+            "examples of its documentation",
+            "signatures of openssl",
+        ),
     )
 
     def __init__(self, settings: ShopifySettings) -> None:
