@@ -101,7 +101,7 @@ def erase(connection: Connection, contact_id: int, *, tokens: Tokens, at: dateti
             email=None, address=None, phone=None, locale=None, timezone=None, attributes={}, told_at=None,
             content_hash="",
             erased_at=at, changed_at=at, position=ingest_position(connection),
-            # a file whose only id was the address: the hash in its place still finds the same contact
+            # where a file knew them by their address only, the hash takes its place
             source_id=next(iter(hashes.values())) if hashes and contact.source_id in spellings else contact.source_id,
         )
     )  # fmt: skip
