@@ -215,7 +215,8 @@ def test_an_answer_that_does_not_come_or_does_not_end_is_bounded(
     scripted: Serve, connect_to: Connect, step: str, answer: Answer
 ) -> None:
     server = scripted({step: [answer]})
-    outcomes = connect_to(server.port, timeout=0.5).send([letter("1.a"), letter("2.b")])
+    # Time enough for the second connection, while the server still has 10 MB in its hands.
+    outcomes = connect_to(server.port, timeout=1.5).send([letter("1.a"), letter("2.b")])
     assert meaning(outcomes[0]) == (IN_DOUBT if step == "." else NOT_ACCEPTED)
     assert meaning(outcomes[1]) == DONE
 
