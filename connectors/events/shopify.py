@@ -3,21 +3,23 @@
 import base64
 import hashlib
 import hmac
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from connectors.comparing import any_alike
-from connectors.environment import read_settings
-from connectors.events.secrets import secrets_in
 from connectors.events.shopify_reading import read_event
 from connectors.events.shopify_settings import ShopifySettings
-from evergreet.contracts import Capabilities, CustomerEvent, WebhookRequest
+from connectors.events.told import Told
+from evergreet.contracts import Capabilities, WebhookRequest
 from evergreet.errors import NotGenuine
 
 
-class Shopify:
+class Shopify(Told[ShopifySettings]):
     """Is told by Shopify what customers order."""
 
     name: ClassVar[str] = "shopify"
+    provider = "Shopify"
+    consent_to = "email marketing"
+    settings_class = ShopifySettings
     capabilities: ClassVar[Capabilities] = Capabilities(
         channel="events",
         webhooks=True,
@@ -28,22 +30,7 @@ class Shopify:
         ),
     )
 
-    def __init__(self, settings: ShopifySettings) -> None:
-        self._settings = settings
-        self._keys = secrets_in(settings.webhook_secret)
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """Read `EVERGREET_SHOPIFY_…`."""
-        return cls(read_settings(ShopifySettings))
-
-    def check(self) -> str:
-        """Say what is set: there is nothing to ask Shopify for, which calls us."""
-        topic = self._settings.consent_topic
-        return (
-            f"Shopify's webhooks are verified with {len(self._keys)} secret{'s' if len(self._keys) > 1 else ''}; "
-            f"consent to email marketing is {f'about {topic}' if topic else 'not kept'}. Shopify itself is not asked."
-        )
+    _read = staticmethod(read_event)
 
     def verify(self, request: WebhookRequest) -> None:
         """Raise `NotGenuine` unless the body was signed with one of our secrets.
@@ -57,14 +44,3 @@ class Shopify:
         right = [base64.b64encode(hmac.new(key, request.body, hashlib.sha256).digest()) for key in self._keys]
         if not any_alike([given], right):
             raise NotGenuine("the signature is not that of the body")
-
-    def read_events(self, request: WebhookRequest) -> list[CustomerEvent]:
-        """Read the event of one request."""
-        found = read_event(request, self._settings.consent_topic, self._settings.consent_wording)
-        return [] if found is None else [found]
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def __repr__(self) -> str:
-        return f"Shopify({len(self._keys)} secrets)"
