@@ -83,7 +83,7 @@ def unsubscribe_everything(
     contact_id, mailbox = lock_mailbox(connection, contact_id)
     changed = False
     for row in mailbox:
-        for topic in _newest(connection, row.id):
+        for topic in newest_consents(connection, row.id):
             changed |= _decide(connection, row.id, topic, False, at=at, source=source, wording=wording)
     address = next(row.address for row in mailbox if row.id == contact_id)
     if address is not None:
@@ -210,7 +210,7 @@ def agreed(
     return func.coalesce(newest, false())
 
 
-def _newest(connection: Connection, contact_id: int) -> dict[str, Any]:
+def newest_consents(connection: Connection, contact_id: int) -> dict[str, Any]:
     """Return the newest consent of each topic, as the gates see it: by time, then by order of arrival."""
     rows = connection.execute(
         select(col(Consent.topic), col(Consent.granted), col(Consent.at))

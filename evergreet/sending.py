@@ -122,7 +122,12 @@ def held(standing: Iterable[Standing]) -> dict[tuple[str, str], str]:
 def opened_senders(limiters: Mapping[str, RateLimiter] | None = None) -> Iterator[Senders]:
     """Open the connectors that send, each with its limiter (by name); closed at the end."""
     with ExitStack() as opened:
-        email, *others = (_opened_route(opened, channel, limiters or {}) for channel in connectors_in_use())
+        rates = rates_in_use()
+        routes = [
+            _opened_route(opened, channel, named, rates, limiters or {})
+            for channel, named in connectors_in_use().items()
+        ]
+        email, *others = routes
         yield Senders(email, tuple(others))
 
 
@@ -162,10 +167,13 @@ def opened_for_doubts(database: Database) -> Iterator[tuple[AnySender, ...]]:
         yield tuple(known)
 
 
-def _opened_route(opened: ExitStack, channel: Channel, limiters: Mapping[str, RateLimiter]) -> Route:
+def _opened_route(
+    opened: ExitStack, channel: Channel, named: Iterable[Named], rates: Mapping[str, Rate],
+    limiters: Mapping[str, RateLimiter],
+) -> Route:  # fmt: skip
     providers = []
-    for one in connectors_in_use()[channel]:
-        rate = rates_in_use().get(one.name, FREE)
+    for one in named:
+        rate = rates.get(one.name, FREE)
         local = Unlimited() if rate.per_second is None else pace_of(one.name, rate.per_second)
         sender = _opened(opened, channel, one.name)
         providers.append(Provider(sender, one.weight, limiters.get(one.name, local), rate))

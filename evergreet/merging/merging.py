@@ -14,7 +14,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.campaigns import hold_off, states
-from evergreet.consent import ABOUT_ADDRESSES, EVERYTHING, Withdrawal, withdraw
+from evergreet.consent import ABOUT_ADDRESSES, EVERYTHING, Withdrawal, newest_consents, withdraw
 from evergreet.database import exclusive, ingest_position
 from evergreet.errors import DataError
 from evergreet.importing.storing import Entry, suppress_all
@@ -135,12 +135,7 @@ def lock(connection: Connection, ids: list[int]) -> list[Any]:
 
 def _refused(connection: Connection, contact: int) -> set[str]:
     """Return the topics to which a contact's newest word is a no."""
-    rows = connection.execute(
-        select(col(Consent.topic), col(Consent.granted))
-        .where(col(Consent.contact_id) == contact)
-        .order_by(col(Consent.at), col(Consent.id))
-    )
-    return {topic for topic, granted in dict(rows.tuples().all()).items() if not granted}
+    return {topic for topic, row in newest_consents(connection, contact).items() if not row.granted}
 
 
 def _move(connection: Connection, table: Any, loser: int, survivor: int) -> list[int]:
