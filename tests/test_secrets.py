@@ -55,6 +55,7 @@ REQUIRED = {
     "EVERGREET_SQL_QUERY": "SELECT 1 AS id",
     "EVERGREET_SALESFORCE_BASE_URL": "https://acme.my.salesforce.com",
     "EVERGREET_SALESFORCE_CLIENT_ID": "3MVG9",
+    "EVERGREET_SALESFORCE_USERNAME": "robot@acme.example",
 }
 """What has no default and is no secret."""
 

@@ -1,6 +1,7 @@
 """Salesforce: contacts or leads that changed are read in the order of change; fields and tasks are written back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import ClassVar
 
 import httpx
@@ -28,9 +29,12 @@ class Salesforce(HttpConnector[SalesforceSettings]):
         channel="crm", batch_limit=1000, window=200, connections=2, proven_by=("the simple-salesforce package",)
     )
 
-    def __init__(self, settings: SalesforceSettings, client: httpx.Client, *, clock: Clock = elapsed) -> None:
+    def __init__(
+        self, settings: SalesforceSettings, client: httpx.Client, *, clock: Clock = elapsed,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:  # fmt: skip
         super().__init__(settings, client, clock=clock)
-        self._session = Session(self._caller, settings)
+        self._session = Session(self._caller, settings, now)
 
     def changed_since(self, cursor: str) -> CrmPage:
         """Return the next page of contacts that changed, were merged or deleted."""
@@ -68,8 +72,10 @@ class Salesforce(HttpConnector[SalesforceSettings]):
 
     def _headers(self) -> Mapping[str, str]:
         """Those of the door: the app signs in, and goes on with what it gets there."""
-        return {"Authorization": basic(self._settings.client_id, self._key)}
+        settings = self._settings
+        return {} if settings.username else {"Authorization": basic(settings.client_id, self._key)}
 
     @property
     def _key(self) -> str:
-        return self._settings.client_secret.get_secret_value()
+        settings = self._settings
+        return (settings.private_key if settings.username else settings.client_secret).get_secret_value()

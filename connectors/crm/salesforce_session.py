@@ -1,11 +1,13 @@
-"""Signing in to Salesforce as an app, and asking it: https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_client_credentials_flow.htm.
+"""Signing in to Salesforce as an app, and asking it.
+
+With a secret: https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_client_credentials_flow.htm.
 
 A token ends when the org's session does, and nobody says when that is: an answer that does not know it any more did
 nothing, so one new token is asked for and the request made again.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -17,19 +19,26 @@ from connectors.addressing import can_be_sent, keeps_the_key
 from connectors.answers import object_answered, pause, read_answer, server_time
 from connectors.calling import Answered, Caller, bearer, said
 from connectors.crm.salesforce_answers import refused
+from connectors.crm.salesforce_assertion import form_of
 from connectors.crm.salesforce_settings import SalesforceSettings
 from connectors.json_bodies import text_in
 from evergreet.errors import Misconfigured, Retryable
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+SECRET = "…_CLIENT_SECRET, and that the app may use the client credentials flow and has a user to run as."
+SIGNED = (
+    "…_USERNAME, that the app has the certificate of …_PRIVATE_KEY and is pre-authorized for that user, …_AUDIENCE "
+    "and this machine's clock."
+)
 
 
 class Session:
     """Asks one org; several threads may."""
 
-    def __init__(self, door: Caller, settings: SalesforceSettings) -> None:
+    def __init__(self, door: Caller, settings: SalesforceSettings, now: Callable[[], datetime]) -> None:
         self._door = door
         self._settings = settings
+        self._now = now
         self._signing_in = threading.Lock()
         self._inside: Caller | None = None
         self._fields: Mapping[str, Mapping[str, Any]] | None = None
@@ -88,7 +97,9 @@ class Session:
     def _sign_in(self) -> Caller:
         """Return a caller with a token of the org; raises typed errors: nothing was done."""
         self._inside = None
-        answered = self._door.call("POST", "/services/oauth2/token", b"grant_type=client_credentials", FORM)
+        signs = bool(self._settings.username)
+        form = form_of(self._settings, self._now()) if signs else "grant_type=client_credentials"
+        answered = self._door.call("POST", "/services/oauth2/token", form.encode(), FORM)
         if not isinstance(answered, Answered):
             raise Retryable(answered.reason) if isinstance(answered, Retryable) else answered
         content = object_answered(answered.content)
@@ -105,5 +116,5 @@ class Session:
         except ValueError as problem:
             raise Misconfigured(
                 f"Salesforce does not let the app in: {problem}. Check EVERGREET_SALESFORCE_BASE_URL, …_CLIENT_ID and "
-                "…_CLIENT_SECRET, and that the app may use the client credentials flow and has a user to run as."
+                + (SIGNED if signs else SECRET)
             ) from None

@@ -1,8 +1,8 @@
 """Settings of the Salesforce connector: `EVERGREET_SALESFORCE_…`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.addressing import keeps_the_key
@@ -28,8 +28,18 @@ class SalesforceSettings(BaseSettings):
         description="My Domain of the org, as in https://acme.my.salesforce.com."
     )
     client_id: str = Field(min_length=1, description="Consumer key of the connected app.")
-    client_secret: Annotated[SecretStr, Field(min_length=1)] = Field(
-        description="Its consumer secret; sent over HTTPS only, unless the server is this machine."
+    client_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Its consumer secret; sent over HTTPS only, unless the server is this machine.",
+    )
+    private_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Private RSA key (PEM, or its file) that signs in where there is no secret: the JWT bearer flow.",
+    )
+    username: str = Field(default="", max_length=200, description="User as whom the app signs in with a private key.")
+    audience: Annotated[str, StringConstraints(pattern=r"^(https://[^\s/@]+(/[^\s@]*)?)?$")] = Field(
+        default="",
+        description="Who lets that user in; empty: https://login.salesforce.com, of a sandbox https://test.salesforce.com.",
     )
     api_version: str = Field(default="62.0", pattern=r"^\d{2,3}\.0$", description="Version of the REST API.")
     object: Literal["Contact", "Lead"] = Field(default="Contact", description="Contact or Lead: which are read.")
@@ -66,3 +76,12 @@ class SalesforceSettings(BaseSettings):
     connections: int = Field(default=2, ge=1, le=64, description="Requests that are under way side by side.")
     connect_timeout: float = Field(default=10, gt=0, le=600, description="Seconds for reaching the server.")
     timeout: float = Field(default=60, gt=0, le=600, description="Seconds for each wait once it is reached.")
+
+    @model_validator(mode="after")
+    def _can_sign_in(self) -> Self:
+        signs = bool(self.private_key.get_secret_value())
+        if signs != bool(self.username):
+            raise ValueError("a private key signs in as a user: set PRIVATE_KEY and USERNAME, or neither")
+        if not (signs or self.client_secret.get_secret_value()):
+            raise ValueError("set CLIENT_SECRET, or PRIVATE_KEY and USERNAME")
+        return self

@@ -8,12 +8,17 @@ import io
 import json
 import re
 import sqlite3
-from base64 import b64decode
+from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from evergreet.contracts import CrmConsent, CrmLastMessage, CrmNote, CrmRecord, CrmStage, CrmTask, Push
 from tests.connectors.provider_sink import ProviderSink, Told
@@ -45,6 +50,9 @@ class SalesforceSink(ProviderSink):
     origin = "https://acme.my.salesforce.com"
     client_id: str
     client_secret: str
+    certificate: RSAPublicKey | None = None
+    user: str = "robot@acme.example"
+    audience: str = "https://login.salesforce.com"
     judge: Judge = lambda method, path, content: None
     contacts: dict[str, dict[str, Any]] = field(default_factory=dict)
     tasks: list[dict[str, Any]] = field(default_factory=list)
@@ -147,11 +155,43 @@ class SalesforceSink(ProviderSink):
         form = {name: values[0] for name, values in parse_qs(content.decode()).items()}
         if headers.get("content-type") != "application/x-www-form-urlencoded":
             self.faults.append(f"a form as {headers.get('content-type')}")
+        if form.keys() == {"grant_type", "assertion"}:
+            told = self._asserted(form["grant_type"], form["assertion"], headers)
+            return told or self._let_in()
         if form != {"grant_type": "client_credentials"}:
             return Told(400, {"error": "unsupported_grant_type", "error_description": "grant type not supported"})
         shown = b64decode(headers.get("authorization", "").removeprefix("Basic ")).decode()
         if shown != f"{self.client_id}:{self.client_secret}":
             return Told(400, {"error": "invalid_client", "error_description": "invalid client credentials"})
+        return self._let_in()
+
+    def _asserted(self, grant: str, assertion: str, headers: dict[str, str]) -> Told | None:
+        """Judge a JWT (RFC 7515, RFC 7523) by the app's certificate; None where it is good."""
+        signed, _, signature = assertion.rpartition(".")
+        header, claims = (json.loads(_decoded(part)) for part in signed.split("."))
+        if grant != "urn:ietf:params:oauth:grant-type:jwt-bearer" or "authorization" in headers:
+            self.faults.append(f"a JWT as {grant}, with {headers}")
+        if header["alg"] != "RS256" or set(claims) != {"iss", "sub", "aud", "exp"}:
+            self.faults.append(f"a JWT of {header}, {claims}")
+        wrong = None
+        try:
+            assert self.certificate is not None
+            self.certificate.verify(_decoded(signature), signed.encode(), PKCS1v15(), SHA256())
+        except InvalidSignature:
+            wrong = ("invalid_grant", "invalid assertion")
+        assert self.now is not None
+        left = int(claims["exp"]) - self.now.timestamp()
+        if claims["iss"] != self.client_id:
+            wrong = ("invalid_client_id", "client identifier invalid")
+        elif claims["sub"] != self.user:
+            wrong = ("invalid_grant", "user hasn't approved this consumer")
+        elif claims["aud"] != self.audience:
+            wrong = ("invalid_grant", "audience is invalid")
+        elif not 0 < left <= 180:
+            wrong = ("invalid_grant", "assertion expired or too long")
+        return wrong and Told(400, {"error": wrong[0], "error_description": wrong[1]})
+
+    def _let_in(self) -> Told:
         self.signed_in += 1
         token = f"00D!token.{self.signed_in}"
         self.tokens = {token}
@@ -258,6 +298,10 @@ class SalesforceSink(ProviderSink):
                     return {"id": f"00T{place:015d}", "created": False}
         self.tasks.append(record)
         return {"id": f"00T{len(self.tasks) - 1:015d}", **({"created": True} if key else {})}
+
+
+def _decoded(part: str) -> bytes:
+    return urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
 def _in_csv(name: str, value: Any) -> Any:

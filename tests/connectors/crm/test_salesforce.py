@@ -1,15 +1,26 @@
 """Salesforce: what changed, was merged or deleted is read in order, and what is written arrives or says why."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_elliptic
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from connectors.calling import make_client
 from connectors.crm.salesforce import Salesforce
+from connectors.crm.salesforce_assertion import audience_of
 from connectors.crm.salesforce_settings import SalesforceSettings
 from connectors.crm.salesforce_soql import quoted
 from evergreet.contracts import (
@@ -67,9 +78,7 @@ def at() -> Iterator[Callable[..., Salesforce]]:
 
 class TestSalesforce(CrmConnectorContract):
     entry_point = "salesforce"
-    required_settings = (
-        "EVERGREET_SALESFORCE_BASE_URL", "EVERGREET_SALESFORCE_CLIENT_ID", "EVERGREET_SALESFORCE_CLIENT_SECRET",
-    )  # fmt: skip
+    required_settings = ("EVERGREET_SALESFORCE_BASE_URL", "EVERGREET_SALESFORCE_CLIENT_ID")
     secrets = (SECRET, "00D!token")
 
     @pytest.fixture
@@ -324,6 +333,109 @@ def test_an_app_that_is_not_let_in_is_our_fault_and_a_door_that_is_shut_is_not(
         (outcome,) = at(server.url, timeout=0.1).push([CrmNote(ADA, "k", "t", "x", START)])
     assert isinstance(outcome, Retryable)
     assert outcome.accepted == "no", "nothing was written before somebody is signed in"
+
+
+@pytest.fixture(scope="module")
+def key() -> RSAPrivateKey:
+    return generate_private_key(65537, 2048)
+
+
+def pem(key: RSAPrivateKey | EllipticCurvePrivateKey, passphrase: str = "") -> str:
+    hidden = BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, hidden).decode()
+
+
+def signing(sink: SalesforceSink, key: str, **options: Any) -> Salesforce:
+    settings = SalesforceSettings.model_validate(
+        {"base_url": sink.url, "client_id": APP, "private_key": key, "username": sink.user, **options}
+    )
+    return Salesforce(settings, make_client(1), now=lambda: sink.now or START)
+
+
+def test_an_app_signs_in_with_a_private_key_as_their_package_does(
+    sink: SalesforceSink, key: RSAPrivateKey, tmp_path: Path
+) -> None:
+    """From the setting, in one line or several, or from its file; a new JWT each time, which the certificate judges."""
+    sink.certificate = key.public_key()
+    (file := tmp_path / "salesforce.pem").write_text(pem(key))
+    for written in (pem(key), pem(key).strip().replace("\n", "\\n"), str(file)):
+        with closing(signing(sink, written)) as connector:
+            assert "lets the app in" in connector.check()
+            assert pem(key)[40:80] not in repr(connector) + repr(vars(connector))
+    sink.tokens = set()
+    assert sink.now is not None
+    sink.now += timedelta(hours=3)
+    with closing(signing(sink, pem(key))) as connector:
+        connector.check()
+        sink.tokens = set()
+        sink.now += timedelta(hours=3)
+        connector.changed_since("")
+    assert sink.signed_in == 5, "a JWT of three hours ago would not be taken"
+
+    import requests
+    from simple_salesforce.login import SalesforceLogin
+
+    class ToSink(requests.adapters.HTTPAdapter):
+        def send(self, request: Any, *arguments: Any, **options: Any) -> Any:
+            assert request.url == "https://login.salesforce.com/services/oauth2/token"
+            request.url = f"{sink.url}{urlsplit(request.url).path}"
+            return super().send(request, *arguments, **options)
+
+    sink.now = datetime.now(UTC) + timedelta(seconds=1)  # their three minutes are rounded up
+    with requests.Session() as session:
+        session.mount("https://", ToSink())
+        session_id, _ = SalesforceLogin(username=sink.user, consumer_key=APP, privatekey=pem(key), session=session)
+    assert {session_id} == sink.tokens, "it is let in by the same rules"
+
+
+def test_a_jwt_that_is_not_taken_says_what_to_look_at(sink: SalesforceSink, key: RSAPrivateKey) -> None:
+    sink.certificate = key.public_key()
+    another = generate_private_key(65537, 2048)
+    assert (
+        audience_of(settings_of(base_url="https://acme--uat.sandbox.my.salesforce.com"))
+        == "https://test.salesforce.com"
+    )
+    refused = {
+        "invalid assertion": signing(sink, pem(another)),
+        "hasn't approved this consumer": signing(sink, pem(key), username="nobody@acme.example"),
+        "client identifier invalid": signing(sink, pem(key), client_id="another"),
+        "audience is invalid": signing(sink, pem(key), audience="https://test.salesforce.com"),
+    }
+    for reason, connector in refused.items():
+        with closing(connector), pytest.raises(Misconfigured, match=reason) as told:
+            connector.check()
+        assert "…_PRIVATE_KEY and is pre-authorized" in told.value.reason
+        assert "BEGIN" not in told.value.reason
+    for useless in (
+        "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----", pem(key, "a passphrase"), pem(key)[:200],
+        pem(generate_elliptic(SECP256R1())), "/no/such/canary.pem", "canary\0",
+    ):  # fmt: skip
+        with closing(signing(sink, useless)) as connector:
+            (outcome,) = connector.push([CrmStage(ADA, "loyalty", START)])
+            assert isinstance(outcome, Misconfigured)
+            assert "EVERGREET_SALESFORCE_PRIVATE_KEY" in outcome.reason
+            assert "canary" not in repr(outcome) + repr(outcome.__context__)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, "set CLIENT_SECRET, or PRIVATE_KEY and USERNAME"),
+        ({"client_secret": SECRET, "username": "robot"}, "set PRIVATE_KEY and USERNAME, or neither"),
+        ({"private_key": SECRET}, "set PRIVATE_KEY and USERNAME, or neither"),
+        ({"private_key": SECRET, "username": "x", "audience": "http://login.salesforce.com"}, "pattern"),
+    ],
+)
+def test_half_of_what_signs_in_is_told(given: dict[str, str], wanted: str) -> None:
+    with pytest.raises(ValueError, match=wanted) as told:
+        settings_of(**{"client_secret": "", **given})
+    assert SECRET not in str(told.value)
+
+
+def settings_of(**given: str) -> SalesforceSettings:
+    return SalesforceSettings.model_validate(
+        {"base_url": "https://acme.my.salesforce.com", "client_id": APP, "client_secret": SECRET, **given}
+    )
 
 
 def test_everything_that_is_written_arrives(sink: SalesforceSink, at: Callable[..., Salesforce]) -> None:
