@@ -25,7 +25,7 @@ from evergreet.errors import OwnershipLost
 from evergreet.gates import Decision, Defer, Go, Rules, Skip, Stale, decide_window
 from evergreet.store import among, among_found, by_index, checked, given, paired
 from evergreet.tally import OPEN, add_to_tally, settled_messages, tidy
-from evergreet.worker import Worker
+from evergreet.worker import Worker, leave_in_doubt
 from models import Attempt, CampaignRow, Chunk, Contact, Instant, Message
 from models.base import Id
 
@@ -203,18 +203,25 @@ def _reached(worker: Worker, campaign_id: int, chunk: int, limit: int, now: date
 
 
 def release(worker: Worker, chunk: ClaimedChunk) -> None:
-    """Give a chunk back; it is done when nothing of it is left."""
+    """Give a chunk back; it is done when nothing of it is left.
+
+    Whoever gives it back has nothing of it in hand. What still stands as being sent is nobody's, which only a fault
+    can bring about: it is in doubt, as after a death, and does not keep the chunk open for ever.
+    """
     with worker.transaction() as connection:
         own(connection, worker, chunk)
-        left = connection.execute(
-            select(func.count()).where(
-                col(Message.chunk_id) == chunk.id, col(Message.state).in_(("planned", "sending"))
-            )
-        ).scalar_one()
+        planned, sending = connection.execute(
+            select(
+                func.count().filter(col(Message.state) == "planned"),
+                func.count().filter(col(Message.state) == "sending"),
+            ).where(col(Message.chunk_id) == chunk.id, col(Message.state).in_(("planned", "sending")))
+        ).one()
+        if sending:
+            leave_in_doubt(connection, [chunk.id], "nobody had it in hand any more", worker.clock.now(connection))
         connection.execute(
             update(Chunk)
             .where(col(Chunk.id) == chunk.id)
-            .values(owner_id=None, in_hand=None, state="open" if left else "done")
+            .values(owner_id=None, in_hand=None, state="open" if planned else "done")
         )
         tidy(connection, chunk.campaign_id)
 

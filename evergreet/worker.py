@@ -166,7 +166,16 @@ class Worker:
 
 def free_chunks(connection: Connection, chunks: list[int], now: datetime) -> None:
     """Raise the epoch of chunks whose owner died; what was being sent becomes unknown."""
-    reason = "the worker died between intent and settle"
+    leave_in_doubt(connection, chunks, "the worker died between intent and settle", now)
+    connection.execute(
+        update(Chunk)
+        .where(col(Chunk.id).in_(chunks))
+        .values(owner_id=None, epoch=Chunk.epoch + 1, deaths=Chunk.deaths + 1, in_hand=None)
+    )
+
+
+def leave_in_doubt(connection: Connection, chunks: list[int], reason: str, now: datetime) -> None:
+    """Make unknown what chunks say is being sent, though nobody has it in hand."""
     in_doubt = (
         select(col(Message.id))
         .where(col(Message.chunk_id).in_(chunks), col(Message.state) == "sending")
@@ -181,11 +190,6 @@ def free_chunks(connection: Connection, chunks: list[int], now: datetime) -> Non
         update(Message)
         .where(col(Message.chunk_id).in_(chunks), col(Message.state) == "sending")
         .values(state="unknown", reason=reason, chunk_id=None, unknown_since=now, changed_at=now)
-    )
-    connection.execute(
-        update(Chunk)
-        .where(col(Chunk.id).in_(chunks))
-        .values(owner_id=None, epoch=Chunk.epoch + 1, deaths=Chunk.deaths + 1, in_hand=None)
     )
 
 

@@ -196,3 +196,25 @@ def test_an_outcome_too_few_leaves_the_window_in_doubt_and_nothing_half_written(
     story.run(NEWS)
     assert story.states() == {"unknown: recorder answered 2 outcomes": 3}
     assert replace(story.sender).name == "recorder"
+
+
+def test_what_stands_as_being_sent_though_nobody_has_it_in_hand_is_in_doubt_and_ends_the_chunk(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a fault brings that about; a run that took the chunk again and again would never end."""
+    prepared(story)
+    with monkeypatch.context() as patched:
+        before(patched, story, "write_intent", raise_epoch)
+        with pytest.raises(OwnershipLost):
+            story.run(NEWS)
+    with story.database.write() as connection:
+        one(state="sending", attempts=1, sent_at=NOW)(connection)
+        ours = {"run_id": 1, "worker_id": 1, "epoch": 1, "provider": "recorder", "started_at": NOW}
+        connection.execute(insert(Attempt).values(message_id=2, number=1, outcome="", **ours))
+        connection.execute(update(Chunk).values(owner_id=None))
+    story.run(NEWS)
+    assert story.states() == {"accepted": 2, "unknown: nobody had it in hand any more": 1}
+    assert {(row.message_id, row.outcome) for row in story.attempts} == {
+        (1, "accepted"), (2, "unknown"), (3, "accepted"),
+    }  # fmt: skip
+    assert story.run(NEWS).attempted == {}
