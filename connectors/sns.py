@@ -45,7 +45,11 @@ SIGNED: Mapping[str, tuple[str, ...]] = {
 HASHES: Mapping[str, HashAlgorithm] = {"1": SHA1(), "2": SHA256()}
 """Signature versions; a topic has 1 unless it is set to 2."""
 
-_HOST = re.compile(r"sns\.[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}\.amazonaws\.com(?:\.cn)?")
+_HOST = re.compile(
+    r"sns\.(?:cn(?:-[a-z]+)+-\d{1,2}\.amazonaws\.com\.cn|eusc(?:-[a-z]+)+-\d{1,2}\.amazonaws\.eu"
+    r"|[a-z]{2}(?:-[a-z]+)+-\d{1,2}\.amazonaws\.com)"
+)
+"""SNS itself in a region of Amazon's, of China's or of the European sovereign cloud."""
 _CERTIFICATE = re.compile(r"/[\w-]+\.pem", re.ASCII)
 _MOST_CERTIFICATES = 8
 _LONGEST_ADDRESS = 2000

@@ -1,6 +1,7 @@
-"""What Resend tells of messages afterwards: one event in a request, signed by Standard Webhooks.
+"""What Resend tells of messages and addresses: one event in a request, signed by Standard Webhooks.
 
-https://resend.com/docs/dashboard/webhooks/event-types; bounces in `…/emails/email-bounces`.
+https://resend.com/docs/dashboard/webhooks/event-types; bounces in `…/emails/email-bounces`, and in
+`…/emails/email-suppressions` why an address gets no more mail.
 """
 
 from collections.abc import Mapping
@@ -39,19 +40,32 @@ REFUSED_CONTENT = frozenset({"contentrejected", "attachmentrejected", "messageto
 """`bounce.subType` in small letters: about the message, not about the mailbox."""
 
 
+ORIGINS: Mapping[str, tuple[Kind, Verdict]] = {
+    "bounce": (Kind.HARD_BOUNCED, Verdict.INVALID),
+    "complaint": (Kind.COMPLAINED, Verdict.COMPLAINED),
+    "manual": (Kind.UNSUBSCRIBED, Verdict.UNSUBSCRIBED),  # somebody decided, until the reader agrees anew
+}
+"""`origin` of a suppression; it is for good."""
+
+_OTHERS = ("contact.", "domain.", "inbox.", "topic.", "suppression.", "email.received")
+"""How the words of events begin that are about no message which was sent."""
+
+
 def read_events(request: WebhookRequest, secret: str) -> list[ProviderEvent]:
-    """Read the one event of a request."""
+    """Read the one event of a request; one about no message, by which nobody leaves, is none."""
     raw = read_json(request.body)
     if not isinstance(raw, dict):
         raise Unreadable("The body is not an event.")
-    data = object_in(raw, "data")
-    kind, verdict = _meaning(text_in(raw, "type"), data)
+    word, data = text_in(raw, "type"), object_in(raw, "data")
+    kind, verdict = _meaning(word, data)
+    if verdict is Verdict.NONE and word.startswith(_OTHERS):
+        return []
     tags, click = _tags(data.get("tags")), object_in(data, "click")
     told = text_in(object_in(data, "bounce"), "message") or text_in(object_in(data, "failed"), "reason")
     return [
         ProviderEvent(
             id=name_or_digest(message_id(request), request.body), kind=kind, verdict=verdict, raw=raw,
-            address=_recipient(data.get("to")),
+            address=_recipient(data.get("to")) or text_in(data, "email"),
             at=from_text(text_in(click, "timestamp") or text_in(raw, "created_at"), request.received_at),
             row=whole_number(tags.get(ROW, "")), key=tags.get(KEY, ""), provider_id=text_in(data, "email_id"),
             reason=said(told, secret), url=text_in(click, "link"),
@@ -68,6 +82,10 @@ def _meaning(word: str, data: Mapping[str, Any]) -> tuple[Kind, Verdict]:
         return kind, Verdict.INVALID if kind is Kind.HARD_BOUNCED else Verdict.NONE
     if word == "email.suppressed":
         return Kind.DROPPED, Verdict.NONE
+    if word in {"contact.created", "contact.updated"} and data.get("unsubscribed") is True:
+        return Kind.UNSUBSCRIBED, Verdict.UNSUBSCRIBED
+    if word == "suppression.added":
+        return ORIGINS.get(text_in(data, "origin"), (Kind.UNKNOWN, Verdict.NONE))
     return WORDS.get(word, (Kind.UNKNOWN, Verdict.NONE))
 
 

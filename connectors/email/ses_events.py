@@ -81,7 +81,7 @@ def read_events(name: str, text: str, received_at: datetime) -> list[ProviderEve
     if not isinstance(raw, dict):
         raise Unreadable("The message is not an event of Amazon SES.")
     word = text_in(raw, "eventType") or text_in(raw, "notificationType")
-    if word == "AmazonSnsSubscriptionSucceeded":
+    if word in {"AmazonSnsSubscriptionSucceeded", "Received"}:  # the second is mail that came in
         return []
     mail, detail = object_in(raw, "mail"), object_in(raw, _DETAILS.get(word, ""))
     key, row = _named(mail)

@@ -71,5 +71,5 @@ class SesSettings(BaseSettings):
     @property
     def url(self) -> str:
         """Where the API is (https://docs.aws.amazon.com/general/latest/gr/ses.html)."""
-        china = ".cn" if self.region.startswith("cn-") else ""
-        return self.base_url or f"https://email.{self.region}.amazonaws.com{china}"
+        ends = {"cn": "com.cn", "eusc": "eu"}.get(self.region.partition("-")[0], "com")
+        return self.base_url or f"https://email.{self.region}.amazonaws.{ends}"

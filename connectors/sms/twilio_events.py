@@ -9,6 +9,7 @@ import hmac
 from base64 import b64encode
 from collections.abc import Mapping
 from hashlib import sha1, sha256
+from unicodedata import normalize
 from urllib.parse import parse_qsl, urlsplit
 
 from connectors.json_bodies import name_or_digest, whole_number
@@ -65,8 +66,12 @@ CODES: Mapping[int, tuple[Kind, Verdict]] = {
 }
 """`ErrorCode` of a message that was not delivered: only what can never arrive anywhere suppresses."""
 
-STOP = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"})
-"""What Twilio takes for a STOP where nothing else is set; with Advanced Opt-Out it says `OptOutType` itself."""
+STOP = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT", "ARRET", "ARRETE"})
+"""What Twilio takes for a STOP where nothing else is set; with Advanced Opt-Out it says `OptOutType` itself.
+
+Compared by its letters alone: `Stop!`, `opt out` and `ARRÊT` are as plain, and 47 CFR 64.1200(a)(10) asks for more than
+a provider's own spelling.
+"""
 
 
 def verify(request: WebhookRequest, url: str, token: str) -> None:
@@ -126,8 +131,8 @@ def _meaning(status: str, code: int) -> tuple[Kind, Verdict]:
 
 
 def _answer(request: WebhookRequest, form: Mapping[str, str], name: str) -> ProviderEvent:
-    word = (form.get("OptOutType") or form.get("Body", "").strip()).upper()
-    stopped = word in STOP
+    said = form.get("OptOutType") or form.get("Body", "")[:100]
+    stopped = "".join(filter(str.isalnum, normalize("NFKD", said))).upper() in STOP
     return ProviderEvent(
         id=name_or_digest(f"{name}:received", request.body), at=request.received_at, raw=form,
         kind=Kind.UNSUBSCRIBED if stopped else Kind.REPLIED,

@@ -17,6 +17,11 @@ _PORTS = {"tls": 993, "starttls": 143}
 _MOST_MARKED = 500
 """Mails that are marked with one command: a line has an end."""
 _BODY = f"(BODY.PEEK[]<0.{LARGEST}>)"
+_REPORTS = (
+    "OR", "HEADER", "Content-Type", '"multipart/report"',
+    "OR", "FROM", '"mailer-daemon"', "OR", "FROM", '"postmaster"', "FROM", '"staff@hotmail.com"',
+)  # fmt: skip
+"""In small letters or large: a server compares without regard to them (RFC 3501 §6.4.4)."""
 _UIDS = re.compile(rb"\d+")
 
 
@@ -80,11 +85,13 @@ class Imap:
         self._leave()
 
     def mails(self, *, seen: bool) -> Iterator[tuple[str, bytes]]:
-        """Return numbers and beginnings of mails that say they are reports; others are not even fetched."""
+        """Return numbers and beginnings of mails that say they are reports, or come from those who write some.
+
+        Others are not even fetched.
+        """
         wanted = () if seen else ("UNSEEN",)
         try:
-            # In small letters or large: a server compares without regard to them (RFC 3501 §6.4.4).
-            _, found = self._server.uid("SEARCH", *wanted, "HEADER", "Content-Type", '"multipart/report"')
+            _, found = self._server.uid("SEARCH", *wanted, *_REPORTS)
             for uid in _UIDS.findall(found[0] or b""):
                 _, answer = self._server.uid("FETCH", uid.decode(), _BODY)
                 mail = next((part[1] for part in answer if isinstance(part, tuple)), None)

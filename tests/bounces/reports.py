@@ -42,18 +42,23 @@ def arf(key: str = "k1", address: str = "ana@example.org", kind: str = "abuse", 
     ).encode()
 
 
+QMAIL = (
+    b"From: MAILER-DAEMON@mx.example\r\nMessage-ID: <q1@mx.example>\r\nSubject: failure notice\r\n\r\n"
+    b"Hi. This is the qmail-send program at mx.example.\r\nI'm afraid I wasn't able to deliver your message.\r\n\r\n"
+    b"<ana@example.org>:\r\n192.0.2.1 does not like recipient.\r\n"
+    b"Remote host said: 550 5.1.1 <ana@example.org>: no such user\r\nGiving up on 192.0.2.1.\r\n\r\n"
+    b"--- Below this line is a copy of the message.\r\n\r\n"
+    b"Return-Path: <shop@shop.example>\r\nMessage-ID: <k1@shop.example>\r\nTo: ana@example.org\r\n\r\nhi\r\n"
+)
+"""A failure notice of qmail: https://cr.yp.to/proto/qsbmf.txt."""
 VACATION = (
     b"From: ana@example.org\r\nSubject: Out of office\r\nAuto-Submitted: auto-replied\r\n"
     b"In-Reply-To: <k1@shop.example>\r\nContent-Type: text/plain\r\n\r\nBack on Monday: 550 5.1.1\r\n"
-)
-QMAIL = (
-    b"From: MAILER-DAEMON@mx.example\r\nSubject: failure notice\r\n\r\n"
-    b"Hi. This is the qmail-send program at mx.example.\r\n\r\n<ana@example.org>:\r\n550 5.1.1 no such user\r\n"
 )
 READ = (
     b'Message-ID: <r@x>\r\nContent-Type: multipart/report; report-type=disposition-notification; boundary="b"\r\n\r\n'
     b"--b\r\nContent-Type: message/disposition-notification\r\n\r\n"
     b"Final-Recipient: rfc822;ana@example.org\r\nDisposition: manual-action/MDN-sent; displayed\r\n\r\n--b--\r\n"
 )
-OTHERS = (VACATION, QMAIL, READ, b"", b"\x00\xff" * 50)
+OTHERS = (VACATION, READ, b"", b"\x00\xff" * 50)
 """Mails that are no report about a delivery, or nothing at all."""

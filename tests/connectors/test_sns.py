@@ -114,6 +114,8 @@ def test_while_one_certificate_is_awaited_those_that_are_known_are_used_and_no_o
         "https://sns.evil.eu-central-1.amazonaws.com/a.pem",
         "https://sqs.eu-central-1.amazonaws.com/a.pem",
         "https://bucket.s3.amazonaws.com/a.pem",
+        "https://sns.eu-central-1.amazonaws.eu/a.pem",
+        "https://sns.eu-central-1.amazonaws.com.cn/a.pem",
         "https://sns.eu-central-1.amazonaws.com/a.pem\n",
         " https://sns.eu-central-1.amazonaws.com/a.pem",
         f"https://sns.eu-central-1.amazonaws.com/{'a' * 70_000}.pem",
@@ -128,10 +130,15 @@ def test_no_other_address_is_asked_for_a_certificate(topic: Topic, fetched: Fetc
     assert fetched.asked == []
 
 
-@pytest.mark.parametrize("region", ["us-east-1", "us-gov-west-1", "ap-southeast-3", "cn-north-1"])
-def test_any_region_of_amazons_may_sign(topic: Topic, region: str) -> None:
-    host = f"sns.{region}.amazonaws.com{'.cn' if region.startswith('cn') else ''}"
-    topic.verify(posted(sns_message("text"), SigningCertURL=f"https://{host}/SimpleNotificationService-1a.pem"))
+@pytest.mark.parametrize(
+    "host",
+    [
+        "us-east-1.amazonaws.com", "us-gov-west-1.amazonaws.com", "ap-southeast-3.amazonaws.com",
+        "cn-north-1.amazonaws.com.cn", "eusc-de-east-1.amazonaws.eu",
+    ],
+)  # fmt: skip
+def test_any_region_of_amazons_may_sign(topic: Topic, host: str) -> None:
+    topic.verify(posted(sns_message("text"), SigningCertURL=f"https://sns.{host}/SimpleNotificationService-1a.pem"))
 
 
 def test_another_topic_and_raw_delivery_are_refused_before_anything_is_fetched(topic: Topic, fetched: Fetched) -> None:

@@ -111,6 +111,16 @@ def test_a_published_signature_is_genuine_for_a_day_and_for_its_own_digits_only(
     source.close()
 
 
+def test_of_a_subaccounts_event_the_signature_of_either_account_will_do(source: Mailgun) -> None:
+    """https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks."""
+    own, other = signed(), signed(key="of-the-other-account")
+    for signature, parent in ((own, other), (other, own)):
+        source.verify(joined(told("opened"), signature | {"parent-signature": parent["signature"]}))
+    for wrong in ("", other["signature"], own["signature"][:-1]):
+        with pytest.raises(NotGenuine):
+            source.verify(joined(told("opened"), other | {"parent-signature": wrong}))
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"signature": 5}', b"\xff", b'{"signature": {"token": ["x"]}}'])
 def test_a_body_without_a_signature_is_refused_and_without_a_key_nothing_is_taken(source: Mailgun, body: bytes) -> None:
     with pytest.raises(NotGenuine):

@@ -1,5 +1,6 @@
 """Reports of other servers are read in the shapes of Postfix, Exim, Exchange, Sendmail and the RFCs."""
 
+import base64
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from connectors.email.reports import MOST_PARTS, MOST_RECIPIENTS, read_report
 from connectors.email.smtp import Smtp
 from evergreet.contracts import Kind, ProviderEvent, ReportReader, Verdict
-from tests.bounces.reports import GONE, OTHERS, POSTFIX, arf, dsn
+from tests.bounces.reports import GONE, OTHERS, POSTFIX, QMAIL, arf, dsn
 
 NOW = datetime(2026, 3, 15, 9, tzinfo=UTC)
 DEAD = (Kind.HARD_BOUNCED, Verdict.INVALID)
@@ -110,6 +111,92 @@ def test_a_report_has_one_event_for_each_recipient_told_again_it_is_the_same() -
     assert one(dsn(message_id="")).id == one(dsn(message_id="")).id != one(dsn("k2", message_id="")).id
     many = dsn().replace(b"no such user\r\n\r\n", b"no such user\r\n\r\n" + second * 500)
     assert len(read_report(many, NOW)) == MOST_RECIPIENTS
+
+
+FIELDS = b"Final-Recipient: rfc822; ana@example.org\r\nAction: failed\r\nStatus: 5.1.1\r\n"
+WHOLE = b"Reporting-MTA: dns; mx.example\r\n"
+GROUPS = WHOLE + b"\r\n" + FIELDS
+PLAIN = dsn(fields={"Final-Recipient": "rfc822; {address}", "Action": "failed", "Status": "5.1.1"})
+
+
+def written(part: bytes, head: bytes = b"") -> bytes:
+    """Put a machine's part, as some server wrote it, where that of a report stands."""
+    assert GROUPS in PLAIN
+    kind = b"Content-Type: message/delivery-status\r\n"
+    return PLAIN.replace(kind + b"\r\n" + GROUPS, kind + head + b"\r\n" + part)
+
+
+def as_mixed(mail: bytes) -> bytes:
+    return mail.replace(b"multipart/report; report-type=delivery-status", b"multipart/mixed")
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        pytest.param(PLAIN, id="RFC 3464"),
+        pytest.param(as_mixed(PLAIN), id="OpenSMTPD"),
+        pytest.param(
+            b"Message-ID: <o@x>\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n"
+            + PLAIN[PLAIN.index(b"Content-Type") :]
+            + b"\r\n--o--\r\n",
+            id="within another, Domino",
+        ),
+        pytest.param(written(WHOLE + FIELDS), id="one group for all, AOL"),
+        pytest.param(written(b"\r\n" + FIELDS), id="no group for the mail, SurfControl"),
+        pytest.param(
+            written(GROUPS.replace(b": ", b" : ").replace(b"rfc822", b"rfc/822"), b"X-Date_Form : d\r\n"),
+            id="colons apart, Mimecast",
+        ),
+        pytest.param(
+            written(GROUPS.replace(b"Action", b"Diagnostic-Code: smtp; 550-5.1.1 no\r\n550 5.1.1 such user\r\nAction")),
+            id="lines not indented, MessageLabs",
+        ),
+        pytest.param(written(GROUPS + b"\r\n--other\r\nContent-Type: text/rfc822-headers\r\n"), id="another boundary"),
+        pytest.param(
+            written(base64.encodebytes(GROUPS), b"Content-Transfer-Encoding: base64\r\n"),
+            id="in base64, against the RFC",
+        ),
+        pytest.param(PLAIN.replace(b"\r\n", b"\n"), id="UNIX"),
+        pytest.param(QMAIL, id="qmail"),
+        pytest.param(QMAIL.replace(b"message.\r\n\r\n<", b"message.\r\n<"), id="qmail, in one"),
+        pytest.param(
+            b"Message-ID: <m@x>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n"
+            + QMAIL[QMAIL.index(b"Hi.") : QMAIL.index(b"---")]
+            + b"--b\r\nContent-Type: message/rfc822\r\n\r\n"
+            + QMAIL[QMAIL.index(b"Return-Path") :]
+            + b"--b--\r\n",
+            id="qmail with MIME",
+        ),
+    ],
+)
+def test_servers_write_reports_in_forms_of_their_own(mail: bytes) -> None:
+    event = one(mail)
+    assert (event.kind, event.verdict) == DEAD
+    assert (event.address, event.key) == ("ana@example.org", "k1")
+
+
+def test_qmail_names_each_recipient_and_its_own_codes() -> None:
+    second = b"<ben@example.org>:\r\nSorry, I couldn't find any host named example.org. (#5.1.2)\r\n\r\n"
+    third = b"<cy@example.org>:\r\nSorry, no mailbox here by that name. (#5.1.1)\r\n\r\n"
+    told = read_report(QMAIL.replace(b"--- Below", second + third + b"--- Below"), NOW)
+    assert [(event.address, event.kind, event.key) for event in told] == [
+        ("ana@example.org", Kind.HARD_BOUNCED, "k1"), ("ben@example.org", Kind.SOFT_BOUNCED, "k1"),
+        ("cy@example.org", Kind.HARD_BOUNCED, "k1"),
+    ]  # fmt: skip
+    assert read_report(QMAIL[: QMAIL.index(b"<ana")], NOW) == []
+    assert read_report(b"\r\nDid you see?\r\n> " + QMAIL[QMAIL.index(b"Hi.") :], NOW) == []
+
+
+def test_what_outlook_calls_junk_is_a_complaint_about_whom_it_names() -> None:
+    """https://sendersupport.olc.protection.outlook.com/pm/services.aspx (JMRP)."""
+    mail = (
+        b"From: staff@hotmail.com\r\nSubject: complaint about message from 192.0.2.1\r\nMessage-ID: <j@x>\r\n"
+        b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n'
+        b"X-HmXmrOriginalRecipient: ana@example.org\r\nMessage-ID: <k1@shop.example>\r\n\r\nhi\r\n--b--\r\n"
+    )
+    event = one(mail)
+    assert (event.verdict, event.address, event.key) == (Verdict.COMPLAINED, "ana@example.org", "k1")
+    assert read_report(mail.replace(b"X-HmXmrOriginalRecipient", b"X-Else"), NOW) == []
 
 
 def test_complaints_are_read_and_reports_that_are_none_suppress_nobody() -> None:

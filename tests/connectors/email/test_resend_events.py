@@ -181,6 +181,31 @@ def test_a_click_brings_its_link_and_tags_come_in_either_form(source: Resend) ->
     assert (event.url, event.at.hour, event.key, event.row) == ("https://shop.example/", 11, "k", 9)
 
 
+@pytest.mark.parametrize(
+    ("word", "said", "expected"),
+    [
+        ("contact.updated", {"unsubscribed": True}, (Kind.UNSUBSCRIBED, Verdict.UNSUBSCRIBED)),
+        ("contact.created", {"unsubscribed": True}, (Kind.UNSUBSCRIBED, Verdict.UNSUBSCRIBED)),
+        ("contact.updated", {"unsubscribed": False}, None),
+        ("contact.deleted", {"unsubscribed": True}, None),
+        ("suppression.added", {"origin": "bounce"}, (Kind.HARD_BOUNCED, Verdict.INVALID)),
+        ("suppression.added", {"origin": "complaint"}, (Kind.COMPLAINED, Verdict.COMPLAINED)),
+        ("suppression.added", {"origin": "manual"}, (Kind.UNSUBSCRIBED, Verdict.UNSUBSCRIBED)),
+        ("suppression.added", {"origin": "new"}, None),
+        ("suppression.removed", {"origin": "complaint"}, None),
+        ("domain.updated", {}, None),
+        ("email.received", {"to": ["us@shop.example"]}, None),
+    ],
+)
+def test_who_leaves_at_resend_is_told_and_nothing_else_about_no_message(
+    source: Resend, word: str, said: dict[str, Any], expected: tuple[Kind, Verdict] | None
+) -> None:
+    body = {"type": word, "created_at": "2026-03-10T11:59:50.123Z", "data": {"email": "ana@example.org", **said}}
+    told = source.parse(request(json.dumps(body).encode(), {}))
+    assert [(event.kind, event.verdict) for event in told] == ([] if expected is None else [expected])
+    assert {(event.address, event.row) for event in told} <= {("ana@example.org", 0)}
+
+
 @pytest.mark.parametrize("data", [None, 5, [], {"to": 5, "tags": 7, "click": "x", "bounce": []}, {"to": [{}]}])
 def test_fields_of_any_shape_are_kept(source: Resend, data: Any) -> None:
     event = read(source, {"type": "email.bounced", "created_at": "soon", "data": data})

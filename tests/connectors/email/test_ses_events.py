@@ -215,9 +215,10 @@ def test_notifications_of_an_identity_name_the_message_by_its_message_id() -> No
     [
         "Successfully validated SNS topic for Amazon SES event publishing.",
         '{"notificationType": "AmazonSnsSubscriptionSucceeded", "message": "You have successfully subscribed …"}',
+        '{"notificationType": "Received", "mail": {"messageId": "m"}, "receipt": {}, "content": "From: ana@c.example"}',
     ],
 )
-def test_what_ses_writes_when_a_topic_is_set_up_is_no_event(text: str) -> None:
+def test_what_ses_writes_when_a_topic_is_set_up_and_mail_that_comes_in_are_no_events(text: str) -> None:
     assert read_events("sns-1", text, RECEIVED) == []
 
 
