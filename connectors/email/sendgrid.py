@@ -7,6 +7,7 @@ time-out they are all in doubt.
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import ClassVar
 
 import httpx
@@ -17,7 +18,7 @@ from connectors.elapsed import Clock, elapsed
 from connectors.email.sendgrid_answers import Answer, understand, understand_scopes
 from connectors.email.sendgrid_delivery import Delivery
 from connectors.email.sendgrid_events import read_events, verify
-from connectors.email.sendgrid_payload import Request, pack
+from connectors.email.sendgrid_payload import Request, pack, pack_whole
 from connectors.email.sendgrid_settings import SendGridSettings
 from connectors.email.sendgrid_suppressions import Lists
 from connectors.http_connector import HttpConnector
@@ -33,6 +34,7 @@ class SendGrid(HttpConnector[SendGridSettings]):
     name: ClassVar[str] = "sendgrid"
     provider = "SendGrid"
     settings_class = SendGridSettings
+    longest_answer = 512 * 1024  # a refusal may name each of a thousand
     capabilities: ClassVar[Capabilities] = Capabilities(
         batch_limit=1000,
         window=1000,
@@ -57,7 +59,8 @@ class SendGrid(HttpConnector[SendGridSettings]):
         requests, outcomes = pack(batch, self._settings)
         keys = [message.key for message in batch]
         ends = self._clock() + self._settings.batch_seconds
-        Delivery(self._ask, keys, outcomes, Brake("SendGrid", ends, self._clock)).work(requests)
+        brake = Brake("SendGrid", ends, self._clock)
+        Delivery(self._ask, partial(self._whole, batch), keys, outcomes, brake).work(requests)
         return [outcomes[position] for position in range(len(batch))]
 
     def check(self) -> str:
@@ -90,6 +93,9 @@ class SendGrid(HttpConnector[SendGridSettings]):
 
     def _headers(self) -> Mapping[str, str]:
         return bearer(self._key)
+
+    def _whole(self, batch: Sequence[EmailMessage], position: int) -> Request | None:
+        return pack_whole(position, batch[position], self._settings)
 
     def _ask(self, request: Request) -> Answer:
         answered = self._caller.call("POST", "/v3/mail/send", request.body())

@@ -15,7 +15,9 @@ import orjson
 from connectors.calling import Answered, said
 from evergreet.errors import Misconfigured, Permanent, Retryable
 
-_PERSONAL = re.compile(r"personalizations[.\[](\d+)\]?(?:\.(\w+))?")
+_PERSONAL = re.compile(r"personalizations[.\[](\d{1,6})(?!\d)\]?(?:\.(\w+))?")
+_NOBODYS = frozenset({"custom_args", "send_at"})
+"""Fields of a recipient that hold nothing of theirs: what is wrong with them is wrong for everybody."""
 _CONTENT = re.compile(r"(?:content|subject)\b")
 _BAD_ADDRESS = re.compile(r"valid (?:email )?address|invalid email", re.IGNORECASE)
 _LONGEST_PAUSE = 86_400
@@ -32,10 +34,25 @@ class Took:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing was accepted because of some recipients: `named` by place in the request, or nobody is named."""
+    """Nothing was accepted because of some recipients: `named` by place in the request, or nobody is named.
+
+    Those `apart` are only to have no substitutions: SendGrid counts their bytes in a way of its own, up to a limit of
+    the account's (https://github.com/mautic/mautic/pull/9776).
+    """
 
     reason: str
     named: Mapping[int, Permanent] = field(default_factory=dict)
+    apart: frozenset[int] = frozenset()
+
+    @property
+    def words(self) -> str:
+        """What it says of those it is about, wherever they stand in the request."""
+        return next((one.reason for one in self.named.values()), self.reason)
+
+    @property
+    def of_addresses(self) -> bool:
+        """Whether it says of anybody that the address is none."""
+        return any(one.address_invalid for one in self.named.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +153,7 @@ def _json(content: bytes) -> dict[str, Any]:
 def _refusal(problems: list[_Problem], words: str, recipients: int) -> Answer:
     """Tell what is wrong with everything from what is wrong with somebody, by the field that SendGrid names."""
     named: dict[int, Permanent] = {}
+    apart: set[int] = set()
     for problem in problems:
         personal = _PERSONAL.match(problem.field)
         if personal is None:
@@ -144,15 +162,22 @@ def _refusal(problems: list[_Problem], words: str, recipients: int) -> Answer:
             if recipients == 1 and _CONTENT.match(problem.field):  # of this message, not of our settings
                 return Refused(words)
             return Misconfigured(f"{words}. It would be the same for every message.")
+        if personal[2] in _NOBODYS:
+            return Misconfigured(f"{_for_one(problem)}. It would be the same for every message.")
         place = int(personal[1])
-        if place < recipients:
+        if place < recipients and personal[2] == "substitutions" and recipients > 1:
+            apart.add(place)
+        elif place < recipients:
             invalid = personal[2] == "to" and _BAD_ADDRESS.search(problem.words) is not None
             known = named.get(place)
             named[place] = Permanent(
                 known.reason if known else _for_one(problem),
                 address_invalid=invalid or (known is not None and known.address_invalid),
             )
-    return Refused(words, named)
+    reasons = {one.reason for one in named.values()}
+    if 1 < recipients == len(named) and len(reasons) == 1 and not any(one.address_invalid for one in named.values()):
+        return Misconfigured(f"{reasons.pop()}. It says so of every recipient.")
+    return Refused(words, named, frozenset(apart - named.keys()))
 
 
 def _for_one(problem: _Problem) -> str:

@@ -14,11 +14,12 @@ from evergreet.errors import Misconfigured, Permanent, Retryable
 class Delivery:
     """Asks for everybody and writes down what became of whom.
 
-    `ask` makes one request; `keys` are the messages' keys and `outcomes` what became of them, both by position in the
-    batch. Once the brake is down nothing is begun.
+    `ask` makes one request, `whole` that for one message with its whole content; `keys` are the messages' keys and
+    `outcomes` what became of them: all three by position in the batch. Once the brake is down nothing is begun.
     """
 
     ask: Callable[[Request], Answer]
+    whole: Callable[[int], Request | None]
     keys: Sequence[str]
     outcomes: dict[int, Outcome]
     brake: Brake
@@ -33,6 +34,9 @@ class Delivery:
     def _answer(self, request: Request) -> Answer:
         if (reason := self.brake.reason()) is not None:
             return reason
+        if request.shared and len(request.recipients) == 1:
+            # Whoever is left alone has no need of substitutions, and is not refused for what is wrong with them.
+            request = self.whole(request.recipients[0].position) or request
         answer = self.ask(request)
         match answer:
             case Refused() | TooLarge():
@@ -50,38 +54,40 @@ class Delivery:
                 for position, _ in request.recipients:
                     key = self.keys[position]
                     self.outcomes[position] = named or Accepted(f"sandbox:{key}" if answer.sandboxed else key)
-            case Refused(named=named) if named:
+            case Refused(named=named, apart=apart) if named or apart:
                 for place, refused in named.items():
                     self.outcomes[request.recipients[place].position] = refused
-                left = request.without(named)
-                return [left] if left.recipients else []
+                left = request.without(named.keys() | apart)
+                if named and not answer.of_addresses:
+                    left = self._probed(request, left, answer)
+                return [one for one in (left, *(request.only(place) for place in sorted(apart))) if one.recipients]
             case Refused() | TooLarge() if alone:
                 self.outcomes[request.recipients[0].position] = Permanent(f"{answer.reason}.")
             case TooLarge():
                 return request.halves()
             case Refused():
-                return self._narrow(request, answer)
+                return [half for half in self._probed(request, request, answer).halves() if half.recipients]
             case Retryable() | Misconfigured():
                 for recipient in request.recipients:
                     self.outcomes[recipient.position] = answer
         return []
 
-    def _narrow(self, request: Request, refused: Refused) -> list[Request]:
-        """Find whom a refusal is about that names nobody: by halves, once three far apart were asked for alone.
+    def _probed(self, request: Request, left: Request, refused: Refused) -> Request:
+        """Ask for three of those that are left alone, once: return who is left then.
 
-        Where those three are refused in the same words, it is about what everybody shares, so it is our fault and
-        nobody else needs to be asked for.
+        Where those three, far apart, are refused in the same words, it is about what everybody shares: it is our
+        fault, also towards those that were named, and nobody else needs to be asked for.
         """
-        last = len(request.recipients) - 1
-        if request.probed or last < 3:
-            return request.halves()
+        last = len(left.recipients) - 1
+        if left.probed or last < 3:
+            return left
         places = (0, last // 2, last)
-        probes = [(request.only(place), self._answer(request.only(place))) for place in places]
-        if all(isinstance(answer, Refused) and answer.reason == refused.reason for _, answer in probes):
-            ours = Misconfigured(f"{refused.reason}. It says so of the first, the middle and the last recipient.")
+        probes = [(left.only(place), self._answer(left.only(place))) for place in places]
+        if all(isinstance(answer, Refused) and answer.words == refused.words for _, answer in probes):
+            ours = Misconfigured(f"{refused.words}. It says so of the first, the middle and the last recipient.")
             self.brake.stop_after(ours)
-            return self._settle(request, ours)
+            self._settle(request, ours)
+            return left.without(range(last + 1))
         for probe, answer in probes:
             self._settle(probe, answer)
-        rest = replace(request.without(places), probed=True)
-        return [half for half in rest.halves() if half.recipients]
+        return replace(left.without(places), probed=True)

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from connectors.calling import said
 from connectors.email.sendgrid_payload import KEY, ROW
+from connectors.email.statuses import kind_said
 from connectors.json_bodies import name_or_digest, read_json, text_in, whole_number
 from connectors.moments import from_seconds
 from evergreet.contracts import Kind, ProviderEvent, Verdict, WebhookRequest
@@ -54,12 +55,15 @@ Nor is "Bounced Address": what is on that list "can be either permanent or tempo
 CLASSES: Mapping[str, Kind] = {
     "invalid address": Kind.HARD_BOUNCED,
     "technical": Kind.SOFT_BOUNCED,
+    "technical failure": Kind.SOFT_BOUNCED,
     "mailbox unavailable": Kind.SOFT_BOUNCED,
     "content": Kind.BLOCKED,
     "reputation": Kind.BLOCKED,
     "frequency or volume too high": Kind.BLOCKED,
 }
-"""`bounce_classification` in small letters. "Unclassified" leaves it to the status."""
+"""`bounce_classification` in small letters, as events have it and as the list of bounces has it
+(https://www.twilio.com/docs/sendgrid/api-reference/bounces-api/retrieve-bounces-by-specific-classification).
+"Unclassified" leaves it to the status."""
 
 STATUSES: Mapping[str, Kind] = {
     "": Kind.HARD_BOUNCED,
@@ -161,16 +165,20 @@ def _meaning(raw: Mapping[str, Any], *, grouped: bool) -> tuple[Kind, Verdict]:
 def bounce_kind(raw: Mapping[str, Any]) -> Kind:
     """Tell a mailbox that is not there from everything else; `type` is `blocked` for what SendGrid takes as passing.
 
-    Whatever else it says, what the receiver answered with 4… may pass.
+    Whatever else it says, what the receiver answered with 4… may pass. Where nothing but a status says that the mailbox
+    is not there, so may what the receiver's own words (`reason`) call a full mailbox or a policy.
     """
-    said_type, status = text_in(raw, "type"), text_in(raw, "status")
+    said_type, status, reason = text_in(raw, "type"), text_in(raw, "status"), text_in(raw, "reason")
     if said_type == "blocked":
         return Kind.BLOCKED
     kind = CLASSES.get(text_in(raw, "bounce_classification").lower())
     if kind is None and said_type not in {"", "bounce"}:
         kind = Kind.SOFT_BOUNCED
-    kind = kind or STATUSES.get(status) or STATUSES.get(".".join(status.split(".")[:2])) or Kind.SOFT_BOUNCED
-    may_pass = (status or text_in(raw, "reason").lstrip()).startswith("4")
+    if kind is None:
+        kind = STATUSES.get(status) or STATUSES.get(".".join(status.split(".")[:2])) or Kind.SOFT_BOUNCED
+        if kind is Kind.HARD_BOUNCED:
+            kind = kind_said(reason) or kind
+    may_pass = (status or reason.lstrip()).startswith("4")
     return Kind.SOFT_BOUNCED if kind is Kind.HARD_BOUNCED and may_pass else kind
 
 

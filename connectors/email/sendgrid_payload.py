@@ -62,6 +62,8 @@ class Request:
     recipients: tuple[Recipient, ...]
     probed: bool = False
     """Whether some of those that it was cut from were asked for alone already."""
+    shared: bool = False
+    """Whether its content is a skeleton, so that it has substitutions."""
 
     def body(self) -> bytes:
         """Return the request as JSON."""
@@ -135,6 +137,11 @@ def pack(batch: Sequence[EmailMessage], settings: SendGridSettings) -> Packed:
     return requests, refused
 
 
+def pack_whole(position: int, message: EmailMessage, settings: SendGridSettings) -> Request | None:
+    """Return the request for one message of a batch that `pack` did not refuse, with its whole content."""
+    return _alone(position, message, _ascii_address(message.to.address), settings)
+
+
 def _checked(message: EmailMessage, senders: set[tuple[Mailbox, Mailbox | None]]) -> str:
     """Return the recipient's address as SendGrid takes it; raise where the message cannot be sent as it is.
 
@@ -196,7 +203,7 @@ def _together(group: _Group, settings: SendGridSettings) -> tuple[list[Request],
         rounds[place].append(Recipient(position, content))
         seen[known] = place + 1
     requests = [
-        Request(common, tuple(recipients[start : start + MOST_RECIPIENTS]))
+        Request(common, tuple(recipients[start : start + MOST_RECIPIENTS]), shared=True)
         for recipients in rounds
         for start in range(0, len(recipients), MOST_RECIPIENTS)
     ]

@@ -14,6 +14,12 @@ def _one_topic_each(groups: dict[str, int]) -> dict[str, int]:
     return groups
 
 
+def _each_once(categories: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(categories)) < len(categories):
+        raise ValueError("a category is there twice, which SendGrid refuses")
+    return categories
+
+
 class SendGridSettings(BaseSettings):
     """Which SendGrid account, what it may do to the mails, and how long to wait for it."""
 
@@ -51,9 +57,10 @@ class SendGridSettings(BaseSettings):
     )
     click_tracking: bool = Field(default=False, description="Let SendGrid lead every link through its own server.")
     open_tracking: bool = Field(default=False, description="Let SendGrid add a picture that tells it of openings.")
-    categories: tuple[Annotated[str, StringConstraints(min_length=1, max_length=255)], ...] = Field(
-        default=(), max_length=10, description="JSON list of categories for SendGrid's statistics."
-    )
+    categories: Annotated[
+        tuple[Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[ -~]*$")], ...],
+        AfterValidator(_each_once),
+    ] = Field(default=(), max_length=10, description="JSON list of categories for SendGrid's statistics, in ASCII.")
     ip_pool: Annotated[str, StringConstraints(pattern=r"^(.{2,64})?$")] = Field(
         default="", description="Name of the pool of dedicated IP addresses that everything leaves from."
     )

@@ -373,6 +373,8 @@ def test_the_key_travels_in_its_header_only(sink: Sink, sendgrid_at: Connect) ->
         ("API_KEY", f"{SENDGRID_KEY}\n", "ASCII"),
         ("WINDOW", "1001", "1000"),
         ("CATEGORIES", '["' + "x" * 256 + '"]', "255"),
+        ("CATEGORIES", '["news", "offers", "news"]', "twice"),
+        ("CATEGORIES", '["Grüße"]', "pattern"),
         ("GROUPS", '{"news": 7, "offers": 7}', "one group"),
         ("IP_POOL", "x", "pattern"),
         ("SPREAD_SECONDS", "3601", "3600"),

@@ -91,7 +91,7 @@ def test_what_is_wrong_with_one_but_not_with_the_address_suppresses_nobody(sink:
     assert kinds(outcomes) == {"Accepted": 2, "Permanent": 1}
 
 
-@pytest.mark.parametrize("where", ["from.email", "headers", "custom_args"])
+@pytest.mark.parametrize("where", ["from.email", "headers"])
 def test_an_address_that_is_not_the_recipients_suppresses_nobody(sink: Sink, sendgrid_at: Connect, where: str) -> None:
     sink.judge = naming({"1.1"}, where)
     outcomes = sendgrid_at(sink.url).send(crowd(3))
@@ -159,6 +159,73 @@ def test_what_is_wrong_for_everybody_is_our_fault_at_once(sink: Sink, sendgrid_a
     assert str(outcomes[0]).startswith(f"SendGrid answers 400: Not like that ({field})")
 
 
+@pytest.mark.parametrize("field", ["send_at", "custom_args"])
+def test_what_holds_nothing_of_a_recipients_own_is_our_fault_whoever_is_named(
+    sink: Sink, sendgrid_at: Connect, field: str
+) -> None:
+    sink.judge = naming({"1.3"}, field, "Scheduling more than 72 hours in advance is forbidden.")
+    outcomes = sendgrid_at(sink.url).send([*crowd(10), letter("2.a")])
+    assert kinds(outcomes) == {"Misconfigured": 11}
+    assert sink.groups == [10]
+
+
+@pytest.mark.parametrize("named", ["everybody", "the first"])
+def test_a_refusal_that_names_people_for_what_they_share_is_our_fault(
+    sink: Sink, sendgrid_at: Connect, named: str
+) -> None:
+    everybody = {message.key for message in crowd(500)}
+    words = "Header cannot be one of the reserved keys."
+    sink.judge = (
+        naming(everybody, "headers", words)
+        if named == "everybody"
+        else lambda body: errors(("personalizations.0.headers", words))
+    )
+    outcomes = sendgrid_at(sink.url).send([*crowd(500), letter("2.a")])
+    assert kinds(outcomes) == {"Misconfigured": 501}
+    assert sink.groups == ([500] if named == "everybody" else [500, 1, 1, 1])
+    assert str(outcomes[0]).startswith(f"SendGrid answers 400: {words[:-1]} (headers). It says so of ")
+
+
+def test_a_refusal_that_names_one_for_what_is_not_shared_is_theirs(sink: Sink, sendgrid_at: Connect) -> None:
+    sink.judge = naming({"1.7", "1.70"}, "headers", "The header is not allowed.")
+    batch = crowd(100)
+    outcomes = sendgrid_at(sink.url).send(batch)
+    assert kinds(outcomes) == {"Accepted": 98, "Permanent": 2}
+    assert isinstance(outcomes[70], Permanent)
+    once_each(sink, batch, outcomes)
+    assert sink.groups == [100, 1, 1, 1, 95]
+
+
+@pytest.mark.parametrize("where", ["personalizations.{}.substitutions", None])
+def test_whose_substitutions_are_refused_goes_alone_with_the_whole_content(
+    sink: Sink, sendgrid_at: Connect, where: str | None
+) -> None:
+    def counted_otherwise(body: dict[str, Any]) -> Told | None:
+        words = "Substitutions are limited to 10000 bytes per personalization block."
+        long = [place for place in places(body, {"1.3", "1.8"}) if body["personalizations"][place].get("substitutions")]
+        return errors(*[(where and where.format(place), words) for place in long]) if long else None
+
+    sink.judge = counted_otherwise
+    batch = crowd(20)
+    outcomes = sendgrid_at(sink.url).send(batch)
+    assert kinds(outcomes) == {"Accepted": 20}
+    once_each(sink, batch, outcomes)
+    got = {mail.custom_args["evergreet_key"]: mail for mail in sink.mails}
+    assert [(got[m.key].subject, got[m.key].html, got[m.key].text) for m in batch] == [
+        (m.subject, m.html, m.text) for m in batch
+    ]
+    if where:
+        assert sink.groups == [20, 18, 1, 1]
+
+
+def test_a_refusal_that_names_a_thousand_is_read_to_its_end(sink: Sink, sendgrid_at: Connect) -> None:
+    bad = {f"1.{n}" for n in range(1000) if n % 10}
+    sink.judge = naming(bad, message=f"{INVALID} {'See the reference of errors. ' * 8}")
+    outcomes = sendgrid_at(sink.url).send(crowd(1000))
+    assert kinds(outcomes) == {"Accepted": 100, "Permanent": 900}
+    assert sink.groups == [1000, 100]
+
+
 def test_the_content_of_one_message_alone_is_no_fault_of_ours(sink: Sink, sendgrid_at: Connect) -> None:
     sink.judge = silent({"1.a"}, "Bad content.", "content.0.value")
     outcomes = sendgrid_at(sink.url).send([letter("1.a"), letter("1.b")])
@@ -186,7 +253,7 @@ def test_too_many_refusals_end_the_batch_and_nobody_is_lost(
     sink: Sink, sendgrid_at: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("connectors.brake.MOST_REFUSALS", 20)
-    sink.judge = lambda body: errors(("personalizations.0.headers", "no"))
+    sink.judge = lambda body: errors(("personalizations.0.to.0.email", INVALID))
     outcomes = sendgrid_at(sink.url).send(crowd(30))
     assert kinds(outcomes) == {"Permanent": 20, "Retryable": 10}
     assert all(outcome.accepted == "no" for outcome in outcomes if isinstance(outcome, Retryable))
@@ -205,7 +272,10 @@ def test_a_refusal_without_sense_is_about_the_message_when_it_is_alone(
     assert not outcome.address_invalid
 
 
-@pytest.mark.parametrize("field", ["personalizations.7.to", "personalizations.x", "personalizations[9].to"])
+@pytest.mark.parametrize(
+    "field",
+    ["personalizations.7.to", "personalizations.x", "personalizations[9].to", f"personalizations.{'1' * 5000}.to"],
+)
 def test_a_place_that_is_not_in_the_request_is_nobody(sink: Sink, sendgrid_at: Connect, field: str) -> None:
     sink.judge = silent({"1.1"}, INVALID, field)
     outcomes = sendgrid_at(sink.url).send(crowd(4))
@@ -215,7 +285,7 @@ def test_a_place_that_is_not_in_the_request_is_nobody(sink: Sink, sendgrid_at: C
 # Other answers
 
 
-@pytest.mark.parametrize("status", [401, 403, 301, 307, 404, 405, 415, 422])
+@pytest.mark.parametrize("status", [401, 403, 301, 307, 404, 405, 406, 415, 422])
 def test_what_a_person_must_mend_ends_the_batch(sink: Sink, sendgrid_at: Connect, status: int) -> None:
     sink.judge = lambda body: errors((None, "access forbidden"), status=status, Location="/v3/elsewhere")
     outcomes = sendgrid_at(sink.url).send([*crowd(10), letter("2.a")])
