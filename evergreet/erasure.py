@@ -32,6 +32,7 @@ from models import (
     Contact,
     ContactAlias,
     ContactMerge,
+    CrmMember,
     CrmRow,
     Enrollment,
     Message,
@@ -86,6 +87,7 @@ def erase(connection: Connection, contact_id: int, *, tokens: Tokens, at: dateti
     )
     gone = literal("erased:") + cast(col(Message.id), String)
     records = col(CrmRow.contact_id) == contact_id
+    connection.execute(delete(CrmMember).where(col(CrmMember.row_id).in_(select(col(CrmRow.id)).where(records))))
     connection.execute(delete(CrmRow).where(records, col(CrmRow.source_id).in_(spellings)))
     connection.execute(update(CrmRow).where(records).values(told={}))
     messages = connection.execute(

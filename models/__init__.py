@@ -3,7 +3,7 @@
 from models.base import Instant, Table
 from models.campaign import AuditLog, Broadcast, CampaignRow, CampaignVersion, ClockStretch, Stretch, TemplateVersion
 from models.contact import Consent, Contact, FrequencyChoice, Suppression
-from models.crm import CrmCursor, CrmRow
+from models.crm import CrmCursor, CrmMember, CrmRow
 from models.event import Cursor, Event, IngestPosition, Transition
 from models.ledger import Attempt, Chunk, Enrollment, Message, Run, StoredRequest, Tally, WorkerRow
 from models.merge import ContactMerge
@@ -25,6 +25,7 @@ __all__ = [
     "ContactAlias",
     "ContactMerge",
     "CrmCursor",
+    "CrmMember",
     "CrmRow",
     "Cursor",
     "Enrollment",

@@ -1,9 +1,9 @@
-"""How far CRMs were read, and what each of them said last of a contact."""
+"""How far CRMs were read, what each of them said last of a contact, and who is on which of their lists."""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import BigInteger, Index, UniqueConstraint
 from sqlmodel import Field
 
 from models.base import Id, Instant, Json, Table
@@ -38,3 +38,18 @@ class CrmRow(Table, table=True):
     told: dict[str, Any] = Field(default_factory=dict, sa_type=Json, nullable=False)
     gone_at: datetime | None = Field(default=None, sa_type=Instant)
     pushed: dict[str, Any] | None = Field(default=None, sa_type=Json)
+
+
+class CrmMember(Table, table=True):
+    """A record of a CRM that is on one of its lists, by its id as a number: lists are told in the order of those.
+
+    Who is on none any more has no row, and neither has a record that is not known here.
+    """
+
+    __tablename__ = "crm_member"
+    __table_args__ = (Index("ix_crm_member_row_id", "row_id"),)
+
+    source: str = Field(primary_key=True, max_length=100)
+    list: str = Field(primary_key=True, max_length=100)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    row_id: int = Field(foreign_key="crm_row.id", sa_type=Id)

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import httpx
 
 from connectors.calling import bearer
-from connectors.crm.hubspot_answers import asked, not_found
-from connectors.crm.hubspot_changes import CONTACTS, changed_since, results_of
+from connectors.crm.hubspot_answers import asked, not_found, results_of
+from connectors.crm.hubspot_changes import CONTACTS, changed_since
+from connectors.crm.hubspot_lists import read_list
 from connectors.crm.hubspot_reading import NEVER, Kinds, kinds_of, opt_outs_read, properties_read, read_contacts
 from connectors.crm.hubspot_requests import MOST, Requests
 from connectors.crm.hubspot_settings import PROPERTIES, HubSpotSettings
@@ -50,19 +51,22 @@ class HubSpot(HttpConnector[HubSpotSettings]):
         return write(Requests(self._caller, self._settings, self._clock), batch)
 
     def check(self) -> str:
-        """Ask for the properties that are read and written: HubSpot passes over those that it does not know."""
+        """Ask for what is read and written: HubSpot passes over properties that it does not know."""
         settings = self._settings
         written = (settings.stage_property, settings.last_message_property, settings.last_message_at_property)
         wanted = dict.fromkeys([*settings.properties, *opt_outs_read(settings), *filter(None, written)])
         try:
             known = {text_in(one, "name") for one in self._described(wanted) if isinstance(one, dict)}
+            for number in settings.lists.values():
+                read_list(self._caller, number)
         except Permanent as fault:
             raise Misconfigured(fault.reason) from None
         missing = [name for name in wanted if name not in known]
         if missing:
             raise Misconfigured(f"HubSpot's contacts have no {', '.join(missing)}: see docs/connectors/hubspot.md.")
+        lists = f", and all {len(settings.lists)} lists" if settings.lists else ""
         told = "its webhooks are taken" if settings.secret.get_secret_value() and settings.webhook else "no webhooks"
-        return f"{httpx.URL(settings.base_url).host} answers and has all {len(wanted)} properties; {told}."
+        return f"{httpx.URL(settings.base_url).host} answers and has all {len(wanted)} properties{lists}; {told}."
 
     def verify(self, request: WebhookRequest) -> None:
         """Raise `NotGenuine` unless HubSpot signed it with the app's secret."""

@@ -6,6 +6,7 @@ may not be in the index yet, or stand in it with an older moment than it has: no
 and the next pull begins there.
 
 Search knows no deleted contacts. They have a list of their own, which has no order: it is read through now and then.
+So are the lists of an account that the settings name (`hubspot_lists`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,8 @@ from urllib.parse import quote
 import orjson
 
 from connectors.calling import Caller
-from connectors.crm.hubspot_answers import asked
+from connectors.crm.hubspot_answers import asked, next_of, results_of
+from connectors.crm.hubspot_lists import read_page
 from connectors.crm.hubspot_reading import (
     CHANGED,
     NEVER,
@@ -31,9 +33,9 @@ from connectors.crm.hubspot_reading import (
     read_contacts,
 )
 from connectors.crm.hubspot_settings import HubSpotSettings
-from connectors.json_bodies import object_in, text_in
-from evergreet.contracts import CrmContact, CrmPage
-from evergreet.errors import DataError, Retryable
+from connectors.json_bodies import text_in
+from evergreet.contracts import CrmContact, CrmMembers, CrmPage
+from evergreet.errors import DataError, Misconfigured, Permanent, Retryable
 
 CONTACTS = "/crm/v3/objects/contacts"
 PAGE = 200
@@ -51,7 +53,8 @@ class Place:
 
     `since`: contacts that changed before it have been told. `tied`: of those of just that millisecond, up to this id.
     `skip`: so many of the search from there have been told, none of them certain. `began`: when this pull did; 0
-    between two. `gone`: when the list of the deleted was last read; `listed` is how far it is read now.
+    between two. `gone`: when the list of the deleted was last read; `listed` is how far it is read now. `lists`: when
+    those of the settings were; `list` is the one that is read now, told up to that `member`, `after` where to go on.
     """
 
     since: int = 0
@@ -60,6 +63,10 @@ class Place:
     began: int = 0
     gone: int = 0
     listed: str | None = None
+    lists: int = 0
+    list: str | None = None
+    member: int = 0
+    after: str = ""
 
     @classmethod
     def read(cls, cursor: str) -> "Place":
@@ -68,10 +75,10 @@ class Place:
             return cls()
         try:
             found = cls(**orjson.loads(cursor))
-            kinds = (int, int | None, str, int, int, str | None)
+            kinds = (int, int | None, str, int, int, str | None, int, str | None, int, str)
             if not all(isinstance(value, kind) for value, kind in zip(asdict(found).values(), kinds, strict=True)):
                 raise TypeError
-            if not all(0 <= at <= LAST for at in (found.since, found.began, found.gone)):
+            if not all(0 <= at <= LAST for at in (found.since, found.began, found.gone, found.lists)):
                 raise ValueError
         except (ValueError, TypeError):
             raise DataError("The cursor is none of HubSpot's: begin anew, with an empty one.") from None
@@ -87,15 +94,15 @@ def changed_since(caller: Caller, settings: HubSpotSettings, kinds: Kinds, curso
     place = Place.read(cursor)
     if place.listed is not None:
         return _deleted(caller, settings, place)
+    if place.list is not None:
+        return _members(caller, settings, place)
     content, now = asked(caller, "POST", f"{CONTACTS}/search", _search(place, settings))
-    results, more = results_of(content), _next(content)
+    results, more = results_of(content), next_of(content)
     place = place if place.began else replace(place, began=milliseconds(now), gone=place.gone or milliseconds(now))
     contacts, unreadable = read_contacts(results, settings, kinds)
     following = _after(place, results, more, place.began - settings.lag_seconds * 1000)
-    return CrmPage(
-        tuple(contacts), str(following or _searched(place, settings)), bool(following or _is_due(place, settings)),
-        tuple(unreadable),
-    )  # fmt: skip
+    following = following or _searched(place, settings)
+    return CrmPage(tuple(contacts), str(following), following.began > 0, tuple(unreadable))
 
 
 def _search(place: Place, settings: HubSpotSettings) -> Raw:
@@ -138,43 +145,58 @@ def _after(place: Place, results: Sequence[Any], more: str, horizon: int) -> Pla
 
 
 def _searched(place: Place, settings: HubSpotSettings) -> Place:
-    """Return what follows a search that is at its end: the deleted, or the next pull."""
+    """Return what follows a search that is at its end: the deleted, but not at first, when nobody is known who was."""
     done = replace(place, since=max(place.began - settings.lag_seconds * 1000, 0), tied=None, skip="")
-    return replace(done, listed="") if _is_due(place, settings) else replace(done, began=0)
+    if place.began - place.gone >= settings.deletions_minutes * 60_000:
+        return replace(done, listed="")
+    return _told(done, settings)
 
 
-def _is_due(place: Place, settings: HubSpotSettings) -> bool:
-    """Return whether the deleted are asked for: not at first, when nobody is known who was deleted."""
-    return place.began - place.gone >= settings.deletions_minutes * 60_000
+def _told(place: Place, settings: HubSpotSettings) -> Place:
+    """Return what follows the deleted: the first list, or the next pull."""
+    if settings.lists and (not place.lists or place.began - place.lists >= settings.lists_minutes * 60_000):
+        return replace(place, list=next(iter(settings.lists)))
+    return replace(place, began=0)
 
 
 def _deleted(caller: Caller, settings: HubSpotSettings, place: Place) -> CrmPage:
     """Read a page of the list of deleted contacts, which HubSpot keeps for 90 days."""
     after = f"&after={quote(place.listed, safe='')}" if place.listed else ""
     content, _ = asked(caller, "GET", f"{CONTACTS}?limit=100&archived=true&properties={NUMBER}{after}")
-    results, more = results_of(content), _next(content)
+    results, more = results_of(content), next_of(content)
     since = NEVER + timedelta(milliseconds=place.gone, seconds=-settings.lag_seconds)
     gone = [
         CrmContact(raw["id"], at, deleted=True)
         for raw in results
         if isinstance(raw, dict) and is_id(raw.get("id")) and (at := _deleted_at(raw)) is not None and at >= since
     ]
-    following = replace(place, listed=more) if more else replace(place, listed=None, gone=place.began, began=0)
-    return CrmPage(tuple(gone), str(following), bool(more))
+    read = replace(place, listed=None, gone=place.began)
+    following = replace(place, listed=more) if more else _told(read, settings)
+    return CrmPage(tuple(gone), str(following), following.began > 0)
+
+
+def _members(caller: Caller, settings: HubSpotSettings, place: Place) -> CrmPage:
+    """Read a page of a list. One that cannot be read keeps nothing else from being read, and nobody leaves it."""
+    name, names = str(place.list), list(settings.lists)
+    more, unreadable, parts = "", [], []
+    upto: int | None = None
+    if name in names:
+        try:
+            members, more = read_page(caller, settings.lists[name], place.member, place.after)
+        except (Permanent, Misconfigured) as fault:
+            unreadable.append((f"list {name}", fault.reason))
+        else:
+            upto = members[-1] if more and members else place.member if more else None
+            parts.append(CrmMembers(name, members, place.member, upto))
+    following = names[names.index(name) + 1 :] if name in names else []
+    if more:
+        after = replace(place, member=upto or 0, after=more)
+    else:
+        after = replace(place, list=following[0] if following else None, member=0, after="")
+    if after.list is None:
+        after = replace(after, lists=place.began, began=0)
+    return CrmPage((), str(after), after.began > 0, tuple(unreadable), tuple(parts))
 
 
 def _deleted_at(raw: Raw) -> datetime | None:
     return moment(text_in(raw, "archivedAt") or text_in(raw, "updatedAt"))
-
-
-def results_of(content: Raw) -> list[Any]:
-    """Return what an answer lists; raises a typed error where it is no such answer."""
-    results = content.get("results")
-    if not isinstance(results, list):
-        raise Retryable("HubSpot's answer cannot be read.")
-    return results
-
-
-def _next(content: Raw) -> str:
-    """Return what the next page is asked for with; empty where there is none."""
-    return text_in(object_in(object_in(content, "paging"), "next"), "after")

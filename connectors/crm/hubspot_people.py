@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectors.crm.hubspot_answers import asked
-from connectors.crm.hubspot_changes import CONTACTS, results_of
+from connectors.crm.hubspot_answers import asked, results_of
+from connectors.crm.hubspot_changes import CONTACTS
 from connectors.crm.hubspot_reading import is_id
 from connectors.crm.hubspot_requests import Requests
 from connectors.crm.parts import Item

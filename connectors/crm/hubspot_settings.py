@@ -1,8 +1,9 @@
 """Settings of the HubSpot connector: `EVERGREET_HUBSPOT_…`."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.addressing import can_be_sent, keeps_the_key
@@ -16,6 +17,9 @@ PROPERTIES = {
     "lifecyclestage": "stage",
 }
 """HubSpot's properties of a contact that are read, and what they are called here."""
+
+COLUMNS = ("email", "phone", "locale", "timezone", "stage", "created_at")
+"""What is no attribute."""
 
 Basis = Literal[
     "", "LEGITIMATE_INTEREST_PQL", "LEGITIMATE_INTEREST_CLIENT", "PERFORMANCE_OF_CONTRACT", "CONSENT_WITH_NOTICE",
@@ -64,6 +68,10 @@ class HubSpotSettings(BaseSettings):
     subscriptions: dict[str, str] = Field(
         default={}, description='JSON: ids of the subscription types of our topics, {"news": "29801234"}.'
     )
+    lists: dict[str, str] = Field(
+        default={},
+        description='JSON: ids of lists (segments), {"vip": "1234"}; each is an attribute, and steps put people there.',
+    )
     legal_basis: Basis = Field(
         default="", description="Legal basis of subscriptions, needed where the account's data privacy is on."
     )
@@ -75,9 +83,22 @@ class HubSpotSettings(BaseSettings):
     deletions_minutes: int = Field(
         default=60, ge=0, le=43_200, description="How often deleted contacts are asked for, at most."
     )
+    lists_minutes: int = Field(default=60, ge=0, le=43_200, description="How often lists are read through, at most.")
     connections: int = Field(default=2, ge=1, le=64, description="Requests that are under way side by side.")
     connect_timeout: float = Field(default=10, gt=0, le=600, description="Seconds for reaching the server.")
     timeout: float = Field(default=30, gt=0, le=600, description="Seconds for each wait once it is reached.")
+
+    @model_validator(mode="after")
+    def _lists_can_be_told_apart(self) -> Self:
+        for name, number in self.lists.items():
+            if not re.fullmatch("[a-z][a-z0-9_]{0,39}", name) or name in {*COLUMNS, *self.properties.values()}:
+                raise ValueError(
+                    f"LISTS: {name!r} becomes an attribute: write a short name in small letters, digits and _ that no "
+                    "property has"
+                )
+            if not re.fullmatch("[0-9]{1,20}", number):
+                raise ValueError(f"LISTS: write the id of {name!r} as HubSpot shows it, a number")
+        return self
 
     @property
     def webhook(self) -> str:

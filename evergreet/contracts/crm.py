@@ -32,18 +32,34 @@ class CrmContact:
 
 
 @dataclass(frozen=True, slots=True)
+class CrmMembers:
+    """Who is on a list of the CRM: of the records with ids above `after` and up to `upto` these, and nobody else.
+
+    A list is told in the order of its ids, which are whole numbers; the last part of it is up to None. `list` is what
+    it is called here: the attribute that is true of whoever is on it.
+    """
+
+    list: str
+    members: tuple[int, ...]
+    after: int = 0
+    upto: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CrmPage:
     """Some contacts that changed, and where to go on.
 
     `cursor` is the source's own text, at most 1,000 characters; it is stored with the contacts in one transaction,
     and what comes after it is asked for with it, by another process perhaps. `more` is false where nothing else had
-    changed when the page was made. `unreadable` are records that cannot be read: id and sentence.
+    changed when the page was made. `unreadable` are records that cannot be read: id and sentence. `members` are parts
+    of lists, where the CRM has such.
     """
 
     contacts: tuple[CrmContact, ...]
     cursor: str
     more: bool
     unreadable: tuple[tuple[str, str], ...] = ()
+    members: tuple[CrmMembers, ...] = ()
 
 
 @runtime_checkable

@@ -1,7 +1,7 @@
 """Read a CRM page by page: the contacts of a page and the cursor behind it are one transaction.
 
 So a pull may be killed at any moment and the next one goes on, in another process too. A page that is told again
-changes nothing, and one that another pull was quicker to store is dropped.
+changes nothing, and one that another pull was quicker to store is dropped. Parts of lists are stored before it.
 """
 
 import time
@@ -14,7 +14,8 @@ from sqlalchemy import Connection, select
 from sqlmodel import col
 
 from evergreet.clock import Clock
-from evergreet.contracts import CrmPage, CrmSource, Reporter
+from evergreet.contracts import CrmMembers, CrmPage, CrmSource, Reporter
+from evergreet.crm.lists import follow
 from evergreet.crm.storing import Rules, Stored, store
 from evergreet.database import Database, exclusive
 from evergreet.errors import EvergreetError, Retryable
@@ -113,6 +114,8 @@ def pull(
             continue
         patience.answered()
         _check(source.name, page, cursor)
+        for part in page.members:
+            _follow(database, source.name, part, cursor, clock, pulled)
         after = _store(database, source.name, page, cursor, rules, clock, pulled, refuse)
         if reporter is not None:
             reporter.progress(source.name, pulled.records, None)
@@ -130,6 +133,20 @@ def _check(source: str, page: CrmPage, cursor: str) -> None:
         raise EvergreetError(f"The connector {source} gives a cursor of more than {LONGEST_CURSOR} characters.")
     if page.more and page.cursor == cursor:
         raise EvergreetError(f"The connector {source} says that there is more, but its cursor does not move.")
+
+
+def _follow(database: Database, source: str, part: CrmMembers, cursor: str, clock: Clock, pulled: Pulled) -> None:
+    """Store a part of a list in transactions of a bounded size; none where another pull has got further meanwhile."""
+    more = True
+    while more:
+        with database.write() as connection:
+            exclusive(connection, f"crm:{source}")
+            if _cursor(connection, source) != cursor:
+                return
+            followed = follow(connection, source, part, clock, clock.now(connection))
+        pulled.changed += followed.changed
+        pulled.records += followed.changed
+        more = followed.more
 
 
 def _store(

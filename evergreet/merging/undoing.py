@@ -20,7 +20,18 @@ from evergreet.errors import DataError
 from evergreet.merging.merging import MOVING, hand_over, lock
 from evergreet.merging.values import read, taken_back, written
 from evergreet.store import among
-from models import AuditLog, CampaignRow, Consent, Contact, ContactAlias, ContactMerge, CrmRow, Enrollment, Suppression
+from models import (
+    AuditLog,
+    CampaignRow,
+    Consent,
+    Contact,
+    ContactAlias,
+    ContactMerge,
+    CrmMember,
+    CrmRow,
+    Enrollment,
+    Suppression,
+)
 
 
 def undo(connection: Connection, merge_id: int, *, actor: str, clock: Clock, now: datetime) -> int:
@@ -144,6 +155,7 @@ def _apart(connection: Connection, merge: Any, position: int, clock: Clock, now:
         .returning(col(Contact.id))
     ).scalar_one()  # fmt: skip
     _unpoint(connection, merge)
+    connection.execute(delete(CrmMember).where(col(CrmMember.row_id) == record.id))  # its lists are told anew
     connection.execute(update(CrmRow).where(col(CrmRow.id) == record.id).values(contact_id=contact, told={}))
     said = f"crm:{merge.source}"
     connection.execute(

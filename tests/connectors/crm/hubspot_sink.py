@@ -6,6 +6,7 @@ records in a batch, 200 in a page of a search, 10,000 in all of them, one sort.
 
 import json
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ SPECS = {
     "/crm/v3/objects/contacts": "crm_contacts",
     "/crm/v3/objects/": "crm_objects",
     "/crm/v3/properties/": "crm_properties",
+    "/crm/v3/lists/": "crm_lists",
     "/communication-preferences/": "communication_preferences",
 }
 
@@ -60,6 +62,24 @@ class Contact:
         }  # fmt: skip
 
 
+@dataclass
+class ContactList:
+    """A list in HubSpot; `size` is what it says of it where that is not so."""
+
+    members: set[int] = field(default_factory=set)
+    kind: str = "MANUAL"
+    state: str = "COMPLETE"
+    about: str = "0-1"
+    size: int | None = None
+
+    def shown(self, number: str) -> dict[str, Any]:
+        return {
+            "listId": number, "listVersion": 1, "name": f"List {number}", "objectTypeId": self.about,
+            "processingType": self.kind, "processingStatus": self.state,
+            "size": len(self.members) if self.size is None else self.size,
+        }  # fmt: skip
+
+
 @dataclass(eq=False)
 class HubSpotSink(ProviderSink):
     """Serves at `url` with the token; `judge` may answer a request before it is looked at."""
@@ -71,6 +91,7 @@ class HubSpotSink(ProviderSink):
     contacts: dict[int, Contact] = field(default_factory=dict)
     made: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"notes": [], "tasks": []})
     subscribed: dict[tuple[str, str], str] = field(default_factory=dict)
+    lists: dict[str, ContactList] = field(default_factory=dict)
     types: tuple[str, ...] = ("101", "102")
     unknown: set[str] = field(default_factory=set)
     kinds: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -166,7 +187,43 @@ class HubSpotSink(ProviderSink):
             case "POST", ["properties", "contacts", "batch", "read"]:
                 known = [one["name"] for one in body["inputs"] if one["name"] not in self.unknown]
                 return self._batch([{"name": name, **self.kinds.get(name, {"type": "string"})} for name in known], [])
+            case _, ["lists", number, *rest]:
+                return self._list_of(number, rest, body, parse_qs(where.query))
         return self._preferences(method, where.path, body)
+
+    def _list_of(self, number: str, rest: list[str], body: Any, query: dict[str, list[str]]) -> Told:
+        found = self.lists.get(number)
+        if found is None:
+            return Told(404, {"status": "error", "message": f"List does not exist with ID {number}.",
+                              "correlationId": "x", "category": "OBJECT_NOT_FOUND"})  # fmt: skip
+        match rest:
+            case []:
+                return Told(200, {"list": found.shown(number)})
+            case ["memberships"]:
+                if not 1 <= (limit := int(query.get("limit", ["100"])[0])) <= 250:
+                    self.faults.append(f"a page of {limit} members")
+                last = int(b64decode(query["after"][0])) if "after" in query else 0
+                following = sorted(member for member in found.members if member > last)
+                page = following[:limit]
+                results = [{"recordId": str(one), "membershipTimestamp": written(START)} for one in page]
+                more = {"next": {"after": b64encode(str(page[-1]).encode()).decode()}} if following[limit:] else {}
+                return Told(
+                    200, {"total": len(found.members), "results": results, **({"paging": more} if more else {})}
+                )
+            case ["memberships", "add" | "remove" as word]:
+                if found.kind == "DYNAMIC":
+                    return _wrong("VALIDATION_ERROR", "Memberships of a DYNAMIC list cannot be changed")
+                asked = {int(one) for one in body}
+                missing = {one for one in asked if self._number(str(one), None) is None}
+                there = asked - missing
+                changed = there - found.members if word == "add" else there & found.members
+                found.members = found.members | there if word == "add" else found.members - there
+                return Told(200, {
+                    "recordsIdsAdded": [str(one) for one in sorted(changed)] if word == "add" else [],
+                    "recordIdsRemoved": [str(one) for one in sorted(changed)] if word == "remove" else [],
+                    "recordIdsMissing": [str(one) for one in sorted(missing)],
+                })  # fmt: skip
+        return Told(405, b"")
 
     def _search(self, body: dict[str, Any]) -> Told:
         if body.get("limit", 10) > 200 or len(body["sorts"]) > 1 or int(body.get("after", 0)) + 200 > 10_000:
