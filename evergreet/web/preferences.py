@@ -22,7 +22,7 @@ from evergreet.database import Database
 from evergreet.preferences import PAUSES, Preferences, Spacing, choose, preferences_of
 from evergreet.tokens import Tokens
 from evergreet.web.guard import BODY_LIMIT
-from evergreet.web.pages import Pages
+from evergreet.web.pages import Pages, everything_button, spacing_wording, topic_wording
 from evergreet.web.unsubscribe import masked, read_link
 
 SOURCE = "preferences"
@@ -62,7 +62,7 @@ def router(database: Database, tokens: Tokens, clock: Clock, pages: Pages) -> AP
         contact = read_link(tokens, token).contact_id
         with database.read() as connection:
             known = _known(connection, contact, clock)
-        return pages.preferences(known, _mailbox(known))
+        return pages.preferences(known, masked(known.email), pages.place(known.locale, known.timezone))
 
     @routes.post("/preferences/{token}")
     def act(token: str, choices: Annotated[Choices, Depends(choices_of)]) -> Response:
@@ -72,20 +72,21 @@ def router(database: Database, tokens: Tokens, clock: Clock, pages: Pages) -> AP
             raise HTTPException(HTTPStatus.BAD_REQUEST, "The request did not say what to change")
         with database.write() as connection:
             known = _known(connection, contact, clock)
+            place = pages.place(known.locale, known.timezone)
             at = clock.now(connection)
             if choices.action == "everything":
-                wording = pages.everything_button(known)
+                wording = everything_button(place)
                 consent.unsubscribe_everything(connection, contact, at=at, source=SOURCE, wording=wording)
             else:
-                wordings = {topic: pages.topic_wording(known, topic) for topic in choices.shown & known.topics.keys()}
+                wordings = {topic: topic_wording(topic, place) for topic in choices.shown & known.topics.keys()}
                 spacing = None
                 if choices.often is not None:
                     days = _SPACINGS[choices.often]
-                    spacing = Spacing(days, pages.spacing_wording(known, days))
+                    spacing = Spacing(days, spacing_wording(days, place))
                 pause = _PAUSES[choices.pause]
                 choose(connection, known, choices.wanted, wordings, pause, spacing, at=at, source=SOURCE)
             known = _known(connection, contact, clock)
-        return pages.preferences(known, _mailbox(known), saved=True)
+        return pages.preferences(known, masked(known.email), place, saved=True)
 
     return routes
 
@@ -95,7 +96,3 @@ def _known(connection: Connection, contact: int, clock: Clock) -> Preferences:
     if known is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     return known
-
-
-def _mailbox(known: Preferences) -> str | None:
-    return masked(known.email) if known.email else None

@@ -7,7 +7,7 @@ nothing.
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from sqlalchemy import Connection, select
@@ -21,7 +21,7 @@ from evergreet.clock import Clock
 from evergreet.database import Database
 from evergreet.tokens import InvalidToken, Tokens, Unsubscribe
 from evergreet.web.guard import BODY_LIMIT
-from evergreet.web.pages import EVERYTHING_BUTTON, Pages, topic_button
+from evergreet.web.pages import Pages, everything_button, topic_button
 from models import Contact
 
 ONE_CLICK = ("List-Unsubscribe", "One-Click")
@@ -50,8 +50,9 @@ def router(database: Database, tokens: Tokens, clock: Clock, pages: Pages) -> AP
     def ask(token: str) -> Response:
         link = read_link(tokens, token)
         with database.read() as connection:
-            mailbox = _mailbox(connection, link)
-        return pages.ask(link.topic, mailbox, token)
+            reader = _reader(connection, link)
+        place = pages.place(reader.locale, reader.timezone)
+        return pages.ask(link.topic, masked(reader.email), token, place)
 
     @routes.post("/u/{token}")
     def act(token: str, choice: Annotated[Choice, Depends(choice_of)]) -> Response:
@@ -61,15 +62,16 @@ def router(database: Database, tokens: Tokens, clock: Clock, pages: Pages) -> AP
             raise HTTPException(HTTPStatus.BAD_REQUEST, "The request did not say what to unsubscribe from")
         source = "one-click" if choice.one_click else "page"
         with database.write() as connection:
-            mailbox = _mailbox(connection, link)
+            reader = _reader(connection, link)
+            place = pages.place(reader.locale, reader.timezone)
             at = clock.now(connection)
             if everything:
-                wording = EVERYTHING_BUTTON
+                wording = everything_button(place)
                 consent.unsubscribe_everything(connection, link.contact_id, at=at, source=source, wording=wording)
             else:
-                wording = "=".join(ONE_CLICK) if choice.one_click else topic_button(link.topic)
+                wording = "=".join(ONE_CLICK) if choice.one_click else topic_button(link.topic, place)
                 consent.unsubscribe(connection, link.contact_id, link.topic, at=at, source=source, wording=wording)
-        return pages.done(link.topic, mailbox, token, everything=everything)
+        return pages.done(link.topic, masked(reader.email), token, place, everything=everything)
 
     return routes
 
@@ -82,19 +84,21 @@ def read_link(tokens: Tokens, token: str) -> Unsubscribe:
         raise HTTPException(HTTPStatus.NOT_FOUND) from None
 
 
-def _mailbox(connection: Connection, link: Unsubscribe) -> str | None:
-    """Return the contact's address, masked; None when it has none (any more)."""
+def _reader(connection: Connection, link: Unsubscribe) -> Any:
+    """Return whose link it is: address, locale and timezone, empty where they were erased."""
     row = connection.execute(
-        select(col(Contact.id), col(Contact.email)).where(
+        select(col(Contact.email), col(Contact.locale), col(Contact.timezone)).where(
             col(Contact.id) == mailboxes.standing_for(connection, link.contact_id)
         )
     ).one_or_none()
     if row is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
-    return masked(row.email) if row.email else None
+    return row
 
 
-def masked(address: str) -> str:
+def masked(address: str | None) -> str | None:
     """Show enough of an address to be recognised by who has it: `m•••@example.com`."""
+    if not address:
+        return None
     local, _, domain = address.rpartition("@")
     return f"{local[:1]}•••@{domain}"

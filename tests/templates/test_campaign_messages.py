@@ -108,8 +108,8 @@ BASKET = ["abandoned_cart/reminder", "abandoned_cart/help", "abandoned_cart/last
 @pytest.mark.parametrize(
     ("event", "line"),
     [
-        ({"name": "Mug", "quantity": 2, "price": 12, "currency": "GBP"}, "- Mug, 2 × £12.00\n"),
-        ({"name": "Mug", "price": "12"}, "- Mug, 12.00\n"),
+        ({"name": "Mug", "quantity": 2, "price": 12, "currency": "GBP"}, "- Mug: 2 × £12.00\n"),
+        ({"name": "Mug", "price": "12"}, "- Mug: 12.00\n"),
         ({"name": "Mug", "quantity": 3}, "- Mug × 3\n"),
         ({"name": "Mug"}, "- Mug\n"),
         ({"sku": "FW-1", "price": 12}, None),
@@ -149,7 +149,7 @@ def test_winning_back_works_without_an_offer(name: str, options: dict[str, Any])
 def test_the_last_word_says_that_it_is_the_last() -> None:
     _, text, links = said("win_back/last_word")
     assert "this is our last email, unless you come back" in text
-    assert f"Keep me posted: {SITE}\n" in text
+    assert f"Drop by the shop: {SITE}\n" in text
     assert SITE in links
 
 
@@ -172,7 +172,7 @@ def test_an_announcement_leads_to_the_product(event: dict[str, Any], leads_to: s
 def test_an_announcement_shows_the_product_and_only_pictures_it_may() -> None:
     subject, text, _ = said("new_product_announcement/announcement")
     assert subject == "New: Fell 2 tent"
-    assert "- Fell 2 tent, £289.00" in text
+    assert "- Fell 2 tent: £289.00" in text
     assert "The porch is deep enough" in text
     assert [image["alt"] for image in Page(rendered("new_product_announcement/announcement").html).all("img")] == [
         "Fell 2 tent"

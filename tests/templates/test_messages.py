@@ -100,6 +100,17 @@ def test_its_html_is_sound_and_accessible(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_it_reads_right_where_mail_programs_drop_the_html_element_and_know_no_text_align_start(name: str) -> None:
+    """Web mail replaces `html` and `body`; Yahoo, GMX and Outlook inherit a centre that only `start` would undo."""
+    page = Page(rendered(name).html)
+    inside = [(each["lang"], each["dir"]) for each in page.all("div") if "lang" in each]
+    assert inside == [("en-GB", "ltr")]
+    centred = {str(each.get("class")) for each in page.all("td") if each.get("align") == "center"}
+    assert centred <= {"button", "panel"}
+    assert not any("text-align:start" in str(attributes.get("style")) for _, attributes in page.elements)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_its_colours_for_the_dark_and_its_widths_for_phones_survive(name: str) -> None:
     sheet = re.search(r"<style>(.*?)</style>", rendered(name).html, re.DOTALL)
     assert sheet

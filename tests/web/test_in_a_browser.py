@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from evergreet.localization import NOWHERE
 from evergreet.preferences import Preferences
 from evergreet.settings import Settings
 from evergreet.web.pages import Pages
@@ -29,13 +30,15 @@ def looked_at() -> dict[str, str]:
         shown[f"{name}, long words"] = rendered(
             name, replace(sample(name), contact={"first_name": long}, event=event, picked=picked)
         ).html
-    shown["ask"] = bytes(pages.ask("orders", "m•••@example.com", "t").body).decode()
-    shown["ask, long words"] = bytes(pages.ask(long, f"m•••@{long}.example", long).body).decode()
-    shown["done"] = bytes(pages.done("orders", "m•••@example.com", "t", everything=False).body).decode()
+    shown["ask"] = bytes(pages.ask("orders", "m•••@example.com", "t", NOWHERE).body).decode()
+    shown["ask, long words"] = bytes(pages.ask(long, f"m•••@{long}.example", long, NOWHERE).body).decode()
+    shown["done"] = bytes(pages.done("orders", "m•••@example.com", "t", NOWHERE, everything=False).body).decode()
     known = Preferences(1, None, None, None, {"news": True, "product_news": False, long: True}, NOW, 30, silenced=True)
     for name, saved, one in (("first", False, replace(known, topics={"news": True}, silenced=False, paused_until=None)),
                              ("all", True, known)):  # fmt: skip
-        shown[f"preferences, {name}"] = bytes(pages.preferences(one, "m•••@example.com", saved=saved).body).decode()
+        shown[f"preferences, {name}"] = bytes(
+            pages.preferences(one, "m•••@example.com", NOWHERE, saved=saved).body
+        ).decode()
     shown["message"] = bytes(pages.message("There is nothing here", "Sorry.", 404).body).decode()
     return shown
 

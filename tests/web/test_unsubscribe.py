@@ -1,19 +1,23 @@
 """The unsubscribe link: RFC 8058, the page, and links that are not ours."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import select
 from sqlmodel import col
 
 from evergreet.clock import FrozenClock
 from evergreet.database import Database
 from evergreet.erasure import erase
+from evergreet.settings import Settings
 from evergreet.tokens import Tokens
+from evergreet.web.app import create_app
 from models import Consent, Suppression
-from tests.contacts import add_contact
-from tests.web.conftest import KEY, Call
+from tests.contacts import add_consent, add_contact
+from tests.web.conftest import KEY, Call, caller
 
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 
@@ -78,6 +82,38 @@ def test_the_button_for_everything_stops_all_marketing(call: Call, database: Dat
     assert "no more marketing emails" in answer.text
     assert granted(database) == set()
     assert suppressed(database) == {"maya@example.com": "marketing"}
+
+
+def test_it_speaks_the_contacts_language_and_stores_the_words_that_were_read(
+    database: Database, clock: FrozenClock, tmp_path: Path
+) -> None:
+    folder = tmp_path / "locales" / "de" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    words = {"Stop emails about %(topic)s?": "Keine E-Mails mehr über %(topic)s?", "orders": "Bestellungen",
+             "Unsubscribe from emails about %(topic)s": "E-Mails über %(topic)s abbestellen",
+             "Unsubscribe from all marketing emails": "Alle Werbung abbestellen",
+             "We send them to <strong>%(mailbox)s</strong>.": "Wir senden sie an <strong>%(mailbox)s</strong>.",
+             "You are unsubscribed": "Du bist abgemeldet"}  # fmt: skip
+    (folder / "evergreet.po").write_text("".join(f'msgid "{a}"\nmsgstr "{b}"\n\n' for a, b in words.items()), "utf-8")
+    with database.write() as connection:
+        contact = add_contact(connection, locale="de_AT")
+        for topic in ("orders", "news"):
+            add_consent(connection, contact, topic)
+    call = caller(create_app(database, Settings(secret_keys=(SecretStr(KEY),), templates=str(tmp_path)), clock))
+    link = f"/u/{Tokens([KEY]).sign_unsubscribe(contact, 'orders')}"
+    asked = call("GET", link).text
+    assert '<html lang="de" dir="ltr">' in asked
+    for said in ("Keine E-Mails mehr über Bestellungen?", "Wir senden sie an <strong>m•••@example.com</strong>.",
+                 ">E-Mails über Bestellungen abbestellen<", ">Alle Werbung abbestellen<", "One press is enough."):  # fmt: skip
+        assert said in asked
+    assert "<h1>Du bist abgemeldet</h1>" in call("POST", link, data={"scope": "topic"}).text
+    call("POST", link, data={"scope": "everything"})
+    with database.read() as connection:
+        told = select(col(Consent.wording)).where(~col(Consent.granted)).order_by(col(Consent.id))
+        assert connection.execute(told).scalars().all() == [
+            "E-Mails über Bestellungen abbestellen",
+            "Alle Werbung abbestellen",
+        ]
 
 
 def test_one_click_never_means_everything(call: Call, database: Database, link: str) -> None:
