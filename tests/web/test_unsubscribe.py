@@ -104,7 +104,8 @@ def test_it_speaks_the_contacts_language_and_stores_the_words_that_were_read(
     asked = call("GET", link).text
     assert '<html lang="de" dir="ltr">' in asked
     for said in ("Keine E-Mails mehr über Bestellungen?", "Wir senden sie an <strong>m•••@example.com</strong>.",
-                 ">E-Mails über Bestellungen abbestellen<", ">Alle Werbung abbestellen<", "One press is enough."):  # fmt: skip
+                 ">E-Mails über Bestellungen abbestellen<", ">Alle Werbung abbestellen<",
+                 "One press is enough."):  # fmt: skip
         assert said in asked
     assert "<h1>Du bist abgemeldet</h1>" in call("POST", link, data={"scope": "topic"}).text
     call("POST", link, data={"scope": "everything"})
