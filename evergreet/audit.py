@@ -303,7 +303,7 @@ def _occurrence(campaign: Campaign, event: Any) -> str:
         return "once"
     for trigger in campaign.trigger.events:
         if trigger.name == event.name and (value := key_in(event.properties, trigger.key)) is not None:
-            return f"{event.name}:{value}"[:OCCURRENCE_LENGTH]
+            return f"{trigger.thing}:{value}"[:OCCURRENCE_LENGTH]
     return f"event:{event.source}:{event.source_id}"[:OCCURRENCE_LENGTH]
 
 

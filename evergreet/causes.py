@@ -100,7 +100,7 @@ def occurrence(campaign: Campaign) -> ColumnElement[str]:
     keyed = [
         (
             and_(col(Event.name) == trigger.name, key.is_not(None)),
-            literal(f"{trigger.name}:") + key,
+            literal(f"{trigger.thing}:") + key,
         )
         for trigger in campaign.trigger.events
         if trigger.key is not None

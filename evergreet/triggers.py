@@ -17,11 +17,19 @@ class EventTrigger:
 
     A value is text or a whole number (of 64 bits; 17, 17.0 and "17" are one). An event with anything else there, or
     with nothing, starts an enrollment of its own, as without `key`.
+
+    `like` is another name for the same thing: a value told under both starts one enrollment.
     """
 
     name: str
     key: str | None = None
+    like: str | None = None
     kind: Literal["event"] = "event"
+
+    @property
+    def thing(self) -> str:
+        """The name under which its values are counted."""
+        return self.like or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +142,12 @@ class Triggers:
         return tuple(part for part in self.parts if isinstance(part, BroadcastTrigger))
 
 
-def event(name: str, *, key: str | None = None) -> Triggers:
-    """Start an enrollment for each `name` event; with `key`, one per value of that property."""
-    return Triggers((EventTrigger(name, key),))
+def event(name: str, *others: str, key: str | None = None) -> Triggers:
+    """Start an enrollment for each `name` event; with `key`, one per value of that property.
+
+    `others` are names of the same thing: with `key`, a value that is told under several starts one enrollment.
+    """
+    return Triggers((EventTrigger(name, key), *(EventTrigger(other, key, name) for other in others)))
 
 
 def stage_entered(stage: str) -> Triggers:

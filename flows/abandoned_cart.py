@@ -6,10 +6,10 @@ from pydantic import Field
 from evergreet import campaign as words
 from evergreet.balance import Report
 from evergreet.campaign import Campaign, Email, send_window, silence
-from evergreet.conditions import AnyOf, did, has_email
+from evergreet.conditions import has_email
 from evergreet.durations import days, hours, option
 from evergreet.orchestration.runs import run_campaign, run_name
-from evergreet.presets.vocabulary import CART, PURCHASED
+from evergreet.presets.vocabulary import CART, PURCHASED, any_of
 
 
 class Options(words.Options):
@@ -31,7 +31,7 @@ campaign = Campaign(
         Email("help", template="abandoned_cart/help", after=days(1), lateness=days(1), window=DAYTIME),
         Email("last-note", template="abandoned_cart/last_note", after=days(3), lateness=days(1), window=DAYTIME),
     ),
-    goal=AnyOf(tuple(did(name, within=days(7)) for name in PURCHASED)),
+    goal=any_of(PURCHASED, within=days(7)),
     re_entry=days(3),
     holdout=10,
 )

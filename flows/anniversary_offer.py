@@ -6,10 +6,10 @@ from pydantic import Field
 from evergreet import campaign as words
 from evergreet.balance import Report
 from evergreet.campaign import Campaign, Email, anniversary, local
-from evergreet.conditions import AnyOf, did, has_email
+from evergreet.conditions import has_email
 from evergreet.durations import days, option
 from evergreet.orchestration.runs import run_campaign, run_name
-from evergreet.presets.vocabulary import PURCHASED
+from evergreet.presets.vocabulary import PURCHASED, any_of
 
 
 class Options(words.Options):
@@ -27,7 +27,7 @@ campaign = Campaign(
     trigger=anniversary(*PURCHASED),
     audience=has_email,
     steps=(Email("offer", template="anniversary_offer/offer", at=local(option("hour"))),),
-    goal=AnyOf(tuple(did(name, within=days(30)) for name in PURCHASED)),
+    goal=any_of(PURCHASED, within=days(30)),
     holdout=10,
 )
 

@@ -6,10 +6,10 @@ from pydantic import Field
 from evergreet import campaign as words
 from evergreet.balance import Report
 from evergreet.campaign import Campaign, Email, broadcast, send_window
-from evergreet.conditions import AnyOf, consented, did, has_email
+from evergreet.conditions import consented, has_email
 from evergreet.durations import days, option
 from evergreet.orchestration.runs import run_campaign, run_name
-from evergreet.presets.vocabulary import PURCHASED
+from evergreet.presets.vocabulary import PURCHASED, any_of
 
 
 class Options(words.Options):
@@ -32,7 +32,7 @@ campaign = Campaign(
             lateness=days(5),
         ),
     ),
-    goal=AnyOf(tuple(did(name, within=days(30)) for name in PURCHASED)),
+    goal=any_of(PURCHASED, within=days(30)),
     confirm_above=1_000,
 )
 

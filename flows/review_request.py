@@ -6,9 +6,10 @@ from pydantic import Field
 from evergreet import campaign as words
 from evergreet.balance import Report
 from evergreet.campaign import Campaign, Email, event, latest, local
-from evergreet.conditions import did, has_email, same
+from evergreet.conditions import has_email, same
 from evergreet.durations import days, option
 from evergreet.orchestration.runs import run_campaign, run_name
+from evergreet.presets.vocabulary import PURCHASED, REVIEWS, any_of
 from evergreet.settings import settings
 
 
@@ -26,10 +27,12 @@ class Options(words.Options):
     )
 
 
+REVIEWED = any_of(REVIEWS, where=same("order_id"))
+
 campaign = Campaign(
     name="review-request",
     topic="reviews",
-    trigger=event("order_placed", key="order_id"),
+    trigger=event(*PURCHASED, key="order_id"),
     audience=has_email,
     steps=(
         Email(
@@ -38,11 +41,11 @@ campaign = Campaign(
             after=days(option("days_after")),
             at=local(option("hour")),
             counted_from=latest("order_delivered", same="order_id"),
-            unless=did("review_submitted", where=same("order_id")),
+            unless=REVIEWED,
             review_site=option("review_url"),
         ),
     ),
-    goal=did("review_submitted", where=same("order_id"), within=days(60)),
+    goal=any_of(REVIEWS, where=same("order_id"), within=days(60)),
 )
 
 

@@ -9,6 +9,7 @@ from evergreet.campaign import TRANSACTIONAL, Campaign, Email, event, local, sta
 from evergreet.conditions import did, has_email, in_campaign
 from evergreet.durations import days, option
 from evergreet.orchestration.runs import run_campaign, run_name
+from evergreet.presets.vocabulary import PURCHASED, any_of
 
 
 class Options(words.Options):
@@ -23,7 +24,7 @@ class Options(words.Options):
 campaign = Campaign(
     name="thank-you",
     topic="orders",
-    trigger=stage_entered("purchase") | event("order_placed", key="order_id"),
+    trigger=stage_entered("purchase") | event(*PURCHASED, key="order_id"),
     audience=has_email & ~in_campaign("service-recovery"),
     steps=(
         Email("receipt", template="thank_you/receipt", purpose=TRANSACTIONAL),
@@ -35,7 +36,7 @@ campaign = Campaign(
             unless=did("refund_requested"),
         ),
     ),
-    goal=did("order_placed", within=days(60)),
+    goal=any_of(PURCHASED, within=days(60)),
 )
 
 

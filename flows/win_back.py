@@ -6,10 +6,10 @@ from pydantic import Field
 from evergreet import campaign as words
 from evergreet.balance import Report
 from evergreet.campaign import Campaign, Email, send_window, silence
-from evergreet.conditions import AnyOf, did, has_email
+from evergreet.conditions import has_email
 from evergreet.durations import days
 from evergreet.orchestration.runs import run_campaign, run_name
-from evergreet.presets.vocabulary import ACTIVITY, PURCHASED
+from evergreet.presets.vocabulary import ACTIVITY, PURCHASED, any_of
 
 
 class Options(words.Options):
@@ -22,7 +22,7 @@ class Options(words.Options):
 QUIET, PAUSE = 60, 14
 """Days of silence before we write, and days between the two emails."""
 
-BACK = AnyOf(tuple(did(name) for name in ACTIVITY))
+BACK = any_of(ACTIVITY)
 DAYTIME = send_window("mon-sun", 9, 20)
 
 campaign = Campaign(
@@ -34,7 +34,7 @@ campaign = Campaign(
         Email("we-miss-you", template="win_back/we_miss_you", after=days(QUIET), unless=BACK, window=DAYTIME),
         Email("last-word", template="win_back/last_word", after=days(QUIET + PAUSE), unless=BACK, window=DAYTIME),
     ),
-    goal=AnyOf(tuple(did(name, within=days(QUIET + 30)) for name in PURCHASED)),
+    goal=any_of(PURCHASED, within=days(QUIET + 30)),
     ends_mailing=True,
     holdout=10,
 )

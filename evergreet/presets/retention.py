@@ -2,7 +2,7 @@
 
 Contacts are taken for customers from the start: whoever is known begins in Onboarding. So the first purchase
 leads to Adoption and any later one to Expansion, and only the latter stands for `purchase`; a campaign that is to
-follow each order starts from the event as well (`stage_entered("purchase") | event("order_placed", …)`).
+follow each order starts from the event as well (`stage_entered("purchase") | event(*PURCHASED, …)`).
 """
 
 from evergreet.conditions import in_stage_for

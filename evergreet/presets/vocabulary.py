@@ -4,7 +4,7 @@ Segment's names in snake_case where there is one, with short names of many shops
 describes each name and its properties. A lifecycle of your own may use these groups, or any other name.
 """
 
-from evergreet.conditions import AnyOf, did, prop
+from evergreet.conditions import AnyOf, Where, did, prop
 from evergreet.durations import Duration
 
 VISITS = ("page_viewed", "login", "app_opened", "email_link_clicked")
@@ -88,6 +88,8 @@ COMPLAINED = AnyOf(tuple(did(name, where=prop("rating") <= 3) for name in REVIEW
 """Wrote a review of three stars or fewer: no recommendation."""
 
 
-def any_of(names: tuple[str, ...], *, within: Duration, at_least: int = 1) -> AnyOf:
-    """Hold when the contact did one of these events `at_least` so many times within the span."""
-    return AnyOf(tuple(did(name, within=within, at_least=at_least) for name in names))
+def any_of(
+    names: tuple[str, ...], *, where: Where | tuple[Where, ...] = (), within: Duration | None = None, at_least: int = 1
+) -> AnyOf:
+    """Hold when the contact did one of these events `at_least` so many times, with the other words of `did`."""
+    return AnyOf(tuple(did(name, where=where, within=within, at_least=at_least) for name in names))

@@ -90,3 +90,16 @@ def test_the_same_moment_worked_twice_and_by_two_engines_asks_nobody_twice(shop:
     shop.happened("order_delivered", buyers[0], at=shop.moment("2026-03-02 16:00"), order_id="D-1")
     shop.clock.instant = shop.moment("2026-03-16 10:00")
     assert shop.works_twice() == ["2026-03-16 10:00 ana request", "2026-03-16 10:00 ben request"]
+
+
+def test_an_order_is_an_order_by_whichever_name_it_is_told_and_once_by_several(shop: Shop) -> None:
+    shop.opens("review-request", "2026-03-01 10:00")
+    ana, ben, cleo = (shop.customer(name, "reviews") for name in ("ana", "ben", "cleo"))
+    shop.happened("order_completed", ana, at=shop.moment("2026-03-02 15:00"), order_id="E-1")
+    shop.happened("purchase", ben, at=shop.moment("2026-03-02 16:00"), order_id="E-2")
+    for name in ("order_completed", "order_placed"):  # a shop and its analytics tell the same one
+        shop.happened(name, cleo, at=shop.moment("2026-03-02 17:00"), order_id="E-3")
+    shop.until("2026-03-04 10:00")
+    shop.happened("product_reviewed", ben, order_id="E-2", rating=1)
+    assert shop.until("2026-03-20 10:00") == ["2026-03-16 10:00 ana request", "2026-03-16 10:00 cleo request"]
+    assert sorted(row.occurrence for row in shop.enrollments) == [f"order_placed:E-{each}" for each in (1, 2, 3)]
