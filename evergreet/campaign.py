@@ -1,7 +1,7 @@
 """The words a campaign is written in: frozen values that check themselves when the module is loaded."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import time
 from typing import Annotated, Any, Literal, TypeAlias
@@ -12,7 +12,7 @@ from evergreet.channels import writes_to_contacts
 from evergreet.conditions import Attribute, Condition, Consented, Did, HasEmail, Scalar, everyone, leaves
 from evergreet.durations import Amount, Duration, Option
 from evergreet.errors import DefinitionError
-from evergreet.reviews import REVIEWED, forbids_asking, incentive_in, is_https
+from evergreet.reviews import BOUGHT, REVIEWED, forbids_asking, incentive_in, incentive_written, is_https
 from evergreet.steps import (
     INTERNAL,
     MARKETING,
@@ -40,6 +40,7 @@ from evergreet.triggers import (
     anniversary,
     broadcast,
     event,
+    names_of,
     silence,
     stage_entered,
 )
@@ -184,6 +185,11 @@ class Campaign:
         """Which campaign is first where several compete for one place: 1 lifecycle, 2 broadcast (0: transactional)."""
         return 2 if self.is_broadcast else 1
 
+    @property
+    def asks_for_reviews(self) -> bool:
+        """Whether a step of it is a request for a review."""
+        return any(isinstance(step, Email) and step.review_site is not None for step in self.steps)
+
     def step(self, key: str) -> Step | None:
         """Return the step with that key, if the campaign has it."""
         return next((step for step in self.steps if step.key == key), None)
@@ -198,13 +204,8 @@ class Campaign:
         """Return the campaign with every `option(…)` replaced by its value."""
         chosen = options.of_version()
         resolved: Campaign = _fill(self, chosen, self.name)
-        if any(isinstance(step, Email) and step.review_site for step in self.steps) and (
-            name := incentive_in(list(chosen))
-        ):
-            raise DefinitionError(
-                f"campaign {self.name!r}: the option {name!r} would give something for a review; a request for a "
-                "review carries no incentive. Take the option out, or send the offer in a campaign of its own."
-            )
+        if self.asks_for_reviews:
+            _check_review_options(self.name, chosen)
         return resolved
 
 
@@ -247,6 +248,12 @@ def _check_review_request(where: str, campaign: Campaign, step: Email) -> None:
             f"{where}: a stage such as advocacy would ask only who is happy; start a request for a review from an "
             "event that every buyer has, e.g. trigger=event('order_placed', key='order_id')."
         )
+    begins = {name for part in campaign.trigger.parts for name in names_of(part)}
+    if some := sorted(begins - BOUGHT):
+        raise DefinitionError(
+            f"{where}: {some[0]!r} would ask only some; start a request for a review from an event that every buyer "
+            f"has ({', '.join(sorted(BOUGHT))}), and import yours by one of these names."
+        )
     asked = [campaign.audience, step.unless, campaign.goal]  # who reached the goal is not written to either
     asked += [case.when for pick in campaign.picks for case in pick.cases]
     for condition in (each for each in asked if each is not None):
@@ -256,9 +263,30 @@ def _check_review_request(where: str, campaign: Campaign, step: Email) -> None:
                 f"{where}: a request for a review goes to everyone alike, but a condition asks for {odd!r}. Only "
                 f"has_email, consented(…), attributes of place and did({' or '.join(sorted(REVIEWED))}) may choose."
             )
-    values = [name for pick in campaign.picks for case in pick.cases for name, _value in case.value]
-    if gift := incentive_in(values):
+    values = [each for pick in campaign.picks for case in pick.cases for each in case.value]
+    if gift := incentive_in(name for name, _value in values) or _promised(value for _name, value in values):
         raise DefinitionError(f"{where}: the pick {gift!r} would give something for a review; take it out.")
+
+
+def _check_review_options(campaign: str, chosen: Mapping[str, Any]) -> None:
+    """Refuse options with which a request for a review would give something, or lead where asking is forbidden."""
+    if gift := incentive_in(chosen) or _promised(chosen.values()):
+        raise DefinitionError(
+            f"campaign {campaign!r}: the option {gift!r} would give something for a review; a request for a "
+            "review carries no incentive. Take the option out, or send the offer in a campaign of its own."
+        )
+    for name, value in chosen.items():
+        if isinstance(value, str) and (rule := forbids_asking(value)):
+            raise DefinitionError(
+                f"campaign {campaign!r}: the option {name}={value!r}: {rule}. Ask for a review on your own site "
+                "instead."
+            )
+
+
+def _promised(values: Iterable[Any]) -> str | None:
+    """Return the first word by which one of these texts would give something; an address is read for its site."""
+    texts = (value for value in values if isinstance(value, str) and not is_https(value))
+    return next((gift for text in texts if (gift := incentive_written(text))), None)
 
 
 def _same_for_everyone(part: Condition) -> bool:

@@ -29,6 +29,7 @@ from evergreet.clock import Clock
 from evergreet.clock_causes import Span, days_begun, late_silences, silences
 from evergreet.database import Database, exclusive, settled_position
 from evergreet.errors import EvergreetError
+from evergreet.review_messages import check_review_messages
 from evergreet.step_checks import check_template
 from evergreet.store import insert_ignore
 from evergreet.tally import OPEN, add_to_tally
@@ -190,6 +191,7 @@ def register(
     row = connection.execute(known).one_or_none()
     new = row is None
     if row is None:
+        check_review_messages(resolved, sources)
         exclusive(connection, f"register:{campaign.name}")
         insert_ignore(connection, CampaignRow, [{"name": campaign.name, "created_at": now}])
         campaign_id = required(connection, campaign.name).id

@@ -142,6 +142,19 @@ class Triggers:
         return tuple(part for part in self.parts if isinstance(part, BroadcastTrigger))
 
 
+def names_of(trigger: Trigger) -> tuple[str, ...]:
+    """Return the events of a contact that a trigger asks for."""
+    match trigger:
+        case EventTrigger(name=name):
+            return (name,)
+        case SilenceTrigger(after=after, broken_by=broken_by, having=having):
+            return (*after, *broken_by, *having)
+        case AnniversaryTrigger(of=of):
+            return of
+        case _:
+            return ()
+
+
 def event(name: str, *others: str, key: str | None = None) -> Triggers:
     """Start an enrollment for each `name` event; with `key`, one per value of that property.
 

@@ -5,12 +5,25 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from evergreet.campaign import Campaign, Email, Options, event, pick, stage_entered
+from evergreet.campaign import (
+    Campaign,
+    Email,
+    Options,
+    Purpose,
+    Triggers,
+    anniversary,
+    event,
+    pick,
+    silence,
+    stage_entered,
+)
 from evergreet.campaigns import register
 from evergreet.conditions import attribute, consented, did, has_email, in_campaign, prop, same, stage_is
-from evergreet.durations import option
+from evergreet.durations import days, option
 from evergreet.errors import DefinitionError
+from evergreet.presets.vocabulary import PURCHASED
 from evergreet.reviews import forbids_asking, incentive_in
+from evergreet.template_sources import TemplateSource
 from tests.story import Story, note
 
 OWN = "https://www.fernway.example/reviews/new"
@@ -26,7 +39,8 @@ def request(step: Email = ASK, **words: Any) -> Campaign:
     [
         "https://yelp.com/biz/fernway", "https://www.yelp.de/biz/fernway", "https://m.yelp.com", "https://YELP.CO.UK.",
         "https://www.amazon.co.uk/review/create-review", "https://amazon.com:443/x", "https://user@amazon.de/x",
-        "https://amzn.to/3abc",
+        "https://amzn.to/3abc", "https://yelp.to/x", "HTTPS://WWW.YELP.FR/x", "https://ｙｅｌｐ.com", "https://yelp。com/biz",
+        "https://ye\u00adlp.com", "https://bit.ly/3abc", "https://a.co/d/3abc", "https://tinyurl.com:443/x",
     ],
 )  # fmt: skip
 def test_sites_that_forbid_asking_under_any_of_their_names(url: str) -> None:
@@ -40,7 +54,8 @@ def test_sites_that_forbid_asking_under_any_of_their_names(url: str) -> None:
     [
         OWN, "https://notyelp.com/x", "https://yelp-reviews.example", "https://www.trustpilot.com/evaluate/fernway",
         "https://fernway.example/yelp.com", "https://fernway.example/?next=https://yelp.com", "https://yelp",
-        "https://yelp.com@fernway.example/reviews", "https://theamazon.example",
+        "https://yelp.com@fernway.example/reviews", "https://theamazon.example", "https://bücher.example/x",
+        "https://rabbit.ly", "https://g.page/r/fernway/review",
     ],
 )  # fmt: skip
 def test_other_sites_are_not_taken_for_them(url: str) -> None:
@@ -49,7 +64,17 @@ def test_other_sites_are_not_taken_for_them(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://www.fernway.example", "www.fernway.example", "https://", "https:///x", "https://[x"]
+    "url",
+    [
+        "http://www.fernway.example",
+        "www.fernway.example",
+        "https://",
+        "https:///x",
+        "https://[x",
+        "https://yelp.com\\@fernway.example",
+        "https://%79elp.com",
+        "https://a..b",
+    ],
 )
 def test_an_address_that_is_not_https_is_refused(url: str) -> None:
     with pytest.raises(DefinitionError, match="is not an https:// address"):
@@ -85,6 +110,26 @@ def test_a_stage_does_not_choose_who_is_asked() -> None:
         Campaign("request", event("order_placed") | stage_entered("advocacy"), (ASK,), topic="reviews")
 
 
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        event("referral_sent"),
+        event("order_placed") | event("support_ticket_solved"),
+        silence(days(14), after=("order_placed",), broken_by=("refund_requested",)),
+        silence(days(14), after=("order_placed",), having=("loyalty_joined",)),
+        anniversary("review_submitted"),
+    ],
+)
+def test_nor_does_an_event_that_only_some_buyers_have(trigger: Triggers) -> None:
+    with pytest.raises(DefinitionError, match="would ask only some"):
+        Campaign("request", trigger, (ASK,), topic="reviews")
+
+
+def test_it_may_start_from_whatever_every_buyer_does() -> None:
+    for trigger in (event(*PURCHASED), event("order_delivered", key="order_id"), anniversary(*PURCHASED, months=6)):
+        Campaign("request", trigger, (ASK,), topic="reviews")
+
+
 def test_what_is_the_same_for_everyone_may_choose() -> None:
     written = did("review_submitted", where=same("order_id"))
     request(
@@ -110,7 +155,51 @@ def test_an_option_that_gives_something_for_a_review_is_refused(name: str) -> No
 def test_a_pick_that_gives_something_for_a_review_is_refused() -> None:
     with pytest.raises(DefinitionError, match="the pick 'voucher' would give something for a review"):
         request(picks=(pick("thanks", (has_email, {"voucher": "TEN"})),))
+    with pytest.raises(DefinitionError, match="the pick 'discount' would give something for a review"):
+        request(picks=(pick("thanks", (has_email, {"line": "A discount waits for you."})),))
     assert incentive_in(["days_after", "hour", "review_url"]) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [("Get 10% off with your next order.", "'% off' would give"), ("https://www.yelp.com/x", "Yelp asks"), (OWN, None)],
+)
+def test_what_an_option_says_is_read_as_well(value: str, why: str | None) -> None:
+    chosen: Any = type("Chosen", (Options,), {"__annotations__": {"closing": str}, "closing": value})
+    if why is None:
+        request().resolve(chosen())
+    else:
+        with pytest.raises(DefinitionError, match=why):
+            request().resolve(chosen())
+
+
+MESSAGES = {
+    "<a href='https://www.yelp.com/biz/fernway'>Write</a>": "links to https://www.yelp.com/biz/fernway: Yelp asks",
+    "<a href='https://bit.ly/3abc'>Write</a>": "bit.ly hides where it leads",
+    "Write, and a voucher is yours.": "says 'voucher': nothing is given for a review",
+    "Take 5% off.": "says '% off'",
+    "{% if contact.nps|default(0) > 8 %}there{% else %}here{% endif %}": "line 1: a request for a review is the same",
+    "{{ contact['score'] }}": "reads only country, email",
+    "{{ contact|attr('score') }}": "reads only",
+    "{% set person = contact %}{{ person.score }}": "reads only",
+    "{{ contact.first_name }} {{ event.order_id }} {{ contact['country'] }} A gifted potter made it.": None,
+    "{% from '_base/components.html' import greeting %}{{ greeting(contact) }}": None,
+}
+
+
+@pytest.mark.parametrize("text", MESSAGES)
+def test_what_its_messages_say_is_read_before_it_goes_live(text: str, story: Story) -> None:
+    def load(name: str, _purpose: Purpose) -> TemplateSource:
+        body = text if name == "next" else "<p>Write</p>"
+        return TemplateSource(name, "0" * 64, {f"{name}/subject.txt": "Hello", f"{name}/body.html": body})
+
+    asks = Campaign("request", event("order_placed"), (ASK, Email("then", "next", after=days(1))), topic="reviews")
+    with story.database.write() as connection:
+        if (why := MESSAGES[text]) is None:
+            register(connection, asks, Options(), load, story.now)
+        else:
+            with pytest.raises(DefinitionError, match=f"step 'then': next/body.html.*{why}"):
+                register(connection, asks, Options(), load, story.now)
 
 
 class Form(Options):
