@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, Select, String, bindparam, false, literal, null, select, true
 from sqlalchemy.orm import aliased
@@ -24,7 +25,7 @@ from evergreet.comparisons import DocumentText, in_document
 from evergreet.consent import agreed
 from evergreet.dormancy import Ending, is_dormant
 from evergreet.holdout import holdout_reason
-from evergreet.schedule import OpenHours, opening, zone_of
+from evergreet.schedule import OpenHours, latest, opening, zone_of
 from evergreet.settings import Settings
 from evergreet.store import among, given
 from evergreet.tokens import Tokens
@@ -123,7 +124,7 @@ class Rules:
 
     @cached_property
     def lateness(self) -> timedelta:
-        """How long after its due time a message may still go."""
+        """How long after its due time, or the opening after that, a message may still go."""
         return self.step.lateness.span
 
     @cached_property
@@ -187,7 +188,7 @@ def _decide(  # noqa: PLR0912 - the list of gates, in the order that is promised
     if rules.marketing and not row.consented:
         return Skip("no_consent")
     if row.paused_until is not None and row.paused_until > now:
-        return _wait(row.paused_until, "contact_paused", row.due_at, rules.lateness)
+        return _wait(rules, row, row.paused_until, "contact_paused")
     if row.dormant:
         return Skip("dormant")
     if rules.holds_out and (reason := _held_out(rules, row)) is not None:
@@ -196,16 +197,16 @@ def _decide(  # noqa: PLR0912 - the list of gates, in the order that is promised
         return Skip("goal_reached")
     if row.unless:
         return Skip("unless")
-    if now - row.due_at > rules.lateness:
+    if _late(rules, row, now):
         return Skip("too_late")
     if rules.reaches and (row.duplicate or (row.occurrence, row.address) in taken):
         return Skip("duplicate_address")
-    if rules.hours is not None and (closed := _closed(rules.hours, rules.settings, row, now)) is not None:
+    if rules.hours is not None and (closed := _closed(rules, rules.hours, row, now)) is not None:
         return closed
     if (rules.limits or own is not None) and (
         wait := wait_for_place(rules.limits, row, own, sent_here, now)
     ) is not None:
-        return _wait(wait.until, wait.reason, row.due_at, rules.lateness)
+        return _wait(rules, row, wait.until, wait.reason)
     return Go(row.address)
 
 
@@ -213,12 +214,9 @@ def _held_out(rules: Rules, row: Any) -> str | None:
     return holdout_reason(rules.settings, rules.campaign, row.source, row.source_id)
 
 
-def _closed(hours: OpenHours, settings: Settings, row: Any, now: datetime) -> Decision | None:
-    """Wait for the next moment that is in the step's window and not quiet; skip where there is none.
-
-    Lateness is not asked here: the message is asked again at the opening, and is `too_late` then where it is.
-    """
-    zone = zone_of(row.timezone, settings.default_timezone, row.country)
+def _closed(rules: Rules, hours: OpenHours, row: Any, now: datetime) -> Decision | None:
+    """Wait for the next moment that is in the step's window and not quiet; skip where there is none."""
+    zone = _zone(rules, row)
     until = opening(now, zone, hours)
     if until == now:
         return None
@@ -226,9 +224,20 @@ def _closed(hours: OpenHours, settings: Settings, row: Any, now: datetime) -> De
     return Skip(reason) if until is None else Defer(until, reason)
 
 
-def _wait(until: datetime, reason: str, due_at: datetime, lateness: timedelta) -> Decision:
+def _wait(rules: Rules, row: Any, until: datetime, reason: str) -> Decision:
     """Defer where the step would still be in time then, else skip."""
-    return Defer(until, reason) if until - due_at <= lateness else Skip(reason)
+    return Skip(reason) if _late(rules, row, until) else Defer(until, reason)
+
+
+def _late(rules: Rules, row: Any, at: datetime) -> bool:
+    """Whether a message that goes then is later than its step may be."""
+    if at - row.due_at <= rules.lateness:
+        return False
+    return rules.hours is None or at > latest(row.due_at, rules.lateness, _zone(rules, row), rules.hours)
+
+
+def _zone(rules: Rules, row: Any) -> ZoneInfo:
+    return zone_of(row.timezone, rules.settings.default_timezone, row.country)
 
 
 def _erased(connection: Connection, rules: Rules, rows: Sequence[Any]) -> dict[str, str]:

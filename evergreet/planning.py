@@ -28,6 +28,7 @@ from evergreet.campaigns import State, Version, required
 from evergreet.channels import consent_topic, writes_to_contacts
 from evergreet.comparisons import DocumentNumber, DocumentText, in_document
 from evergreet.database import exclusive
+from evergreet.schedule import longest_wait
 from evergreet.store import among, checked, insert_select_ignore
 from models import CampaignRow, Chunk, Enrollment, Event, Instant, Message
 
@@ -76,7 +77,8 @@ def plan_chunk(connection: Connection, state: State, versions: dict[int, Version
     held: ColumnElement[bool] = false()
     if state.held_since is not None and state.held_until is not None:
         # What was sent in the span may have been due before it: as long before as the step may be late.
-        held = col(Enrollment.next_due_at).between(state.held_since - step.lateness.span, state.held_until)
+        late = step.lateness.span + longest_wait(step)
+        held = col(Enrollment.next_due_at).between(state.held_since - late, state.held_until)
     wanted = (
         col(Enrollment.campaign_id) == state.id,
         col(Enrollment.next_due_at) <= now,

@@ -12,7 +12,7 @@ REASONS = {
     "holdout": "chosen by hash to get no marketing email of this campaign, so that its lift can be measured",
     "goal_reached": "the contact had reached the goal of the campaign already",
     "unless": "what the step names with `unless` had come true",
-    "too_late": "it would have gone more than the step's `lateness` after its due time",
+    "too_late": "it would have gone later than the step's `lateness` allows",
     "duplicate_address": "somebody with the same address got this message for the same cause",
     "send_window": "the step's window is closed where the contact lives",
     "quiet_hours": "it is quiet where the contact lives (EVERGREET_QUIET_FROM to EVERGREET_QUIET_UNTIL)",

@@ -1,18 +1,20 @@
 """When a step is due, and when it may go: spans, local times and open hours where the contact lives."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from itertools import chain
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from evergreet.campaign import SendWindow, Step
+from evergreet.campaign import MARKETING, SendWindow, Step
 from evergreet.durations import number
 from evergreet.places import zone_of_country
 
 FURTHEST = 15
 """Days ahead in which an opening is looked for: a week, and another where a change of the clock swallows the first."""
+
+INSTANT = timedelta(microseconds=1)
+"""The shortest time that there is."""
 
 
 @lru_cache(maxsize=1024)
@@ -91,6 +93,12 @@ class OpenHours:
         opens = () if self.window is None else (time(number(self.window.opens)),)
         return (time(0), *opens, *(() if self.quiet_until is None else (self.quiet_until,)))
 
+    @property
+    def ends(self) -> tuple[time, ...]:
+        """The times of day at which it may close."""
+        closes = () if self.window is None else (time(number(self.window.closes) % 24),)
+        return (time(0), *closes, *(() if self.quiet_from is None else (self.quiet_from,)))
+
 
 @lru_cache(maxsize=4096)
 def opening(moment: datetime, zone: ZoneInfo, hours: OpenHours) -> datetime | None:
@@ -98,22 +106,46 @@ def opening(moment: datetime, zone: ZoneInfo, hours: OpenHours) -> datetime | No
 
     It follows the wall: what a change of the clock leaves out is not there, what it repeats is there twice.
     """
-    candidates = chain((moment,), _beginnings(moment, zone, hours))
-    return next((at for at in candidates if hours.open(at.astimezone(zone))), None)
+    turns = _turns(moment.astimezone(zone).date(), range(-1, FURTHEST + 1), zone, hours.beginnings)
+    later = sorted(at for at in turns if at > moment)
+    return next((at for at in (moment, *later) if hours.open(at.astimezone(zone))), None)
 
 
-def _beginnings(moment: datetime, zone: ZoneInfo, hours: OpenHours) -> Iterator[datetime]:
-    """Yield in order the moments after `moment` at which it may become open: times on the wall and its changes."""
-    today = moment.astimezone(zone).date()
+def longest_wait(step: Step) -> timedelta:
+    """Return how much longer than its lateness a step may go after its due time, in whatever hours and zone."""
+    if step.window is not None:
+        return timedelta(days=2 * FURTHEST)
+    return timedelta(days=2) if step.purpose is MARKETING else timedelta(0)
+
+
+@lru_cache(maxsize=4096)
+def latest(due_at: datetime, lateness: timedelta, zone: ZoneInfo, hours: OpenHours) -> datetime:
+    """Return the last moment, in UTC, at which what was due at `due_at` is in time, where it may go in these hours.
+
+    To wait for an opening makes nothing late: lateness counts from the first opening, and where it would end while
+    it is closed, what was left of it at the closing counts on from the next. Nights before that count in full.
+    """
+    first = opening(due_at, zone, hours)
+    if first is None:
+        return due_at + lateness
+    end = first + lateness
+    again = opening(end, zone, hours)
+    if again is None or again == end:
+        return end
+    turns = _turns(end.astimezone(zone).date(), range(-FURTHEST, 2), zone, hours.ends)
+    closed = (at for at in sorted(turns, reverse=True) if at <= end and hours.open((at - INSTANT).astimezone(zone)))
+    return again + (end - next(closed, end))
+
+
+def _turns(today: date, ahead: range, zone: ZoneInfo, times: Iterable[time]) -> set[datetime]:
+    """Return the moments of some days before or after at which a wall clock shows these times, or is changed."""
     found = set()
-    for day in (today + timedelta(days=ahead) for ahead in range(-1, FURTHEST + 1)):
-        walls = [
-            datetime.combine(day, at, tzinfo=zone).replace(fold=fold) for at in hours.beginnings for fold in (0, 1)
-        ]
+    for day in (today + timedelta(days=days) for days in ahead):
+        walls = (datetime.combine(day, at, tzinfo=zone).replace(fold=fold) for at in times for fold in (0, 1))
         found |= {wall.astimezone(UTC) for wall in walls}
         if (change := _change(at_local(day, time(0), zone), zone)) is not None:
             found.add(change)
-    yield from sorted(at for at in found if at > moment)
+    return found
 
 
 def _change(start: datetime, zone: ZoneInfo) -> datetime | None:

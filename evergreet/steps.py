@@ -79,8 +79,9 @@ class Sending:
 
     Due `after` the triggering moment, at the local time `at` on that day where given (the day counted in
     the contact's zone; a time already past moves to the next day). `unless` looks at events after the
-    triggering one. Not sent when more than `lateness` late. `resend_after` opts in to a second attempt of a
-    message whose fate is unknown for that long.
+    triggering one. Not sent when more than `lateness` late, for which waiting for a window or for the end of
+    quiet hours does not count. `resend_after` opts in to a second attempt of a message whose fate is unknown for
+    that long.
 
     `counted_from` names an event that `after` counts from where it is known when the step would be due, instead
     of the triggering moment: `counted_from=latest("order_delivered", same="order_id")`. `window` says on which

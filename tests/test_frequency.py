@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from sqlmodel import col
 
 from evergreet.audit import audit
@@ -17,7 +17,7 @@ from evergreet.consent import choose_spacing
 from evergreet.database import ingest_position
 from evergreet.durations import days, hours
 from evergreet.settings import Cap, Settings
-from models import CampaignRow, Event, Message
+from models import CampaignRow, Contact, Event, Message
 from tests.documents import ROOT, Workplace, blocks
 from tests.story import Story
 
@@ -124,17 +124,16 @@ def test_a_place_is_free_again_at_the_very_end_of_the_window_and_not_before(stor
     patient = lifecycle("offers", lateness=days(9))
     ana = story.contact("ana", consents=TOPICS)
     story.launch(patient)
-    sent = []
+    begun, instant = story.now, timedelta(microseconds=1)
     for _ in range(5):
         story.happened("offers", ana)
         story.run(patient)
         story.clock.advance(HOUR)
-    for _ in range(60):
-        story.run(patient)
-        story.clock.advance(HOUR)
-    sent = [row.sent_at for row in story.messages]
+    for edge in (24, 25, 48):
+        for story.clock.instant in (begun + edge * HOUR - instant, begun + edge * HOUR):
+            story.run(patient)
     assert told(story, patient) == ["accepted"] * 5
-    assert [(at - sent[0]) / HOUR for at in sent] == [0, 1, 24, 25, 48]
+    assert [(row.sent_at - begun) / HOUR for row in story.messages] == [0, 1, 24, 25, 48]
 
 
 def test_an_announcement_leaves_the_last_place_to_what_the_contacts_own_life_set_off(story: Story) -> None:
@@ -409,15 +408,69 @@ def test_a_window_that_was_asked_for_holds_a_receipt_too_and_quiet_hours_do_not(
     assert story.messages[1].not_before == datetime(2026, 3, 12, 10, tzinfo=UTC)
 
 
-def test_an_opening_after_the_step_is_too_late_is_waited_for_and_then_says_so(story: Story) -> None:
-    mondays = lifecycle("orders", window=send_window("mon", 9, 17))
+NIGHT = {"quiet_from": time(21), "quiet_until": time(8)}
+
+
+@pytest.mark.parametrize(
+    ("due", "asked", "said"),
+    [
+        pytest.param((10, 23), [(10, 23), (11, 8)], "accepted", id="due while it is quiet: in time when that ends"),
+        pytest.param((10, 23), [(11, 10)], "accepted", id="and as long after that as the step may be late"),
+        pytest.param((10, 23), [(10, 23), (11, 10, 1)], "skipped: too_late", id="but not longer"),
+        pytest.param(
+            (10, 20, 59), [(10, 21), (11, 9)], "accepted", id="due just before, by a worker that is just late"
+        ),
+        pytest.param((10, 20), [(10, 21, 30), (11, 9)], "accepted", id="what is left at nine is left at eight"),
+        pytest.param((10, 20), [(10, 21, 30), (11, 9, 1)], "skipped: too_late", id="and no more than that"),
+        pytest.param((10, 13), [(10, 15, 1)], "skipped: too_late", id="by day it is late as ever"),
+        pytest.param((10, 13), [(11, 8)], "skipped: too_late", id="a night later all the more"),
+    ],
+)
+def test_waiting_for_the_end_of_quiet_hours_makes_nothing_late(
+    story: Story, due: tuple[int, ...], asked: list[tuple[int, ...]], said: str
+) -> None:
+    """A step that may be two hours late, and eleven quiet ones."""
+    given_settings(story, **NIGHT)
+    impatient = lifecycle("orders", lateness=hours(2))
+    story.launch(impatient)
+    story.clock.instant = datetime(2026, 3, *due, tzinfo=UTC)  # type: ignore[misc,arg-type]
+    story.happened("orders", story.contact("ana", consents=TOPICS))
+    for moment in asked:
+        story.clock.instant = datetime(2026, 3, *moment, tzinfo=UTC)  # type: ignore[misc,arg-type]
+        story.run(impatient)
+    assert told(story, impatient) == [said]
+
+
+@pytest.mark.parametrize(("away", "said"), [(DAY, "accepted"), (9 * DAY, "accepted"), (16 * DAY, "skipped: too_late")])
+def test_a_window_once_a_week_needs_no_longer_lateness(story: Story, away: timedelta, said: str) -> None:
+    """Due on a Tuesday, to go on Mondays from nine to five: a day of lateness is two Mondays and more than one."""
+    mondays = lifecycle("orders", window=send_window("mon", 9, 17), lateness=days(1))
     story.launch(mondays)
     story.happened("orders", story.contact("ana", consents=TOPICS))
     story.run(mondays)
     assert told(story, mondays) == ["deferred: send_window"]
-    story.clock.instant = datetime(2026, 3, 16, 9, tzinfo=UTC)
-    story.run(mondays)
-    assert told(story, mondays) == ["skipped: too_late"]
+    story.clock.advance(away)
+    while told(story, mondays)[0].startswith("deferred"):
+        story.run(mondays)
+        story.clock.advance(DAY)
+    assert told(story, mondays) == [said]
+
+
+def test_a_zone_that_changes_while_a_message_waits_counts_from_then_on(story: Story) -> None:
+    given_settings(story, **NIGHT)
+    impatient = lifecycle("orders", lateness=hours(12))
+    ana = story.contact("ana", timezone="Europe/Berlin", consents=TOPICS)
+    story.launch(impatient)
+    story.clock.instant = datetime(2026, 3, 10, 22, tzinfo=UTC)
+    story.happened("orders", ana)
+    story.run(impatient)
+    with story.database.write() as connection:
+        connection.execute(update(Contact).where(col(Contact.id) == ana).values(timezone="America/New_York"))
+    for hour in (7, 12):  # eight in Berlin, and in New York
+        assert told(story, impatient) == ["deferred: quiet_hours"]
+        story.clock.instant = datetime(2026, 3, 11, hour, tzinfo=UTC)
+        story.run(impatient)
+    assert told(story, impatient) == ["accepted"]
 
 
 def test_a_window_that_lies_wholly_in_quiet_hours_skips_and_never_waits_for_ever(story: Story) -> None:

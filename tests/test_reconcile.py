@@ -1,12 +1,13 @@
 """Doubts: asked about, repeated only where somebody asked for it, held in sight otherwise."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text, update
 
 from evergreet.audit import audit
-from evergreet.campaign import TRANSACTIONAL, Campaign, Email
+from evergreet.campaign import TRANSACTIONAL, Campaign, Email, send_window
 from evergreet.campaigns import stop, version_of
 from evergreet.composing import Composer, read_letters
 from evergreet.durations import hours
@@ -201,6 +202,19 @@ def test_a_late_event_answered_after_the_backup_is_held_although_it_was_due_befo
     story.run()
     assert story.sender.sent == []
     assert story.states() == {"unknown: held_after_restore": 1, "skipped: too_late": 1}
+
+
+def test_what_waited_for_its_window_past_its_lateness_is_held_as_well(story: Story) -> None:
+    """Due on a Tuesday, sent on Monday after the backup: it was in time then, so it may have gone."""
+    step = replace(THANKS.steps[0], window=send_window("mon", 9, 17))
+    mondays = replace(THANKS, steps=(step,))
+    story.launch(mondays)
+    story.happened("order_placed", story.contact("ana"))
+    story.clock.instant = datetime(2026, 3, 16, 10, tzinfo=UTC)
+    hold(story.database, datetime(2026, 3, 16, 8, tzinfo=UTC), clock=story.clock, actor="test")
+    story.run(mondays)
+    assert story.states() == {"unknown: held_after_restore": 1}
+    assert story.sender.sent == []
 
 
 def test_a_doubt_that_is_resolved_after_the_stop_is_not_planned_again(story: Story) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from evergreet.campaign import WEEKDAYS, Email, SendWindow, local, send_window
 from evergreet.durations import Duration, days, hours, minutes
 from evergreet.places import MOST_POPULOUS, country_of, zone_of_country
-from evergreet.schedule import OpenHours, due_time, opening, zone_of
+from evergreet.schedule import OpenHours, due_time, latest, longest_wait, opening, zone_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -251,6 +251,44 @@ def test_it_is_the_first_minute_that_is_in_the_window_and_not_quiet(
         None,
     )  # fmt: skip
     assert found == first
+
+
+MINUTE = timedelta(minutes=1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    begin=st.sampled_from(AROUND_CHANGES),
+    minute=st.integers(0, 8 * 1440),
+    zone=st.sampled_from(AWKWARD_ZONES),
+    weekdays=st.sets(st.integers(0, 6), min_size=1),
+    hours_open=st.none() | st.tuples(st.integers(0, 23), st.integers(1, 24)).filter(lambda pair: pair[0] < pair[1]),
+    quiet=st.tuples(CLOCK_TIMES, CLOCK_TIMES),
+    late=st.sampled_from((0, 30, 120, 1440, 2880)),
+)
+def test_lateness_stands_still_before_the_first_opening_and_while_it_is_closed_at_its_end(
+    begin: datetime, minute: int, zone: str, weekdays: set[int], hours_open: tuple[int, int] | None,
+    quiet: tuple[time, time], late: int,
+) -> None:  # fmt: skip
+    due, place = begin + minute * MINUTE, ZoneInfo(zone)
+    window = None if hours_open is None else SendWindow(tuple(sorted(weekdays)), *hours_open)
+    step = Email("s", template="note", window=window)
+    found = latest(due, late * MINUTE, place, OpenHours(window, *quiet))
+
+    def first_open(moment: datetime) -> datetime | None:
+        minutes = (moment + ahead * MINUTE for ahead in range(15 * 1440))
+        return next((at for at in minutes if may_go(at, place, window, quiet)), None)
+
+    begins = first_open(due)
+    if begins is None:
+        assert found == due + late * MINUTE
+        return
+    end = closed = begins + late * MINUTE
+    again = first_open(end)
+    while again not in {None, end} and not may_go(closed - MINUTE, place, window, quiet):
+        closed -= MINUTE
+    assert found == (again or end) + (end - closed)
+    assert found <= due + late * MINUTE + longest_wait(step), "so far back a restore looks for what may have gone"
 
 
 @given(seconds=st.integers(0, 8 * 86400), zone=st.sampled_from(AWKWARD_ZONES))
