@@ -11,6 +11,7 @@ from datetime import time
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -22,6 +23,9 @@ from evergreet.routing import read_route
 
 SHORTEST_KEY = 16
 """Characters of a write key."""
+
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+"""Where somebody tries things out without a certificate."""
 
 
 class Cap(BaseModel):
@@ -258,6 +262,21 @@ class Settings(BaseSettings):
             if not re.fullmatch(r"[\w-]+(\.[\w-]+)*\.?", domain):
                 raise ValueError(f"{domain!r} is no domain; write it without https:// and path, as in fernway.example")
         return domains
+
+    @field_validator("public_url", "site_url")
+    @classmethod
+    def _a_link(cls, value: str) -> str:
+        found = re.fullmatch(r"(https?)://([^\s/@?#:]+|\[[^\s\]]+\])(:\d+)?(/[^\s?#]*)?", value)
+        if found is None:
+            raise ValueError("links begin with it: write https://, the name of the server, and a path at most")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _safe(cls, value: str) -> str:
+        if not value.startswith("https://") and urlsplit(value).hostname not in THIS_MACHINE:
+            raise ValueError("mailbox providers unsubscribe people over https:// only (RFC 8058)")
+        return value
 
     @field_validator("write_keys")
     @classmethod

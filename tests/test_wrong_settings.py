@@ -15,6 +15,13 @@ from evergreet.settings import settings
         ("EVERGREET_TOPIC_CAPS", '{"offers": "canary"}', "EVERGREET_TOPIC_CAPS_OFFERS: this has to be a JSON object, "),
         ("EVERGREET_DEFAULT_TIMEZONE", "Mars", "EVERGREET_DEFAULT_TIMEZONE: 'Mars' is not an IANA time zone"),
         ("EVERGREET_UTM_DOMAINS", "a.example, https://b.example", "EVERGREET_UTM_DOMAINS: 'https://b.example' is no "),
+        (
+            "EVERGREET_PUBLIC_URL",
+            "http://mail.example",
+            "EVERGREET_PUBLIC_URL: mailbox providers unsubscribe people over ",
+        ),
+        ("EVERGREET_PUBLIC_URL", "mail.example", "EVERGREET_PUBLIC_URL: links begin with it: write https://"),
+        ("EVERGREET_SITE_URL", "https://shop.example/?a=b", "EVERGREET_SITE_URL: links begin with it: write https://"),
         ("EVERGREET_UTM_DOMAINS", "shop.example/path", "EVERGREET_UTM_DOMAINS: 'shop.example/path' is no domain"),
     ],
 )

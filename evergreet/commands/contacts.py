@@ -71,13 +71,15 @@ def merge(
         if contact is None:
             with database.read() as connection:
                 there = count(connection)
+            they = "1 contact" if there == 1 else f"{there} contacts"
             if confirm is None:
                 how = f" `evergreet contacts merge --confirm {there}` does it." if there else ""
-                typer.echo(f"{there} contacts would be merged into others.{how}")
+                typer.echo(f"{they} would be merged into others.{how}")
                 return
             if confirm != there:
-                raise DataError(f"{there} contacts would be merged, not {confirm}. Nothing was done; look again.")
-            typer.echo(f"{merge_alike(database, clock, actor=actor()).total} contacts were merged.")
+                raise DataError(f"{they} would be merged, not {confirm}. Nothing was done; look again.")
+            merged = merge_alike(database, clock, actor=actor()).total
+            typer.echo("1 contact was merged." if merged == 1 else f"{merged} contacts were merged.")
             return
         if into is None:
             raise DataError("Say whom they are merged into: evergreet contacts merge CONTACT INTO.")

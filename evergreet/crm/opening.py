@@ -4,7 +4,7 @@ from evergreet.contracts import CrmSink, CrmSource
 from evergreet.crm.storing import Rules
 from evergreet.errors import ConfigurationError
 from evergreet.lifecycle import lifecycle
-from evergreet.registry import open_connector
+from evergreet.registry import connector_entries, open_connector
 from evergreet.settings import settings
 
 
@@ -28,5 +28,9 @@ def open_sink(name: str) -> CrmSink:
 
 def rules_of(name: str) -> Rules:
     """Return what the settings say of a CRM."""
+    if (moving := settings().crm_stages) is not None and moving not in connector_entries():
+        raise ConfigurationError(
+            f"EVERGREET_CRM_STAGES: there is no connector {moving!r}, so no stage would ever move."
+        )
     known = frozenset(stage.name for stage in lifecycle(settings().lifecycle).stages)
-    return Rules(known, move=settings().crm_stages == name, ids=settings().crm_ids)
+    return Rules(known, move=moving == name, ids=settings().crm_ids)

@@ -29,8 +29,8 @@ def test_who_has_one_address_is_counted_merged_listed_and_taken_apart(
     database.close()
     assert evergreet("contacts", "merges").output == "Nobody was merged.\n"
     assert "--confirm 1" in evergreet("contacts", "merge").output
-    assert "1 contacts would be merged, not 2" in str(evergreet("contacts", "merge", "--confirm", "2").exception)
-    assert evergreet("contacts", "merge", "--confirm", "1").output == "1 contacts were merged.\n"
+    assert "1 contact would be merged, not 2" in str(evergreet("contacts", "merge", "--confirm", "2").exception)
+    assert evergreet("contacts", "merge", "--confirm", "1").output == "1 contact was merged.\n"
     (told,) = json.loads(evergreet("contacts", "merges", "maya@example.com", "--json").output)
     assert (told["survivor"], told["loser"], told["changed"]) == (1, 2, ["attributes"])
     assert evergreet("contacts", "merge", "lee@example.com", "maya@example.com").exit_code == 0
