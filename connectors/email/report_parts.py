@@ -1,9 +1,13 @@
 """The parts of a report that came as a mail, and their fields, as far as they can be read."""
 
 import re
+from datetime import UTC, datetime
 from email.message import Message
 from email.parser import BytesHeaderParser
+from email.utils import parsedate_to_datetime
 from typing import TypeAlias
+
+from connectors.moments import from_seconds
 
 Mail: TypeAlias = "Message[str, str]"
 
@@ -92,3 +96,12 @@ def text(block: Mail, name: str) -> str:
         else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     )
     return " ".join(plain.split())[:_KEPT]
+
+
+def date(mail: Mail, otherwise: datetime) -> datetime:
+    """Return when a mail says that it was written; one that cannot be read is another time."""
+    try:
+        written = parsedate_to_datetime(text(mail, "Date"))
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return otherwise
+    return from_seconds((written if written.tzinfo else written.replace(tzinfo=UTC)).timestamp(), otherwise)

@@ -1,26 +1,26 @@
-"""Mails in which other servers tell of ours: delivery reports (RFC 3464, RFC 6533) and complaints (RFC 5965).
+"""Mails about mails of ours: delivery reports (RFC 3464, RFC 6533), complaints (RFC 5965) and readers' answers.
 
-Both are `multipart/report` (RFC 6522): words for people, fields for machines, and what came back of our mail, from
-whose Message-ID its key is known. OpenSMTPD and some gateways call the same `multipart/mixed`, and qmail writes prose.
-Nothing in such a mail is signed: whoever acts on one compares key and recipient with what was sent. Any other mail,
-such as an automatic reply, is no report and says nothing.
+The first two are `multipart/report` (RFC 6522): words for people, fields for machines, and what came back of our mail,
+from whose Message-ID its key is known. OpenSMTPD and some gateways call the same `multipart/mixed`, and qmail writes
+prose. Nothing in such a mail is signed: whoever acts on one compares key and recipient with what was sent. Any other
+mail, such as an automatic reply, says nothing.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from email import message_from_bytes
 from email.message import Message
 from email.parser import BytesHeaderParser
-from email.utils import parseaddr, parsedate_to_datetime
+from email.utils import parseaddr
 from typing import TypeAlias
 
 from connectors.calling import said
 from connectors.email.qmail import BEGINS, read_notice
-from connectors.email.report_parts import Mail, blocks, decoded, fields, flat, headers_in, headers_of, text
+from connectors.email.replies import NAMED, read_reply
+from connectors.email.report_parts import Mail, blocks, date, decoded, fields, flat, headers_in, headers_of, text
 from connectors.email.statuses import COMPLAINT, NO_SUCH_MAILBOX, REPORTS, kind_otherwise
 from connectors.json_bodies import name_or_digest
-from connectors.moments import from_seconds
 from evergreet.contracts import Kind, ProviderEvent, Verdict
 
 _Found: TypeAlias = tuple[str, tuple[Kind, Verdict], Mail]
@@ -43,7 +43,7 @@ _RETURNED = frozenset(
     ["message/rfc822", "message/global", "text/rfc822-headers", "message/rfc822-headers", "message/global-headers"]
 )
 _STATUSES = frozenset(["message/delivery-status", "message/global-delivery-status"])
-_REPORTS = frozenset(["multipart/report", "multipart/mixed", "text/plain"])
+_REPORTS = frozenset(["multipart/report", "multipart/mixed"])
 _OF_A_RECIPIENT = ("Final-Recipient", "Original-Recipient", "Action")
 _OF_HOTMAIL = "X-HmXmrOriginalRecipient"
 """What Outlook.com writes above the mail that somebody called junk: all of its complaint beside that mail."""
@@ -51,24 +51,30 @@ _SPACED = re.compile(rb"^([A-Za-z][\w-]{1,40})[ \t]+:(?=[ \t])", re.MULTILINE)
 """A field whose colon stands apart, as Mimecast writes it and RFC 822 had it."""
 _STATUS = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})(?!\.?\d)")
 _ANSWER = re.compile(r"(?:^|[\s;])([245])\d\d(?:[ -]+#?([245]\.\d{1,3}\.\d{1,3})(?!\.?\d)|(?=[ -]))")
-_NAMED = re.compile(r"<([^<>@\s]{1,100})@[^<>@\s]+>")
 _HEXADECIMAL = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
 
 
 def read_report(mail: bytes, received_at: datetime) -> list[ProviderEvent]:
-    """Return what a report tells, once for each recipient; nothing where the mail is none, or cannot be read.
+    """Return what a report tells, once for each recipient, or that a reader answered; nothing of any other mail.
 
     Its end may be missing: a report comes before what it returns of the mail.
     """
     try:
-        kind = BytesHeaderParser().parsebytes(mail).get_content_type()
-        if kind == "text/plain" and BEGINS.encode() not in mail:
-            return []
-        if kind not in _REPORTS or mail.lower().count(b"content-type:") > MOST_PARTS:
-            return []
-        return list(_events(message_from_bytes(_SPACED.sub(rb"\1:", mail)), received_at))
+        head = BytesHeaderParser().parsebytes(mail)
+        if _may_report(head.get_content_type(), mail):
+            told = list(_events(message_from_bytes(_SPACED.sub(rb"\1:", mail)), received_at))
+            if told or head.get_content_type() == "multipart/report":
+                return told
+        reply = read_reply(head, received_at)
+        return [] if reply is None else [reply]
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
         return []  # what the parser of the standard library makes of broken mails now and then
+
+
+def _may_report(kind: str, mail: bytes) -> bool:
+    if kind == "text/plain":
+        return BEGINS.encode() in mail
+    return kind in _REPORTS and mail.lower().count(b"content-type:") <= MOST_PARTS
 
 
 def _events(report: Mail, received_at: datetime) -> Iterator[ProviderEvent]:
@@ -109,7 +115,7 @@ def _told(
     found: Sequence[tuple[str, tuple[Kind, Verdict], Mail]],
     received_at: datetime,
 ) -> Iterator[ProviderEvent]:
-    key, at = _key(mail, returned), _date(mail, received_at)
+    key, at = _key(mail, returned), date(mail, received_at)
     told = fields(mail, "Message-ID") or {"Digest": name_or_digest("", mail.as_bytes())}
     for place, (address, (kind, verdict), block) in enumerate(found):
         name = "\0".join((*told.values(), str(place), address))
@@ -165,17 +171,9 @@ def _address(typed: str) -> str:
 def _key(report: Mail, returned: Mail) -> str:
     """Return the key of our mail: the first part of its Message-ID (connectors/email/mime.py)."""
     for written in (text(returned, "Message-ID"), text(report, "In-Reply-To"), text(report, "References")):
-        if names := _NAMED.findall(written):
+        if names := NAMED.findall(written):
             return str(names[-1])
     return ""
-
-
-def _date(report: Mail, otherwise: datetime) -> datetime:
-    try:
-        date = parsedate_to_datetime(text(report, "Date"))
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return otherwise
-    return from_seconds((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp(), otherwise)
 
 
 def _reason(block: Mail) -> str:

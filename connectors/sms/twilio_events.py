@@ -131,13 +131,14 @@ def _meaning(status: str, code: int) -> tuple[Kind, Verdict]:
 
 
 def _answer(request: WebhookRequest, form: Mapping[str, str], name: str) -> ProviderEvent:
+    """Read what somebody wrote; Twilio's name for it is that of no message of ours."""
     said = form.get("OptOutType") or form.get("Body", "")[:100]
     stopped = "".join(filter(str.isalnum, normalize("NFKD", said))).upper() in STOP
     return ProviderEvent(
         id=name_or_digest(f"{name}:received", request.body), at=request.received_at, raw=form,
         kind=Kind.UNSUBSCRIBED if stopped else Kind.REPLIED,
         verdict=Verdict.UNSUBSCRIBED if stopped else Verdict.NONE,
-        address=form.get("From", ""), provider_id=name,
+        address=form.get("From", ""),
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import re
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from email.utils import parseaddr
 from typing import Any, Self
 
 from evergreet.bounces.taking import LARGEST
@@ -85,13 +86,14 @@ class Imap:
         self._leave()
 
     def mails(self, *, seen: bool) -> Iterator[tuple[str, bytes]]:
-        """Return numbers and beginnings of mails that say they are reports, or come from those who write some.
+        """Return numbers and beginnings of mails that say they are reports, come from who writes some, or answer ours.
 
         Others are not even fetched.
         """
         wanted = () if seen else ("UNSEEN",)
+        domain = parseaddr(self._settings.sender)[1].rpartition("@")[2].encode("idna").decode()
         try:
-            _, found = self._server.uid("SEARCH", *wanted, *_REPORTS)
+            _, found = self._server.uid("SEARCH", *wanted, "OR", "HEADER", "In-Reply-To", f'"@{domain}>"', *_REPORTS)
             for uid in _UIDS.findall(found[0] or b""):
                 _, answer = self._server.uid("FETCH", uid.decode(), _BODY)
                 mail = next((part[1] for part in answer if isinstance(part, tuple)), None)

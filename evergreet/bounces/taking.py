@@ -1,5 +1,7 @@
 """Take reports out of a mailbox: what is about a message that was sent is stored, then applied, once.
 
+So is that a reader answered; the answer itself stays as it is, unseen, for whoever reads the mailbox.
+
 Anybody can write to the address that bounces go to. So a report counts only where the key it returns is that of a
 message that was handed over, and its recipient is the address that message went to: who knows both has had the mail.
 """
@@ -11,7 +13,7 @@ from typing import Any, Protocol
 
 from evergreet.addresses import read_address
 from evergreet.clock import Clock
-from evergreet.contracts import ProviderEvent, ReportReader
+from evergreet.contracts import Kind, ProviderEvent, ReportReader
 from evergreet.database import Database
 from evergreet.errors import DataError
 from evergreet.feedback.applying import Applied, apply_waiting
@@ -38,12 +40,16 @@ class Mailbox(Protocol):
 
 @dataclass(slots=True)
 class Taken:
-    """What a mailbox held: `others` are no reports and stay as they are; `told` counts what is about our messages."""
+    """What a mailbox held: `others` are no reports and stay as they are, also readers' answers to messages (`replies`).
+
+    `told` counts what reports say of our messages.
+    """
 
     reports: int = 0
     others: int = 0
     told: int = 0
     not_ours: int = 0
+    replies: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON types."""
@@ -54,7 +60,7 @@ class Taken:
         """What was found."""
         return (
             f"{self.reports:,} reports tell of {self.told:,} of our messages, and of {self.not_ours:,} recipients of "
-            f"none; {self.others:,} other mails were left as they are."
+            f"none; {self.others:,} other mails were left as they are, {self.replies:,} of them answers of readers."
         )
 
 
@@ -70,17 +76,20 @@ def take(
     while batch := list(islice(mails, BATCH)):
         with database.read() as connection:
             now = clock.now(connection)
-        reports = [(name, events) for name, mail in batch if (events := reader.read_report(mail, now))]
-        told = [event for _, events in reports for event in events]
+        read = [(name, events) for name, mail in batch if (events := reader.read_report(mail, now))]
+        reports = [name for name, events in read if events[0].kind is not Kind.REPLIED]
+        told = [event for _, events in read for event in events]
         with database.write() as connection:
             rows = rows_sent_to(connection, {pair for event in told if (pair := _named(event)) is not None})
             ours = [replace(event, row=rows[pair]) for event in told if (pair := _named(event)) in rows]
             store(connection, reader.name, ours, now)
-        mailbox.mark([name for name, _ in reports])
+        mailbox.mark(reports)
+        replies = sum(event.kind is Kind.REPLIED for event in ours)
         taken.reports += len(reports)
         taken.others += len(batch) - len(reports)
-        taken.told += len(ours)
-        taken.not_ours += len(told) - len(ours)
+        taken.replies += replies
+        taken.told += len(ours) - replies
+        taken.not_ours += sum(event.kind is not Kind.REPLIED for event in told) - len(ours) + replies
     return taken, apply_waiting(database, tokens, clock)
 
 

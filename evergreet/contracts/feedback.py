@@ -109,7 +109,7 @@ class WebhookSource(Connector, Protocol):
 
 @runtime_checkable
 class ReportReader(Protocol):
-    """Its messages are told of by mails, bounces and complaints; the class itself reads them, without settings."""
+    """Its messages are told of by mails: bounces, complaints, answers; the class reads them, without settings."""
 
     @property
     def name(self) -> str:
@@ -118,10 +118,10 @@ class ReportReader(Protocol):
 
     @staticmethod
     def read_report(mail: bytes, received_at: datetime) -> list[ProviderEvent]:
-        """Return what a mail tells of messages; nothing where it is no report. Never raises for what is in it.
+        """Return what a mail tells of messages: a report, or that their reader answered (`REPLIED`, alone).
 
-        The mail may be cut off at a size. Nobody vouches for it: its events have no `row`, and count only where key and
-        address are those of a message that was sent.
+        Nothing of any other mail. Never raises for what is in it. The mail may be cut off at a size. Nobody vouches for
+        it: its events have no `row`, and count only where key and address are those of a message that was sent.
         """
         ...
 

@@ -1,20 +1,30 @@
-"""Which ledger row a provider's event is about: by id, verified by its key; by the key alone after a restore."""
+"""Which ledger row a provider's event is about: by id, verified by its key; by the key alone after a restore.
+
+What a reader writes by SMS names no row: it is about the newest that their number got before.
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal_column, null, select, update
 from sqlmodel import col
 
+from evergreet.channels import is_number, read_number
 from evergreet.composing import message_key
+from evergreet.contracts import Kind
+from evergreet.errors import DataError
 from evergreet.merging.names import names_of
 from evergreet.store import among, given, paired
 from models import CampaignRow, Contact, Message, ProviderEvent
 from models.base import Id
 
 PAGE = 5000
+ANSWERED = timedelta(days=30)
+"""How long after an SMS what its reader writes counts as an answer to it."""
 UNKNOWN = col(Message.unknown_since).is_not(None)
 
 _UNPLACED = and_(col(ProviderEvent.message_id).is_(None), col(ProviderEvent.key) != literal_column("''"))
@@ -46,7 +56,8 @@ def _places(which: ColumnElement[bool]) -> Select[Any]:
         select(
             col(Message.id), func.coalesce(col(Contact.merged_into), col(Contact.id)).label("contact_id"),
             col(Message.step_key), col(Message.topic), col(Message.address), col(Message.channel),
-            col(Message.occurrence), col(CampaignRow.name), col(Contact.source), col(Contact.source_id),
+            col(Message.occurrence), col(Message.sent_at), col(CampaignRow.name), col(Contact.source),
+            col(Contact.source_id),
         )
         .join(CampaignRow, col(CampaignRow.id) == col(Message.campaign_id))
         .join(Contact, col(Contact.id) == col(Message.contact_id))
@@ -59,13 +70,13 @@ _BY_ID = _places(among(Message.id, "rows"))
 
 
 def place(connection: Connection, events: Sequence[Any]) -> dict[int, Place]:
-    """Return the places of events (with `id`, `row` and `key`) by the event's id; who has none is missing.
+    """Return the places of events by the event's id; who has none is missing.
 
     A key that fits no row of that id is looked for among the unknown rows: the ledger was restored from a backup, and
     the row was made again.
     """
     known = {p.message_id: p for p in read_places(connection, {event.row for event in events if event.row})}
-    found: dict[int, Place] = {}
+    found = _answered(connection, events)
     strays: dict[str, list[int]] = {}
     former = _former_keys(connection, [known[e.row] for e in events if e.row in known and known[e.row].key != e.key])
     for event in events:
@@ -78,6 +89,33 @@ def place(connection: Connection, events: Sequence[Any]) -> dict[int, Place]:
         found |= dict.fromkeys(strays.pop(row.key, ()), row)
         if not strays:
             break
+    return found
+
+
+def _answered(connection: Connection, events: Sequence[Any]) -> dict[int, Place]:
+    """Return the places of what readers wrote by SMS."""
+    written: dict[int, tuple[str, Any]] = {}
+    for event in events:
+        if event.kind in (Kind.REPLIED, Kind.UNSUBSCRIBED) and not event.key and is_number(event.address):
+            with suppress(DataError):
+                written[event.id] = read_number(event.address), event.at
+    if not written:
+        return {}
+    numbers = sorted({number for number, _ in written.values()})
+    rows = connection.execute(
+        _places(
+            and_(
+                col(Message.contact_id).in_(select(col(Contact.id)).where(col(Contact.phone).in_(numbers))),
+                col(Message.sent_at) > min(at for _, at in written.values()) - ANSWERED,
+                col(Message.channel) == "sms", col(Message.state) == "accepted", col(Message.address).in_(numbers),
+            )
+        )
+    ).all()  # fmt: skip
+    found: dict[int, Place] = {}
+    for number, (address, at) in written.items():
+        before = [row for row in rows if row.address == address and at - ANSWERED < row.sent_at <= at]
+        if before:
+            found[number] = _place(max(before, key=lambda row: row.sent_at))
     return found
 
 

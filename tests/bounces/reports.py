@@ -51,6 +51,16 @@ QMAIL = (
     b"Return-Path: <shop@shop.example>\r\nMessage-ID: <k1@shop.example>\r\nTo: ana@example.org\r\n\r\nhi\r\n"
 )
 """A failure notice of qmail: https://cr.yp.to/proto/qsbmf.txt."""
+
+
+def answer(key: str = "k1", address: str = "ana@example.org", head: str = "") -> bytes:
+    """Write what somebody answers."""
+    return (
+        f"From: Ana <{address}>\r\nMessage-ID: <a-{key}@example.org>\r\nDate: Sun, 15 Mar 2026 08:00:00 +0000\r\n"
+        f"In-Reply-To: <{key}@shop.example>\r\n{head}Content-Type: text/plain\r\n\r\nIs it warm?\r\n"
+    ).encode()
+
+
 VACATION = (
     b"From: ana@example.org\r\nSubject: Out of office\r\nAuto-Submitted: auto-replied\r\n"
     b"In-Reply-To: <k1@shop.example>\r\nContent-Type: text/plain\r\n\r\nBack on Monday: 550 5.1.1\r\n"

@@ -22,7 +22,7 @@ from evergreet.bounces.taking import LARGEST, Taken, take
 from evergreet.errors import ConfigurationError, Misconfigured, Retryable
 from evergreet.settings import Settings
 from evergreet.tokens import Tokens
-from tests.bounces.reports import VACATION, dsn
+from tests.bounces.reports import VACATION, answer, dsn
 from tests.bounces.test_taking import keys
 from tests.feedback.test_applying import sent, suppressions
 from tests.story import Story
@@ -105,7 +105,8 @@ def test_bounces_are_taken_from_a_real_server_and_flagged_once_they_are_stored(
         beside.uid("STORE", uid.decode(), "+FLAGS", "(\\Deleted)")
     beside.expunge()
     large = dsn(key, message_id="<2@mx.example>") + b"x" * LARGEST
-    for mail in (dsn(key), VACATION, large):
+    written = answer(key).replace(b"@shop.example", b"@fernway.example")
+    for mail in (dsn(key), VACATION, large, written, answer(key)):
         assert beside.append("INBOX", "", None, mail)[0] == "OK"
 
     def unseen() -> int:
@@ -118,12 +119,12 @@ def test_bounces_are_taken_from_a_real_server_and_flagged_once_they_are_stored(
             return take(story.database, Smtp, mailbox, tokens, story.clock, seen=seen)[0]
 
     with Imap(settings) as mailbox:
-        assert [len(mail) for _, mail in mailbox.mails(seen=False)] == [len(dsn(key)), LARGEST]
-    assert unseen() == 3, "reading alone marks nothing"
-    assert taken() == Taken(reports=2, told=2)
-    assert unseen() == 1, "an automatic reply is left to whoever reads the mailbox"
-    assert taken() == Taken()
-    assert taken(seen=True) == Taken(reports=2, told=2)
+        assert [len(mail) for _, mail in mailbox.mails(seen=False)] == [len(dsn(key)), LARGEST, len(written)]
+    assert unseen() == 5, "reading alone marks nothing"
+    assert taken() == Taken(reports=2, told=2, others=1, replies=1)
+    assert unseen() == 3, "answers are left to whoever reads the mailbox"
+    assert taken() == Taken(others=1, replies=1)
+    assert taken(seen=True) == Taken(reports=2, told=2, others=1, replies=1)
     assert suppressions(story) == {"ana@example.org": ("all", "hard_bounce", "webhook:smtp")}
     beside.logout()
 

@@ -10,8 +10,8 @@ from evergreet.bounces.maildir import Maildir
 from evergreet.bounces.taking import LARGEST, Taken, take
 from evergreet.errors import ConfigurationError
 from evergreet.tokens import Tokens
-from models import ProviderEvent
-from tests.bounces.reports import GONE, POSTFIX, VACATION, arf, dsn
+from models import Event, ProviderEvent
+from tests.bounces.reports import GONE, POSTFIX, VACATION, answer, arf, dsn
 from tests.feedback.test_applying import agreed, clean, delivery, sent, suppressions
 from tests.story import Story
 
@@ -80,6 +80,18 @@ def test_a_report_counts_only_with_the_key_of_a_message_and_the_address_it_went_
     deliver(inbox, arf(key, "ana@example.org"))
     assert taken(story, inbox).told == 1
     assert suppressions(story) == {"ana@example.org": ("all", "complaint", "webhook:smtp")}
+
+
+def test_an_answer_is_an_event_and_stays_for_whoever_reads_the_mailbox(story: Story, inbox: Path) -> None:
+    (ana, _), text = sent(story, "ana", "ben"), "ana@example.org"
+    (key,) = keys(story, [text])
+    deliver(inbox, answer(key), answer(key, "ben@example.org"), answer("0" * 32), dsn(key))
+    assert taken(story, inbox) == Taken(reports=1, others=3, told=1, replies=1)
+    assert taken(story, inbox) == Taken(others=3, replies=1)
+    assert [name for name in listed(inbox) if name.startswith("new/")] == [f"new/00{n}.M1P1.mx" for n in (1, 2, 3)]
+    (event,) = [row for row in story.rows(Event) if row.name == "email_replied"]
+    assert event.contact_id == ana
+    assert len(story.rows(ProviderEvent)) == 2
 
 
 def test_a_mail_is_marked_only_once_what_it_tells_is_stored(

@@ -30,10 +30,11 @@ def test_a_maildir_is_read_and_what_is_asked_wrongly_is_a_sentence(
         (tmp_path / "bounces" / "new" / "1").write_bytes(dsn())
         (tmp_path / "bounces" / "new" / "2").write_bytes(VACATION)
         assert json.loads(evergreet("--maildir", "bounces", "--json")) == {
-            "reports": 1, "others": 1, "told": 0, "not_ours": 1,
+            "reports": 1, "others": 1, "told": 0, "not_ours": 1, "replies": 0,
         }  # fmt: skip
         assert evergreet("--maildir", "bounces") == (
-            "0 reports tell of 0 of our messages, and of 0 recipients of none; 1 other mails were left as they are.\n"
+            "0 reports tell of 0 of our messages, and of 0 recipients of none; 1 other mails were left as they are, "
+            "0 of them answers of readers.\n"
         )
         for words, told in [
             ((), "either --maildir PATH, or --imap"),

@@ -9,7 +9,7 @@ import pytest
 from connectors.email.reports import MOST_PARTS, MOST_RECIPIENTS, read_report
 from connectors.email.smtp import Smtp
 from evergreet.contracts import Kind, ProviderEvent, ReportReader, Verdict
-from tests.bounces.reports import GONE, OTHERS, POSTFIX, QMAIL, arf, dsn
+from tests.bounces.reports import GONE, OTHERS, POSTFIX, QMAIL, answer, arf, dsn
 
 NOW = datetime(2026, 3, 15, 9, tzinfo=UTC)
 DEAD = (Kind.HARD_BOUNCED, Verdict.INVALID)
@@ -207,6 +207,29 @@ def test_complaints_are_read_and_reports_that_are_none_suppress_nobody() -> None
     assert one(arf(kind="Fraud")).verdict is Verdict.COMPLAINED
     for kind in ("not-spam", "auth-failure"):
         assert (one(arf(kind=kind)).kind, one(arf(kind=kind)).verdict) == (Kind.DELIVERED, Verdict.NONE)
+
+
+def test_that_a_reader_answers_is_told_and_that_a_machine_does_is_not() -> None:
+    event = one(answer())
+    assert (event.kind, event.verdict, event.key, event.address) == (
+        Kind.REPLIED,
+        Verdict.NONE,
+        "k1",
+        "ana@example.org",
+    )
+    assert event.at == datetime(2026, 3, 15, 8, tzinfo=UTC)
+    assert event.raw == {"mail": {"Message-ID": "<a-k1@example.org>", "In-Reply-To": "<k1@shop.example>",
+                                  "Date": "Sun, 15 Mar 2026 08:00:00 +0000"}}  # fmt: skip
+    assert one(answer(head="Auto-Submitted: no\r\n")).id == event.id != one(answer("k2")).id
+    mixed = b"Content-Type: multipart/mixed; boundary=b"
+    assert one(answer().replace(b"Content-Type: text/plain", mixed)).kind is Kind.REPLIED
+    for head in (
+        "Auto-Submitted: auto-replied", "Precedence: bulk", "Return-Path: <>", "X-Auto-Response-Suppress: All",
+        "List-Id: <l.example>", "X-Autoreply: yes",
+    ):  # fmt: skip
+        assert read_report(answer(head=f"{head}\r\n"), NOW) == [], head
+    for other in (answer("").replace(b"In-Reply-To: <@shop.example>\r\n", b""), answer().replace(b"From", b"X-From")):
+        assert read_report(other, NOW) == []
 
 
 def test_what_is_no_report_says_nothing_and_nothing_makes_it_fail() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -22,7 +23,7 @@ from evergreet.feedback.placing import read_places
 from evergreet.feedback.storing import store
 from evergreet.testing import WebhookContract
 from evergreet.tokens import Tokens
-from models import Consent, Event, Suppression
+from models import Consent, Event, ProviderEvent, Suppression
 from tests.connectors.sms.twilio_sink import ACCOUNT
 from tests.texting import MAYA, OFFERS, TextStory, either
 
@@ -194,6 +195,26 @@ def test_its_word_reaches_the_row_in_any_order_and_a_stop_ends_marketing(story: 
     assert [(row.address, row.scope) for row in story.rows(Suppression)] == [(MAYA, "marketing")]
     newest = {row.topic: row.granted for row in story.rows(Consent)}
     assert newest == {"offers": True, "offers/sms": False}
+    assert [row.name for row in story.rows(Event) if row.source == "webhook:twilio"][1:] == ["unsubscribed"]
     story.happened("order_placed", maya)
     story.run(OFFERS)
     assert story.states() == {"accepted": 1, "skipped: suppressed": 1}
+
+
+def test_an_answer_is_about_the_newest_sms_that_its_number_got_before(story: TextStory) -> None:
+    maya = story.person()
+    tells(story, answer("hello?", MessageSid="SM0"))
+    story.runs(OFFERS, maya)
+    story.clock.advance(timedelta(days=1))
+    story.happened("order_placed", maya)
+    story.run(OFFERS)
+    story.clock.advance(timedelta(days=29))
+    tells(story, answer("Is it warm?", MessageSid="SM1"))
+    story.clock.advance(timedelta(days=2))
+    tells(story, answer("I asked you", MessageSid="SM2"))
+    first, newest = sorted(story.messages, key=lambda row: row.id)
+    assert [row.delivery for row in (first, newest)] == [None, "delivered"]
+    (told,) = [row for row in story.rows(Event) if row.name == "sms_replied"]
+    assert (told.contact_id, told.properties["message_id"], told.source_id) == (maya, newest.id, "SM1:received")
+    assert [row.result for row in story.rows(ProviderEvent)] == ["not_ours", "applied", "not_ours"]
+    assert newest.provider_id.startswith("t-"), "the name of what came in is not that of what went out"
