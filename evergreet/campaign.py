@@ -18,8 +18,10 @@ from evergreet.steps import (
     MARKETING,
     TRANSACTIONAL,
     CountedFrom,
+    CrmList,
     CrmNote,
     CrmTask,
+    Directed,
     Email,
     Local,
     Purpose,
@@ -47,8 +49,8 @@ from evergreet.triggers import (
 
 __all__ = [
     "CAMPAIGN", "INTERNAL", "MARKETING", "TRANSACTIONAL", "AnniversaryTrigger", "BroadcastTrigger", "Campaign", "Case",
-    "CountedFrom", "CrmNote", "CrmTask", "Email", "EventTrigger", "Local", "Options", "Pick", "Purpose", "ReEntry",
-    "SendWindow", "SilenceTrigger", "Slack", "Sms", "StageTrigger", "Step", "Trigger", "Triggers", "Webhook",
+    "CountedFrom", "CrmList", "CrmNote", "CrmTask", "Email", "EventTrigger", "Local", "Options", "Pick", "Purpose",
+    "ReEntry", "SendWindow", "SilenceTrigger", "Slack", "Sms", "StageTrigger", "Step", "Trigger", "Triggers", "Webhook",
     "anniversary", "broadcast", "event", "latest", "local", "pick", "send_window", "silence", "stage_entered",
 ]  # fmt: skip
 
@@ -227,7 +229,7 @@ def _check_purpose(where: str, step: Step) -> None:
             f"{where}: purpose=MARKETING: {kind}(…) does not write to the contact; leave it out, or say TRANSACTIONAL "
             "where it goes out for who is held out or has reached the goal as well."
         )
-    if isinstance(step, Webhook | Slack) and not re.fullmatch("[a-z][a-z0-9_]{0,39}", step.to):
+    if isinstance(step, Directed) and not re.fullmatch("[a-z][a-z0-9_]{0,39}", step.to):
         raise DefinitionError(
             f"{where}: to={step.to!r}: a setting says where that is, so write a short name in small letters, digits "
             "and _, such as 'warehouse'."

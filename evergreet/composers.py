@@ -6,7 +6,7 @@ from typing import TypeAlias
 from sqlalchemy import Connection
 
 from evergreet import contracts
-from evergreet.campaign import CrmNote, CrmTask, Email, Slack, Sms, Step, Webhook
+from evergreet.campaign import CrmList, CrmNote, CrmTask, Email, Slack, Sms, Step, Webhook
 from evergreet.campaigns import Version, template_source
 from evergreet.composing import Composer, Letter, SmsComposer, context_of, message_key, surroundings_of
 from evergreet.contracts import CrmRecord, SlackNote, WebhookMessage
@@ -14,13 +14,13 @@ from evergreet.internal_rendering import InternalRenderer, Record
 from evergreet.settings import Settings
 from evergreet.tokens import Tokens
 
+InternalStep: TypeAlias = Webhook | Slack | CrmTask | CrmNote | CrmList
+
 
 class InternalComposer:
     """Renders what one step of one version tells our own people or systems; templates come from the store."""
 
-    def __init__(
-        self, connection: Connection, version: Version, step: Webhook | Slack | CrmTask | CrmNote, settings: Settings
-    ) -> None:
+    def __init__(self, connection: Connection, version: Version, step: InternalStep, settings: Settings) -> None:
         self.version = version
         self.step = step
         self.settings = settings
@@ -40,13 +40,18 @@ class InternalComposer:
                 return SlackNote(key, step.to, parts["slack.txt"], self.template, letter.id)
         record = CrmRecord(letter.record, letter.contact["email"] or "")
         title, text = parts["title.txt"], parts["text.txt"]
-        if isinstance(step, CrmTask):
-            return contracts.CrmTask(record, key, title, text, now + step.due.span)
+        match step:
+            case CrmTask():
+                return contracts.CrmTask(record, key, title, text, now + step.due.span)
+            case CrmList():
+                return contracts.CrmMembership(record, step.to, step.member)
         return contracts.CrmNote(record, key, title, text, now)
 
 
 AnyComposer: TypeAlias = Composer | SmsComposer | InternalComposer
-InternalMessage: TypeAlias = WebhookMessage | SlackNote | contracts.CrmTask | contracts.CrmNote
+InternalMessage: TypeAlias = (
+    WebhookMessage | SlackNote | contracts.CrmTask | contracts.CrmNote | contracts.CrmMembership
+)
 AnyMessage: TypeAlias = contracts.EmailMessage | contracts.SmsMessage | InternalMessage
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, insert, select, update
 from sqlmodel import col
 
 from evergreet.balance import Report, report_of
-from evergreet.campaign import Campaign, Options, Slack, Step, Webhook
+from evergreet.campaign import Campaign, Options, Step
 from evergreet.campaigns import (
     LoadTemplate,
     State,
@@ -50,6 +50,7 @@ from evergreet.routing import Route
 from evergreet.settings import Settings
 from evergreet.shards import Shard, check_run, shards_of, summary_of, together
 from evergreet.step_checks import check_channels
+from evergreet.steps import place_of
 from evergreet.store import by_index
 from evergreet.switchboard import Switchboard
 from evergreet.tally import count_planned
@@ -241,7 +242,7 @@ class _CampaignRun:
             )  # fmt: skip
 
     def _board(self, step: Step) -> Switchboard:
-        to = step.to if isinstance(step, Webhook | Slack) else ""
+        to = place_of(step)
         if (step.channel, to) not in self.boards:
             route = self.engine.routes[step.channel].towards(to)
             self.boards[step.channel, to] = Switchboard(route, self.engine.settings)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, false, func, literal, select, unio
 from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition
-from evergreet.campaign import Campaign, Slack, Step, Webhook
+from evergreet.campaign import Campaign, Step
 from evergreet.campaigns import State, version_of
 from evergreet.conditions import AllOf, Condition
 from evergreet.errors import EvergreetError
@@ -19,6 +19,7 @@ from evergreet.explain_clock import Line, anniversary_lines, broadcast_lines, si
 from evergreet.explain_history import history
 from evergreet.merging.showing import merges
 from evergreet.reasons import explained
+from evergreet.steps import place_of
 from evergreet.wording import in_words, moment
 from models import Contact, Enrollment, Event, FrequencyChoice, Instant, Message, Suppression, Transition
 
@@ -150,7 +151,7 @@ def _passage(asked: _Question, row: Any) -> Iterator[Line]:
 
 
 def _detail(asked: _Question, message: Any, step: Step | None) -> str:
-    to = step.to if isinstance(step, Webhook | Slack) else ""
+    to = place_of(step)
     if message.state == "accepted":
         where = to or ("the team" if message.channel == "crm" else message.address)
         return f"{where} by {message.provider}, {moment(message.sent_at)}"

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from evergreet.campaign import Slack, Step, Webhook
+from evergreet.campaign import CrmList, Slack, Step, Webhook
 from evergreet.channels import SETTINGS, AnySender
-from evergreet.contracts import HasDestinations
+from evergreet.contracts import HasDestinations, HasLists
 from evergreet.errors import ConfigurationError, DefinitionError
 from evergreet.template_sources import FILES, TemplateSource
 
@@ -36,4 +36,17 @@ def check_channels(campaign: str, steps: Iterable[Step], senders: Mapping[str, A
                     f"Campaign {campaign!r} tells {step.to!r} (step {step.key!r}), and no setting says where that is: "
                     f"EVERGREET_{sender.name.upper()}_TO__{step.to.upper()}… (docs/steps.md). "
                     f"There are: {', '.join(known) or 'none'}."
+                )
+        if isinstance(step, CrmList):
+            lists = sorted(sender.lists) if isinstance(sender, HasLists) else None
+            if lists is None:
+                raise ConfigurationError(
+                    f"Campaign {campaign!r} puts people on a list (step {step.key!r}), and the CRM {sender.name!r} of "
+                    "EVERGREET_CRM_TASKS has none."
+                )
+            if step.to not in lists:
+                raise ConfigurationError(
+                    f"Campaign {campaign!r} puts people on the list {step.to!r} (step {step.key!r}), and "
+                    f"EVERGREET_{sender.name.upper()}_LISTS does not say which that is. "
+                    f"There are: {', '.join(lists) or 'none'}."
                 )

@@ -28,6 +28,8 @@ INTERNAL = Purpose.INTERNAL
 
 OF_EVERY_WEBHOOK = "_base/webhook"
 """The template of a webhook that names none: what the standard recommends, with ids instead of a person's data."""
+OF_EVERY_LIST = "_base/list"
+"""What a contact's way onto a list is called in previews; a list has no place for words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,4 +179,24 @@ class CrmNote(InternalSending):
     kind: Literal["crm_note"] = "crm_note"
 
 
-Step: TypeAlias = Email | Sms | Webhook | Slack | CrmTask | CrmNote
+@dataclass(frozen=True, slots=True)
+class CrmList(InternalSending):
+    """A step that puts the contact on the list `to` of the CRM, which is a setting; off it where `member` is false."""
+
+    channel: ClassVar[Channel] = "crm"
+
+    template: str = OF_EVERY_LIST
+    to: str = field(kw_only=True)
+    member: bool = True
+    kind: Literal["crm_list"] = "crm_list"
+
+
+Step: TypeAlias = Email | Sms | Webhook | Slack | CrmTask | CrmNote | CrmList
+
+Directed: TypeAlias = Webhook | Slack | CrmList
+"""Steps that say by a name of the settings where to: `to`."""
+
+
+def place_of(step: Step | None) -> str:
+    """Return the name of the place that a step is about; empty where it has none."""
+    return step.to if isinstance(step, Directed) else ""

@@ -3,7 +3,7 @@
 Its webhooks say whose contact changed and not how it stands: it is then read.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from connectors.crm.hubspot_webhooks import contacts_named, verify
 from connectors.crm.hubspot_writing import write
 from connectors.http_connector import HttpConnector
 from connectors.json_bodies import text_in
-from evergreet.contracts import Capabilities, CrmContact, CrmPage, Outcome, Push, WebhookRequest
+from evergreet.contracts import Capabilities, CrmContact, CrmMembership, CrmPage, Outcome, Push, WebhookRequest
 from evergreet.errors import Misconfigured, Permanent
 
 
@@ -46,9 +46,14 @@ class HubSpot(HttpConnector[HubSpotSettings]):
         """Return the next page of contacts that changed, or were deleted."""
         return changed_since(self._caller, self._settings, self._kinds(), cursor)
 
-    def push(self, batch: Sequence[Push]) -> list[Outcome]:
+    def push(self, batch: Sequence[Push | CrmMembership]) -> list[Outcome]:
         """Write back; an answer that stands for everybody ends the batch."""
         return write(Requests(self._caller, self._settings, self._clock), batch)
+
+    @property
+    def lists(self) -> Collection[str]:
+        """Return what the lists are called that people can be put on."""
+        return self._settings.lists.keys()
 
     def check(self) -> str:
         """Ask for what is read and written: HubSpot passes over properties that it does not know."""

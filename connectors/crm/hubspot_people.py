@@ -10,7 +10,7 @@ from connectors.crm.hubspot_reading import is_id
 from connectors.crm.hubspot_requests import Requests
 from connectors.crm.parts import Item
 from connectors.json_bodies import object_in, text_in
-from evergreet.contracts import CrmConsent, Outcome, Push
+from evergreet.contracts import CrmConsent, CrmMembership, Outcome, Push
 from evergreet.errors import Permanent
 
 NO_SUCH = "HubSpot has no such contact."
@@ -26,7 +26,7 @@ class People:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
 
 
-def find_out(requests: Requests, batch: Sequence[Push]) -> People:
+def find_out(requests: Requests, batch: Sequence[Push | CrmMembership]) -> People:
     """Ask for the ids of those known by address, and for the addresses of those whose consent is known by id."""
     people = People()
     by_email: dict[str, Item] = {}

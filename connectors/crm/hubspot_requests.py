@@ -22,9 +22,9 @@ class Requests(Parts):
         self.caller = caller
         self.settings = settings
 
-    def change(self, path: str, content: Any) -> Answered:
+    def change(self, path: str, content: Any, method: str = "POST") -> Answered:
         """Change something; raises a typed error where nothing was done, or may have been."""
-        answered = self.caller.call("POST", path, orjson.dumps(content))
+        answered = self.caller.call(method, path, orjson.dumps(content))
         if not isinstance(answered, Answered):
             raise answered
         if answered.status not in {200, 201, 207}:

@@ -1,4 +1,4 @@
-"""What is written to HubSpot: properties of contacts, notes and tasks.
+"""What is written to HubSpot: properties of contacts, notes, tasks, subscriptions and lists.
 
 https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/guide, `…/crm-notes-v3/guide`, `…/crm-tasks-v3/guide`.
 It has no key that makes a note or a task once; what names one in a request (`objectWriteTraceId`) only makes the answer
@@ -14,13 +14,24 @@ from connectors.answers import object_answered
 from connectors.crm.hubspot_answers import names_in, told
 from connectors.crm.hubspot_changes import CONTACTS
 from connectors.crm.hubspot_consent import subscribe
+from connectors.crm.hubspot_memberships import put_on_lists
 from connectors.crm.hubspot_people import NO_SUCH, find_out
 from connectors.crm.hubspot_reading import milliseconds
 from connectors.crm.hubspot_requests import Requests
 from connectors.crm.hubspot_settings import HubSpotSettings
 from connectors.crm.parts import Item, harmless
 from connectors.json_bodies import object_in, text_in
-from evergreet.contracts import Accepted, CrmConsent, CrmLastMessage, CrmNote, CrmStage, CrmTask, Outcome, Push
+from evergreet.contracts import (
+    Accepted,
+    CrmConsent,
+    CrmLastMessage,
+    CrmMembership,
+    CrmNote,
+    CrmStage,
+    CrmTask,
+    Outcome,
+    Push,
+)
 from evergreet.errors import Permanent, Retryable
 
 LONGEST = 65_536
@@ -36,13 +47,13 @@ ASSOCIATIONS: Mapping[type, int] = {CrmNote: 202, CrmTask: 204}
 """HubSpot's own types of association: note to contact, task to contact."""
 
 
-def write(requests: Requests, batch: Sequence[Push]) -> list[Outcome]:
+def write(requests: Requests, batch: Sequence[Push | CrmMembership]) -> list[Outcome]:
     """Write a batch; return one outcome for each."""
     people = find_out(requests, batch)
     outcomes = people.outcomes
     items: dict[type, dict[str, Item]] = {kind: {} for kind in PATHS}
     for place, push in enumerate(batch):
-        if place in outcomes or isinstance(push, CrmConsent):
+        if place in outcomes or isinstance(push, CrmConsent | CrmMembership):
             continue
         content = _content(push, requests.settings)
         if isinstance(content, Permanent):
@@ -60,6 +71,12 @@ def write(requests: Requests, batch: Sequence[Push]) -> list[Outcome]:
     for place, push in enumerate(batch):
         if isinstance(push, CrmConsent) and place not in outcomes:
             outcomes[place] = harmless(subscribe(requests, people.emails[place], push))
+    memberships = {
+        place: (people.ids[place], push)
+        for place, push in enumerate(batch)
+        if isinstance(push, CrmMembership) and place not in outcomes
+    }
+    outcomes |= put_on_lists(requests, memberships)
     return [outcomes[place] for place in range(len(batch))]
 
 

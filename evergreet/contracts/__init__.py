@@ -11,6 +11,7 @@ from evergreet.contracts.crm import (
     CrmLastMessage,
     CrmListener,
     CrmMembers,
+    CrmMembership,
     CrmNote,
     CrmPage,
     CrmRecord,
@@ -18,6 +19,7 @@ from evergreet.contracts.crm import (
     CrmSource,
     CrmStage,
     CrmTask,
+    HasLists,
     Push,
 )
 from evergreet.contracts.customers import Agreement, Customer, CustomerEvent, EventSource, Wish
@@ -58,6 +60,7 @@ __all__ = [
     "CrmLastMessage",
     "CrmListener",
     "CrmMembers",
+    "CrmMembership",
     "CrmNote",
     "CrmPage",
     "CrmRecord",
@@ -73,6 +76,7 @@ __all__ = [
     "Finder",
     "Found",
     "HasDestinations",
+    "HasLists",
     "Kind",
     "Mailbox",
     "Outcome",

@@ -1,6 +1,6 @@
 """What a CRM tells of its contacts, page by page, and what is written back to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -166,4 +166,23 @@ class CrmSink(Connector, Protocol):
         A stage, a last message and a consent may be written again with no harm; a note and a task where the CRM knows
         keys. A contact that the CRM does not have is `Permanent` for what is about it, and is not made there.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CrmMembership:
+    """The contact is to be on the list of that name, or not to be on it; told again it is no harm."""
+
+    record: CrmRecord
+    list: str
+    member: bool
+
+
+@runtime_checkable
+class HasLists(CrmSink, Protocol):
+    """A CRM with lists that people can be put on: its `push` takes a `CrmMembership` as well."""
+
+    @property
+    def lists(self) -> Collection[str]:
+        """Return their names, as steps say them."""
         ...

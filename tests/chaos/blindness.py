@@ -25,8 +25,9 @@ def _hands_over_before_the_intent() -> None:
 
     def start(self: delivery.Delivery, window: delivery.Composed) -> None:
         sender = window.provider.sender
-        told = delivery.handed(sender, list(window.messages.values()))
-        said = dict(zip([message.key for message in window.messages.values()], told, strict=True))
+        messages = cast(list[Any], list(window.messages.values()))
+        told = delivery.handed(sender, messages)
+        said = dict(zip([message.key for message in messages], told, strict=True))
 
         class Told:
             name, capabilities = sender.name, sender.capabilities

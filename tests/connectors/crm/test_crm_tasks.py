@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,14 +13,17 @@ from sqlalchemy import insert
 from connectors.calling import make_client
 from connectors.crm.hubspot import HubSpot
 from connectors.crm.hubspot_settings import HubSpotSettings
-from evergreet.campaign import CrmNote
+from evergreet.campaign import CrmList, CrmNote
+from evergreet.campaigns import required
 from evergreet.clock import FrozenClock
 from evergreet.crm.state import read
 from evergreet.database import Database
+from evergreet.errors import ConfigurationError, DefinitionError
+from evergreet.explain import explain
 from evergreet.settings import Settings
 from models import CrmRow
-from tests.connectors.crm.hubspot_sink import HubSpotSink
-from tests.internal import TOLD, InternalStory, any_template
+from tests.connectors.crm.hubspot_sink import ContactList, HubSpotSink
+from tests.internal import TOLD, Crm, InternalStory, any_template
 
 CALL = replace(TOLD, steps=(*TOLD.steps[2:], CrmNote("note", template="task")))
 
@@ -74,3 +78,48 @@ def test_a_call_and_a_note_stand_at_their_contact(database: Database, clock: Fro
     with database.read() as connection:
         (known,) = read(connection, "hubspot", [story.rows(CrmRow)[0].id])
     assert "message" not in known.state, "it was not sent to the contact"
+
+
+def test_a_campaign_puts_people_on_a_list_and_takes_them_off_one(
+    sqlite_url: str, clock: FrozenClock, sink: HubSpotSink
+) -> None:
+    with closing(Database(sqlite_url)) as database:
+        steps = (CrmList("on", to="vip"), CrmList("off", to="news", member=False))
+        settings = Settings(secret_keys=("test-key",), crm_tasks="hubspot")
+        lists = {"vip": "41", "news": "42"}
+        hubspot = HubSpot(
+            HubSpotSettings.model_validate({"token": "token", "base_url": sink.url, "lists": lists}), make_client(1)
+        )
+        story = InternalStory(database, clock, settings=settings, load=any_template, crm=hubspot)
+        sink.add(8, "maya@example.org")
+        sink.lists = {"41": ContactList({1}), "42": ContactList({1, 8}, "DYNAMIC")}
+        maya, ana = story.contact("maya"), story.contact("ana")
+        campaign = replace(TOLD, steps=steps)
+        story.launch(campaign)
+        story.happened("order_placed", maya, ana)
+        report = story.run(campaign)
+        assert sink.lists["41"].members == {1, 8}
+        assert "HubSpot itself works out who is on its list 42" in str(report.halted)
+        states = {(row.contact_id, row.step_key): row.state for row in story.messages}
+        assert states == {
+            (maya, "on"): "accepted", (maya, "off"): "planned", (ana, "on"): "failed", (ana, "off"): "failed",
+        }, "the list that is wrong is asked again, and hinders no other"  # fmt: skip
+        sink.lists["42"].kind = "SNAPSHOT"
+        clock.advance(timedelta(hours=1))
+        story.run(campaign)
+        assert sink.lists["42"].members == {1}
+        with database.read() as connection:
+            state = required(connection, campaign.name)
+            told = str(explain(connection, state, maya, now=clock.now(connection)))
+        assert "vip by hubspot" in told
+        wrong = replace(campaign, name="wrong", steps=(CrmList("on", to="vips"),))
+        with pytest.raises(
+            ConfigurationError, match=r"EVERGREET_HUBSPOT_LISTS does not say which that is\. There are: news, vip"
+        ):
+            story.runs(wrong, maya)
+        hubspot.close()
+        other = InternalStory(database, clock, settings=settings, load=any_template, crm=Crm("crm"))
+        with pytest.raises(ConfigurationError, match="the CRM 'crm' of EVERGREET_CRM_TASKS has none"):
+            other.runs(replace(campaign, name="listless"), maya)
+    with pytest.raises(DefinitionError, match="a setting says where that is"):
+        replace(campaign, steps=(CrmList("on", to="VIP customers"),))

@@ -12,8 +12,8 @@ import pytest
 from connectors.calling import make_client
 from connectors.crm.hubspot import HubSpot
 from connectors.crm.hubspot_settings import HubSpotSettings
-from evergreet.contracts import CrmMembers, CrmPage
-from evergreet.errors import Misconfigured, Retryable
+from evergreet.contracts import Accepted, CrmMembers, CrmMembership, CrmPage, CrmRecord, HasLists
+from evergreet.errors import Misconfigured, Permanent, Retryable
 from tests.connectors.crm.hubspot_sink import ContactList, HubSpotSink
 from tests.connectors.provider_sink import Told
 
@@ -151,7 +151,54 @@ def test_a_list_that_could_be_no_attribute_is_no_setting(lists: dict[str, str]) 
         HubSpotSettings.model_validate({"token": TOKEN, "lists": lists})
 
 
-def test_their_own_package_reads_the_same_pages(sink: HubSpotSink, connect: Connect) -> None:
+def test_people_are_put_on_lists_and_taken_off_and_told_again_it_is_no_harm(
+    sink: HubSpotSink, connect: Connect
+) -> None:
+    for number in range(1, 251):
+        sink.add(number, f"c{number}@customer.example")
+    sink.lists = {"41": ContactList({1, 5}), "42": ContactList({2}, "SNAPSHOT")}
+    connector = connect(lists={"vip": "41", "news": "42"})
+    assert isinstance(connector, HasLists)
+    assert set(connector.lists) == {"vip", "news"}
+    batch = [CrmMembership(CrmRecord(str(number)), "vip", True) for number in range(2, 251)]
+    batch += [
+        CrmMembership(CrmRecord("", "C1@customer.example"), "vip", False), CrmMembership(CrmRecord("2"), "news", False),
+        CrmMembership(CrmRecord("3"), "vip", False), CrmMembership(CrmRecord("999"), "vip", True),
+        CrmMembership(CrmRecord("", "nobody@customer.example"), "vip", True), CrmMembership(CrmRecord("4"), "x", True),
+    ]  # fmt: skip
+    outcomes = connector.push(batch)
+    assert outcomes[:252] == [Accepted(name) for name in (*map(str, range(2, 251)), "1", "2", "3")]
+    assert [type(one) for one in outcomes[252:]] == [Permanent, Permanent, Misconfigured]
+    assert sink.lists["41"].members == {2, *range(4, 251)}, "the last word about somebody stands"
+    assert sink.lists["42"].members == set()
+    assert max(len(body) for _, path, body in sink.asked if "/memberships/" in path) == 100
+    assert connector.push(batch)[:252] == outcomes[:252]
+
+
+def test_a_list_that_nobody_can_be_put_on_is_our_fault_and_a_doubt_is_none(sink: HubSpotSink, connect: Connect) -> None:
+    sink.add(1)
+    on = [CrmMembership(CrmRecord("1"), "vip", True)]
+    wrong = Told(400, {"message": "no", "category": "VALIDATION_ERROR"})
+    for held, reason in (
+        (ContactList(set(), "DYNAMIC"), "HubSpot itself works out who is on its list 41"), (None, "has no list 41"),
+        (ContactList(about="0-2"), "none of contacts"),
+    ):  # fmt: skip
+        sink.lists = {"41": held} if held else {}
+        sink.judge = lambda method, path, body: wrong if method == "PUT" and "41" in sink.lists else None
+        (outcome,) = connect().push(on)
+        assert isinstance(outcome, Misconfigured)
+        assert reason in outcome.reason
+    sink.lists = {"41": ContactList()}
+    for told in (Told(500, b""), Told(200, b'{"recordIds'), Told(200, {})):
+        sink.judge = lambda method, path, body, told=told: told  # type: ignore[misc]
+        (outcome,) = connect().push(on)
+        assert isinstance(outcome, Retryable)
+        assert outcome.accepted == "no", "it may be told again"
+    sink.judge = lambda method, path, body: Told(400, {"message": "no"}) if method == "PUT" else None
+    assert isinstance(connect().push(on)[0], Permanent)
+
+
+def test_their_own_package_makes_the_same_requests(sink: HubSpotSink, connect: Connect) -> None:
     import hubspot
 
     sink.lists = {"41": ContactList(set(range(1, 301)))}
@@ -171,3 +218,11 @@ def test_their_own_package_reads_the_same_pages(sink: HubSpotSink, connect: Conn
         return asked[0], where, set(query.split("&"))
 
     assert [sorted_query(one) for one in sink.asked] == [sorted_query(one) for one in ours if "/lists/" in one[1]]
+    sink.add(400)
+    sink.asked = []
+    connect().push([CrmMembership(CrmRecord("400"), "vip", True)])
+    connect().push([CrmMembership(CrmRecord("400"), "vip", False)])
+    ours, sink.asked = sink.asked, []
+    assert client.crm.lists.memberships_api.add(list_id="41", request_body=["400"]).records_ids_added == ["400"]
+    assert client.crm.lists.memberships_api.remove(list_id="41", request_body=["400"]).record_ids_removed == ["400"]
+    assert sink.asked == ours
