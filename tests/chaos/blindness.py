@@ -25,7 +25,7 @@ def _hands_over_before_the_intent() -> None:
 
     def start(self: delivery.Delivery, window: delivery.Composed) -> None:
         sender = window.provider.sender
-        messages = cast(list[Any], list(window.messages.values()))
+        messages: list[Any] = list(window.messages.values())
         told = delivery.handed(sender, messages)
         said = dict(zip([message.key for message in messages], told, strict=True))
 
