@@ -1,10 +1,15 @@
-"""The lifecycle in numbers: who is in which stage, who went on, and how long it took."""
+"""The lifecycle in numbers: who is in which stage, who went on, and how long it took.
 
+All in the words of the lifecycle that is in use: stages that another one left behind count as what they count as for
+its rules (`Lifecycle.counted_as`), so that figures go on where the setting was changed.
+"""
+
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Subquery, case, func, literal, or_, select
 
 from evergreet.lifecycle import Lifecycle
 from evergreet.moves import CONTACT
@@ -46,62 +51,85 @@ def stage_counts(connection: Connection) -> dict[str | None, int]:
 
 def funnel(connection: Connection, lifecycle: Lifecycle, since: datetime | None = None) -> list[StageFigures]:
     """Return the figures per stage in the order of the lifecycle, of moves from `since` on where given."""
-    counts = stage_counts(connection)
-    went_on = _went_on(connection, lifecycle, since)
-    medians = _medians(connection, since)
+    now: Counter[str] = Counter()
+    for name, contacts in stage_counts(connection).items():
+        if name is not None:
+            now[lifecycle.counts_as(name)] += contacts
+    visits = _visits(lifecycle)
+    went_on = _went_on(connection, lifecycle, visits, since)
+    medians = _medians(connection, visits, since)
     return [
         StageFigures(
-            stage.name,
-            stage.title,
-            counts.get(stage.name, 0),
-            *went_on.get(stage.name, (0, 0)),
-            medians.get(stage.name),
+            stage.name, stage.title, now[stage.name], *went_on.get(stage.name, (0, 0)), medians.get(stage.name)
         )
         for stage in lifecycle.stages
     ]
 
 
-def _went_on(connection: Connection, lifecycle: Lifecycle, since: datetime | None) -> dict[str, tuple[int, int]]:
-    entry = select(TRANSITION.c.contact_id, TRANSITION.c.to_stage, func.min(TRANSITION.c.id).label("id")).group_by(
-        TRANSITION.c.contact_id, TRANSITION.c.to_stage
+def _visits(lifecycle: Lifecycle) -> Subquery:
+    """Every visit of a contact to a stage: when it began and ended, and the furthest stage it came to afterwards.
+
+    In the order of time, not of rows: a merge brings the moves of two contacts together.
+    """
+    moves = select(
+        TRANSITION.c.id, TRANSITION.c.contact_id, TRANSITION.c.at, TRANSITION.c.to_stage,
+        func.lag(TRANSITION.c.to_stage)
+        .over(partition_by=TRANSITION.c.contact_id, order_by=(TRANSITION.c.at, TRANSITION.c.id))
+        .label("before"),
+    ).subquery()  # fmt: skip
+    stage = _counted_as(lifecycle, moves.c.to_stage)
+    later: dict[str, Any] = {"partition_by": moves.c.contact_id, "order_by": (moves.c.at, moves.c.id)}
+    begins = or_(
+        moves.c.before.is_(None),
+        moves.c.before == moves.c.to_stage,  # a rule may enter a stage anew
+        _counted_as(lifecycle, moves.c.before) != stage,
     )
+    return (
+        select(
+            moves.c.contact_id, moves.c.at, stage.label("stage"),
+            func.lead(moves.c.at, type_=Instant()).over(**later).label("left_at"),
+            func.max(_place(lifecycle, stage)).over(**later, rows=(1, None)).label("furthest"),
+        )
+        .where(begins)
+        .subquery()
+    )  # fmt: skip
+
+
+def _counted_as(lifecycle: Lifecycle, name: ColumnElement[str]) -> ColumnElement[str]:
+    return case(lifecycle.counted_as, value=name, else_=lifecycle.first.name)
+
+
+def _place(lifecycle: Lifecycle, stage: ColumnElement[str]) -> ColumnElement[int]:
+    return case({each.name: literal(place) for place, each in enumerate(lifecycle.stages)}, value=stage)
+
+
+def _went_on(
+    connection: Connection, lifecycle: Lifecycle, visits: Subquery, since: datetime | None
+) -> dict[str, tuple[int, int]]:
+    further = case((visits.c.furthest > _place(lifecycle, visits.c.stage), visits.c.contact_id))
+    counted = select(
+        visits.c.stage, func.count(visits.c.contact_id.distinct()), func.count(further.distinct())
+    ).group_by(visits.c.stage)
     if since is not None:
-        entry = entry.where(TRANSITION.c.at >= since)
-    first = entry.subquery()
-    later = TRANSITION.alias()
-    names = [stage.name for stage in lifecycle.stages]
-    further = or_(
-        *((first.c.to_stage == name) & later.c.to_stage.in_(names[place + 1 :]) for place, name in enumerate(names))
-    )
-    converted = exists().where(later.c.contact_id == first.c.contact_id, later.c.id > first.c.id, further)
-    counted = select(first.c.to_stage, func.count(), func.sum(case((converted.correlate(first), 1), else_=0))).group_by(
-        first.c.to_stage
-    )
+        counted = counted.where(visits.c.at >= since)
     return {stage: (entered, went) for stage, entered, went in connection.execute(counted)}
 
 
-def _medians(connection: Connection, since: datetime | None) -> dict[str, timedelta]:
-    visits = select(
-        TRANSITION.c.to_stage,
-        TRANSITION.c.at,
-        func.lead(TRANSITION.c.at, type_=Instant())
-        .over(partition_by=TRANSITION.c.contact_id, order_by=TRANSITION.c.id)
-        .label("left_at"),
-    ).subquery()
+def _medians(connection: Connection, visits: Subquery, since: datetime | None) -> dict[str, timedelta]:
     ended = select(
         visits,
         func.row_number()
-        .over(partition_by=visits.c.to_stage, order_by=visits.c.left_at.op("-")(visits.c.at))
+        .over(partition_by=visits.c.stage, order_by=visits.c.left_at.op("-")(visits.c.at))
         .label("rank"),
-        func.count().over(partition_by=visits.c.to_stage).label("size"),
+        func.count().over(partition_by=visits.c.stage).label("size"),
     ).where(visits.c.left_at.is_not(None))
     if since is not None:
         ended = ended.where(visits.c.at >= since)
     ranked = ended.subquery()
-    middle = select(ranked.c.to_stage, ranked.c.at, ranked.c.left_at).where(
+    middle = select(ranked.c.stage, ranked.c.at, ranked.c.left_at).where(
         ranked.c.rank * 2 >= ranked.c.size, ranked.c.rank * 2 <= ranked.c.size + 2
     )
-    spans: dict[str, list[Any]] = {}
+    spans: dict[str, list[timedelta]] = {}
     for stage, at, left_at in connection.execute(middle):
         spans.setdefault(stage, []).append(left_at - at)
     return {stage: sum(found, timedelta()) / len(found) for stage, found in spans.items()}

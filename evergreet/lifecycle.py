@@ -142,10 +142,17 @@ class Lifecycle:
     def counted_as(self) -> dict[str, str]:
         """The stage that each name counts as: its own, and for a life stage the first that stands for it.
 
-        So contacts whom another lifecycle left in `purchase` go on from where that is here.
+        A stage of a model that comes along counts as the first life stage it stands for there. So contacts whom
+        another lifecycle left in `purchase` or `conversion` go on from where that is here.
         """
         own = {stage.name: stage.name for stage in self.stages}
-        return {also: stage.name for stage in reversed(self.stages) for also in stage.also} | own
+        known = {also: stage.name for stage in reversed(self.stages) for also in stage.also} | own
+        models = [stage for name in PRESETS for stage in lifecycle(name).stages]
+        return {stage.name: known[one] for stage in models for one in reversed(stage.also) if one in known} | known
+
+    def counts_as(self, name: str) -> str:
+        """Return the stage that a name counts as, whatever lifecycle left it behind; the first for one unheard of."""
+        return self.counted_as.get(name, self.first.name)
 
     def sources(self, rule: Rule) -> tuple[str, ...]:
         """Return the stages a rule moves out of."""

@@ -6,7 +6,7 @@ from sqlalchemy import insert
 
 from evergreet.database import Database
 from evergreet.funnel import StageFigures, funnel, stage_counts
-from evergreet.lifecycle import Lifecycle, Stage
+from evergreet.lifecycle import Lifecycle, Stage, lifecycle
 from models import Contact, Transition
 from tests.conftest import NOW
 
@@ -66,3 +66,32 @@ def test_an_empty_store_has_an_empty_funnel(database: Database) -> None:
         assert [(one.now, one.entered, one.conversion, one.median) for one in funnel(connection, THREE)] == [
             (0, 0, None, None)
         ] * 3
+
+
+def test_the_moves_of_two_who_were_merged_are_told_in_the_order_of_time(database: Database) -> None:
+    walk(database, 1, ("a", 50), ("b", 10))  # stored first, …
+    with database.write() as connection:
+        for stage, days in (("a", 90), ("c", 40), ("a", 20)):  # … and what happened before and between, afterwards
+            connection.execute(
+                insert(Transition).values(
+                    contact_id=1, to_stage=stage, at=NOW - days * DAY, cause="rule", recorded_at=NOW, position=2
+                )
+            )
+    with database.read() as connection:
+        a, b, c = funnel(connection, THREE)
+    assert (a.entered, a.converted, a.median) == (1, 1, 10 * DAY)  # 40 days, 10 days, 10 days
+    assert (b.entered, b.converted, b.median) == (1, 0, None)
+    assert (c.entered, c.converted, c.median) == (1, 0, 20 * DAY)
+
+
+def test_moves_that_another_lifecycle_made_count_as_what_stands_for_them(database: Database) -> None:
+    walk(database, 1, ("awareness", 90), ("evaluation", 80), ("purchase", 70), ("experience", 60), ("bonding", 30))
+    walk(database, 2, ("somewhere", 9), ("engagement", 5))
+    with database.read() as connection:
+        figures = {one.name: one for one in funnel(connection, lifecycle("loyalty"))}
+        assert [(one.name, one.now, one.entered) for one in figures.values()] == [
+            ("awareness", 0, 2), ("engagement", 1, 2), ("conversion", 0, 1), ("retention", 1, 1), ("loyalty", 0, 0),
+        ]  # fmt: skip
+        assert figures["conversion"].median == 10 * DAY
+        assert figures["retention"].median is None  # came with `experience`, and `bonding` is the same here
+        assert figures["awareness"].converted == 2

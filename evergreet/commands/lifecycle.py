@@ -66,8 +66,9 @@ def show(as_json: AsJson = False) -> None:
     for stage in lifecycle.stages:
         also = f"[dim]{', '.join(stage.also)}[/dim]"
         table.add_row(stage.name, stage.title, stage.about, also, str(counts.get(stage.name, 0)))
-    for name in sorted({str(name) for name in counts if name} - {stage.name for stage in lifecycle.stages}):
-        table.add_row(f"[yellow]{name}[/yellow]", "", "not in this lifecycle", "", str(counts[name]))
+    for name, contacts in _elsewhere(lifecycle, counts).items():
+        counted = f"not in this lifecycle; counts as {lifecycle.counts_as(name)}"
+        table.add_row(f"[yellow]{name}[/yellow]", "", counted, "", str(contacts))
     if waiting := counts.get(None):
         table.add_row("[dim]none yet[/dim]", "", "evergreet stages begins with them", "", str(waiting))
     console().print(table)
@@ -156,8 +157,18 @@ def _described(lifecycle: "Lifecycle", counts: dict[str | None, int]) -> dict[st
             }
             for rule in lifecycle.rules
         ],
+        "elsewhere": [
+            {"name": name, "counts_as": lifecycle.counts_as(name), "contacts": contacts}
+            for name, contacts in _elsewhere(lifecycle, counts).items()
+        ],
         "without_stage": counts.get(None, 0),
     }  # fmt: skip
+
+
+def _elsewhere(lifecycle: "Lifecycle", counts: dict[str | None, int]) -> dict[str, int]:
+    """Return the contacts in stages that the lifecycle does not have: another one left them there."""
+    own = {stage.name for stage in lifecycle.stages}
+    return {name: contacts for name, contacts in sorted(counts.items(), key=str) if name and name not in own}
 
 
 def _when(rule: "Rule") -> str:

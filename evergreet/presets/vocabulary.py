@@ -7,29 +7,33 @@ describes each name and its properties. A lifecycle of your own may use these gr
 from evergreet.conditions import AnyOf, Where, did, prop
 from evergreet.durations import Duration
 
-VISITS = ("page_viewed", "login", "app_opened", "email_link_clicked")
+VISITS = (
+    "page_viewed", "signed_in", "login", "application_opened", "app_opened", "promotion_viewed", "email_link_clicked",
+)  # fmt: skip
 """Signs of life that say nothing about what somebody wants."""
 
 INTEREST = (
-    "product_viewed", "product_view", "product_list_viewed", "catalog", "products_searched", "search",
-    "product_list_filtered", "filter_results", "promotion_clicked", "account_created", "newsletter_subscribed",
+    "product_viewed", "product_view", "product_clicked", "product_list_viewed", "catalog", "products_searched",
+    "search", "product_list_filtered", "filter_results", "promotion_clicked", "account_created", "signed_up",
+    "newsletter_subscribed",
 )  # fmt: skip
 """Looking around in earnest."""
 
 LEARNING = ("guide_viewed", "video_watched", "webinar_attended", "demo_requested")
 """Finding out what a product does before buying it."""
 
+CART = (
+    "product_added", "add_to_cart", "wishlist_product_added_to_cart", "cart_viewed", "cart", "checkout_started",
+    "shipping_details", "payment_info_entered", "payment_details",
+)  # fmt: skip
+"""Filling a basket, and going to pay for it. Not the steps of a checkout: a shop may tell the last after the order."""
+
 EVALUATING = (
-    "product_added", "add_to_cart", "cart_viewed", "cart", "product_added_to_wishlist", "wishlist_add",
-    "product_compared", "compare", "checkout_started", "shipping_details", "payment_details", "quote_requested",
-    "trial_started",
+    *CART, "product_removed", "checkout_step_viewed", "checkout_step_completed", "coupon_entered", "coupon_applied",
+    "coupon_denied", "coupon_removed", "product_added_to_wishlist", "wishlist_add", "product_removed_from_wishlist",
+    "product_compared", "compare", "quote_requested", "trial_started",
 )  # fmt: skip
 """Weighing up a purchase."""
-
-CART = (
-    "product_added", "add_to_cart", "cart_viewed", "cart", "checkout_started", "shipping_details", "payment_details",
-)  # fmt: skip
-"""The part of it that fills a basket."""
 
 PURCHASED = ("order_placed", "order_completed", "purchase")
 """A purchase."""
@@ -52,13 +56,13 @@ SOLVED = ("support_ticket_solved",)
 REVIEWS = ("review_submitted", "product_reviewed")
 """Saying in public what one thinks; `rating` says what."""
 
-REFERRALS = ("referral_sent", "product_shared", "invite_sent")
+REFERRALS = ("referral_sent", "product_shared", "cart_shared", "invite_sent")
 """Bringing others along."""
 
 LOYALTY = ("loyalty_joined", "subscription_renewed")
 """Staying on purpose."""
 
-EXPANSION = ("plan_upgraded", "seats_added", "addon_purchased")
+EXPANSION = ("plan_upgraded", "account_added_user", "seats_added", "addon_purchased")
 """More of what somebody has already."""
 
 BONDED = (*REVIEWS, *REFERRALS, *LOYALTY)
@@ -69,8 +73,8 @@ ACTIVITY = (
 )  # fmt: skip
 """Any sign of life: what people do themselves, and not what is done for them."""
 
-BILLING = ("order_refunded", "subscription_cancelled", "invoice_paid")
-"""What a shop tells of money and of contracts; it moves nobody."""
+BILLING = ("order_updated", "order_cancelled", "order_refunded", "subscription_cancelled", "invoice_paid")
+"""What a shop tells of orders, money and contracts; it moves nobody."""
 
 MAIL = (
     "email_delivered", "email_opened", "email_opened_by_machine", "email_link_clicked_by_machine", "email_replied",

@@ -76,7 +76,10 @@ def test_show_names_the_stages_the_contacts_in_them_and_the_rules() -> None:
 def test_show_names_a_stage_that_the_lifecycle_does_not_have(sqlite_url: str) -> None:
     with Database(sqlite_url).write() as connection:
         connection.execute(Contact.__table__.update().values(stage="vip"))  # type: ignore[attr-defined]
-    assert "not in this lifecycle" in evergreet("lifecycle", "show")
+    assert "not in this lifecycle; counts as awareness" in evergreet("lifecycle", "show")
+    described = json.loads(evergreet("lifecycle", "show", "--json"))
+    assert described["elsewhere"] == [{"name": "vip", "counts_as": "awareness", "contacts": 2}]
+    assert json.loads(evergreet("lifecycle", "funnel", "--json"))[0]["now"] == 2
 
 
 def test_the_funnel_as_a_table_and_for_a_machine() -> None:

@@ -214,17 +214,30 @@ def test_who_was_sorted_by_another_model_goes_on_from_the_stage_that_stands_for_
     life.on_day(0, "product_added")
     life.rules = lifecycle("loyalty")  # has no evaluation: that is part of Engagement here
     life.on_day(1, "order_placed")
-    life.rules = lifecycle("experience")  # has no conversion, and nothing that stands for it: as if in the first stage
+    life.rules = lifecycle("experience")  # has no conversion: it stands for a purchase there
     life.on_day(2, "product_viewed")
-    life.on_day(3, "order_placed")
-    life.rules = lifecycle("reach")  # a purchase is Develop here
+    life.on_day(3, "support_chat")
+    life.rules = lifecycle("reach")  # has no experience: it stands for onboarding there, which is Develop here
     life.on_day(4, "referral_sent")
-    assert life.path() == [
-        "awareness", "evaluation", "conversion", "engagement", "purchase", "advocacy",
-    ]  # fmt: skip
+    assert life.path() == ["awareness", "evaluation", "conversion", "experience", "advocacy"]
     life.rules = lifecycle("discovery")
     life.on_day(4 + 181)  # nothing but time
     assert life.path()[-1] == "education"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_customer_of_another_model_begins_anew(name: str) -> None:
+    """Who is further on in one model is not in the first stage of another, but where that has nothing like it."""
+    rules = lifecycle(name)
+    lost = {
+        stage.name
+        for other in PRESETS
+        for stage in lifecycle(other).stages[1:]
+        if rules.counts_as(stage.name) == rules.first.name
+    }
+    customers_from_the_start = {"evaluation", "experience", "post_purchase"}  # the latter two are onboarding there
+    assert lost == (customers_from_the_start if name == "retention" else {"support"})
+    assert rules.counts_as("vip") == rules.first.name
 
 
 def test_the_presets_are_the_five_published_models() -> None:

@@ -9,11 +9,21 @@ from evergreet.campaign import CAMPAIGN, Campaign, Email, broadcast, event, sile
 from evergreet.conditions import did, last
 from evergreet.durations import days
 from evergreet.feedback.words import BY_MACHINE, NAMES
+from evergreet.ingest.messages import event_name
 from evergreet.lifecycle import PRESETS, lifecycle
 from evergreet.presets import vocabulary
 from evergreet.registry import find_campaigns
 from evergreet.settings import Settings
 from tests.documents import ROOT
+
+SEGMENTS = """
+Products Searched, Product List Viewed, Product List Filtered, Promotion Viewed, Promotion Clicked, Product Clicked,
+Product Viewed, Product Added, Product Removed, Cart Viewed, Checkout Started, Checkout Step Viewed,
+Checkout Step Completed, Payment Info Entered, Order Completed, Order Updated, Order Refunded, Order Cancelled,
+Coupon Entered, Coupon Applied, Coupon Denied, Coupon Removed, Product Added to Wishlist,
+Product Removed from Wishlist, Wishlist Product Added to Cart, Product Shared, Cart Shared, Product Reviewed
+"""
+"""Segment's events of a shop (https://segment.com/docs/connections/spec/ecommerce/v2/)."""
 
 ROW = re.compile(r"^\| (?:→ )?`([a-z_]+)` \|", re.MULTILINE)
 
@@ -46,6 +56,12 @@ def test_the_page_describes_each_event_of_the_vocabulary_once(described: list[st
     known = [name for group in groups().values() for name in group]
     assert len(described) == len(set(described))
     assert set(described) == set(known)
+
+
+def test_every_event_of_segments_e_commerce_specification_is_known_and_called_so() -> None:
+    page = (ROOT / "docs" / "vocabulary.md").read_text("utf-8")
+    called = set(re.findall(r"^\| `([a-z_]+)` \|.*\| Segment \|$", page, re.MULTILINE))
+    assert called == {event_name(written.strip(), {}) for written in SEGMENTS.split(",")}
 
 
 def test_what_providers_tell_is_described(described: list[str]) -> None:
