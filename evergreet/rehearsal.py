@@ -33,13 +33,13 @@ def rehearse(engine: "Engine", campaign: Campaign, options: Options) -> Report:
             versions = versions_of(connection, state.id)
             if state.state == "live":
                 enrolled = enroll(connection, state, version, now, engine.settings.default_timezone)
-                planned = 0
-                while engine.prepare(connection, versions, state, now):
-                    pass
-                while size := plan_chunk(connection, state, versions, now, options.batch_size):
+                planned, left = 0, True
+                while left:  # as a run: a following step that is due as well is planned too
+                    moved = engine.prepare(connection, versions, state, now)
+                    size = plan_chunk(connection, state, versions, now, options.batch_size)
+                    again = chunk_waiting(connection, state, versions, now, options.batch_size)
                     planned += size
-                while chunk_waiting(connection, state, versions, now, options.batch_size):
-                    pass
+                    left = moved + size + again > 0
                 balance, reasons = _forecast(engine, connection, state, versions)
                 return Report(
                     campaign.name, None, state.state, balance, reasons, enrolled.active, enrolled.excluded, planned,

@@ -260,6 +260,17 @@ def test_a_dry_run_says_what_a_run_would_do_and_stores_nothing(story: Story) -> 
     assert state.scanned_from == state.scanned_to, "the cursor has not moved"
 
 
+def test_a_dry_run_plans_the_steps_that_are_due_one_after_the_other_as_a_run_does(story: Story) -> None:
+    story.launch(FOLLOW_UP)
+    story.happened("order_placed", *(story.contact(name, consents=["orders"]) for name in ("ana", "ben")))
+    story.clock.advance(timedelta(days=8))
+    said = story.run(FOLLOW_UP, Options(dry_run=True))
+    done = story.run(FOLLOW_UP)
+    assert said.planned == done.planned == 4
+    assert (said.balance.planned, said.reasons) == (2, {"skipped: too_late": 2})
+    assert (done.balance.accepted, done.reasons) == (2, {"skipped: too_late": 2})
+
+
 def test_a_changed_text_reaches_the_newly_enrolled_and_not_those_on_the_way(story: Story) -> None:
     changed = Campaign(
         name="follow-up",

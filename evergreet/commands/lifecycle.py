@@ -119,7 +119,8 @@ def funnel(
         )  # fmt: skip
         return
     title = f"Lifecycle funnel, moves since {start:%Y-%m-%d %H:%M} UTC" if start else "Lifecycle funnel"
-    table = Table("stage", "contacts now", "ever entered", "went on", "", "median time in it", title=title)
+    entered = "entered" if start else "ever entered"
+    table = Table("stage", "contacts now", entered, "went on", "", "median time in it", title=title)
     for column in table.columns[1:]:
         column.justify = "right"
     for one in figures:

@@ -25,6 +25,8 @@ from evergreet.errors import EvergreetError
 from evergreet.funnel import funnel
 from evergreet.lifecycle import lifecycle
 from evergreet.orchestration.server import temporary_server
+from evergreet.pictures import save
+from evergreet.pictures.funnel import draw_funnel, said
 from evergreet.registry import CampaignModule, find_campaigns
 from evergreet.sending import opened_sender
 from evergreet.settings import settings
@@ -49,18 +51,18 @@ def tell(folder: Path, console: Console) -> dict[str, Balance]:
         shop = _shop(narrator, folder / "data")
         _connect(narrator, answered, folder / "prefect")
         campaigns = find_campaigns(settings().campaigns)
-        _walk(narrator, database, shop, campaigns, folder / "walked")
-        sent = _run(narrator, campaigns)
+        sent = _walk(narrator, database, shop, campaigns, folder / "walked")
+        sent += _run(narrator, campaigns)
         balances = _balances(database)
         _audit(narrator, database)
-        _show_funnel(console, database)
+        _show_funnel(console, database, folder / "funnel.svg")
         _show_campaigns(console, balances)
     _show_mails(console, folder, balances, sent)
     return balances
 
 
 def _choose_settings(folder: Path) -> None:
-    """Point the settings below the folder, whatever `.env` or the environment say otherwise."""
+    """Point the settings below the folder, whatever is set elsewhere; the environment may choose the lifecycle."""
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.update(
         EVERGREET_DATABASE_URL=f"sqlite:///{folder / 'evergreet.db'}",
@@ -69,7 +71,7 @@ def _choose_settings(folder: Path) -> None:
         EVERGREET_OUTBOX_DIR=str(folder / "outbox"),
         EVERGREET_CAMPAIGNS="flows",
         EVERGREET_TEMPLATES="templates",
-        EVERGREET_LIFECYCLE="experience",
+        EVERGREET_LIFECYCLE=os.environ.get("EVERGREET_LIFECYCLE") or "experience",
     )
     settings.cache_clear()
 
@@ -88,8 +90,8 @@ def _shop(narrator: Narrator, folder: Path) -> Shop:
 
 def _walk(
     narrator: Narrator, database: Database, shop: Shop, campaigns: dict[str, CampaignModule], walked: Path
-) -> None:
-    """Let two years pass: what happened comes in day by day, stages move, campaigns write."""
+) -> int:
+    """Let two years pass: what happened comes in day by day, stages move, campaigns write; return how many mails."""
     with narrator.step("Two years, day by day") as step, opened_sender("email") as sender:
         assert isinstance(sender, EmailSender)
         load = remembering(template_loader(settings().templates))
@@ -98,6 +100,7 @@ def _walk(
         years = Years(database, settings(), rules, campaigns, sender, load, walked, span)
         days = years.walk(shop, shop.until, lambda at, mails: step.say(f"{at:%d %B %Y}, {mails:,} mails"))
         step.done(f"{days:,} days, {years.sent.total():,} mails" if days else "walked before")
+        return years.sent.total()
 
 
 def _connect(narrator: Narrator, answered: Callable[[], str], home: Path) -> None:
@@ -163,20 +166,24 @@ def _audit(narrator: Narrator, database: Database) -> None:
         step.done(f"{due:,} messages were due by the events, {there:,} are in the ledger")
 
 
-def _show_funnel(console: Console, database: Database) -> None:
-    """Show how many customers are in each stage, ever came to it, and went on from it."""
+def _show_funnel(console: Console, database: Database, picture: Path) -> None:
+    """Show how many customers are in each stage, ever came to it, went on from it, and when; draw it as well."""
+    rules = lifecycle(settings().lifecycle)
     with database.read() as connection:
-        figures = funnel(connection, lifecycle(settings().lifecycle), None)
+        figures = funnel(connection, rules)
+    save(draw_funnel(rules, figures), picture)
     most = max((one.entered for one in figures), default=0) or 1
-    table = Table("Stage of the lifecycle", "now", "ever", "went on", "")
-    for column in table.columns[1:4]:
+    table = Table("Stage of the lifecycle", "now", "ever", "went on", "median time in it", "")
+    for column in table.columns[1:5]:
         column.justify = "right"
     for one in figures:
-        share = f"{one.conversion:.0%}" if one.conversion is not None else ""
+        share = f"{one.conversion:.0%}" if one.conversion is not None and one is not figures[-1] else ""
+        median = said(one.median) if one.median is not None else ""
         bar = f"[green]{'█' * round(30 * one.entered / most)}[/]"
-        table.add_row(one.title, f"{one.now:,}", f"{one.entered:,}", share, bar)
+        table.add_row(one.title, f"{one.now:,}", f"{one.entered:,}", share, median, bar)
     console.print()
     console.print(table)
+    console.print(f"As a picture: {picture.as_uri()}", soft_wrap=True)
 
 
 def _show_mails(console: Console, folder: Path, balances: dict[str, Balance], sent: int) -> None:

@@ -82,6 +82,7 @@ def finished(folder: Path, stopped: str) -> str:
 def again(folder: Path, finished: str) -> tuple[str, dict[str, int]]:
     """The demo, run once more, with the mails that were there before."""
     before = _mails(folder)
+    assert "Nothing was sent twice" not in finished
     return _whole(folder), before
 
 
@@ -120,11 +121,13 @@ def test_each_run_is_recorded_in_the_ledger_once(folder: Path, finished: str) ->
     assert "messages were due by the events" in finished
 
 
-def test_the_funnel_counts_every_customer(finished: str) -> None:
+def test_the_funnel_counts_every_customer(folder: Path, finished: str) -> None:
     funnel = finished.partition("Stage of the lifecycle")[2].partition("Campaign")[0]
     now = [int(found.replace(",", "")) for found in re.findall(r"^│ [A-Z].*?│ +([\d,]+) │", funnel, re.MULTILINE)]
     assert sum(now) == 120
     assert sum(count > 0 for count in now) >= 4
+    assert (folder / "demo" / "funnel.svg").as_uri() in finished
+    assert "120 contacts in its stages; all moves" in (folder / "demo" / "funnel.svg").read_text("utf-8")
 
 
 def test_the_page_shows_some_mails_of_every_kind(folder: Path, finished: str) -> None:

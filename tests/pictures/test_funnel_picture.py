@@ -50,8 +50,8 @@ def test_the_numbers_stand_in_the_picture_and_in_its_description() -> None:
     root = ElementTree.fromstring(svg)
     assert (root.get("role"), root.get("aria-labelledby")) == ("img", "title description")
     assert root.findtext(f"{SVG}desc") == (
-        "New: 3 there now, 1000 ever entered, 250 of them went on (25%), after 9.0 days (median). "
-        "Old & loyal: 250 there now, 250 ever entered."
+        "New: 3 there now, 1000 entered, 250 of them went on (25%), after 9.0 days (median). "
+        "Old & loyal: 250 there now, 250 entered."
     )
 
 
@@ -76,8 +76,8 @@ def test_a_lifecycle_of_one_stage_and_nobody_has_a_picture(count: int) -> None:
 
 
 def test_times_are_said_as_people_say_them() -> None:
-    assert [said(span) for span in (timedelta(0), DAY, 2 * DAY, 14.25 * DAY, 4166.6 * DAY)] == [
-        "0.0 hours", "24.0 hours", "2.0 days", "14.2 days", "4,167 days",
+    assert [said(span) for span in (timedelta(0), DAY / 1440, DAY / 24, DAY, 2 * DAY, 14.25 * DAY, 4166.6 * DAY)] == [
+        "0 minutes", "1 minute", "60 minutes", "24.0 hours", "2.0 days", "14.2 days", "4,167 days",
     ]  # fmt: skip
 
 
