@@ -5,20 +5,23 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 from sqlmodel import col
 
 from evergreet.balance import Balance
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email, event
 from evergreet.campaigns import required
 from evergreet.conditions import attribute, did, same
+from evergreet.conversions import BEFORE_HOLDOUT, GoalFigures, window_of
 from evergreet.durations import days
 from evergreet.erasure import erase
 from evergreet.errors import DataError
 from evergreet.lift import Group
-from evergreet.report import BEFORE_HOLDOUT, CampaignReport, GoalFigures, report, window_of
+from evergreet.merging.merging import alone, merge
+from evergreet.report import CampaignReport, report
+from evergreet.settings import Settings
 from evergreet.tokens import Tokens
-from models import Message
+from models import Consent, Message
 from tests.conftest import NOW
 from tests.story import Story
 
@@ -45,6 +48,7 @@ PASSED: list[dict[str, Any]] = [
 STOPPED: list[dict[str, Any]] = [
     *[{"state": "skipped", "reason": str(reason).strip("'")} for reason in BEFORE_HOLDOUT],
     {"state": "deferred", "reason": "contact_paused"},
+    {"state": "deferred", "reason": "provider_limit"},
     {"state": "unknown", "reason": "held_after_restore"},
     {"state": "failed", "reason": "poison: in hand when its worker died"},
     {"state": "planned"},
@@ -237,18 +241,98 @@ def test_who_was_erased_before_any_message_is_in_no_group(story: Story) -> None:
     assert found.treated.contacts + found.held_out.contacts == 9
 
 
-def test_a_changed_holdout_leaves_out_who_was_on_both_sides(story: Story) -> None:
-    treated, held = tell(story, 20)
-    changed = replace(HALF, holdout=0)
-    story.launch(changed)
-    story.happened("order_placed", held[0])
-    story.run(changed)
+def test_a_holdout_that_begins_later_compares_only_who_was_enrolled_since(story: Story) -> None:
+    """The campaign does nothing, and who comes back buys more: before, those were missing among the held-out only."""
+    loyal, _ = tell(story, 40, replace(HALF, holdout=0))
+    new = story.contacts(40, consents=["orders"])
+    story.launch(HALF)
+    story.happened("order_placed", *loyal[:30], *new)
+    story.run(HALF)
     story.clock.advance(DAY)
-    story.run(changed)
+    story.run(HALF)
+    story.happened("review_submitted", *loyal[:30])
     found = goal_of(story)
-    assert found.changed_sides == 1
-    assert (found.treated.contacts, found.held_out.contacts) == (len(treated), len(held) - 1)
-    assert any(line.startswith("1 contact was held out at one time and not") for line in reported(story).sentences)
+    assert (found.enrolled, found.compared, found.holdout) == (Group(80, 30, 80), 70, 50)
+    assert found.treated.contacts + found.held_out.contacts == 70
+    assert found.treated.converted + found.held_out.converted == 30
+    assert found.lift is not None
+    assert not found.lift.certain
+    assert found.changed_sides == 0
+    said = "Compared are the 70 of 80 contacts who were enrolled with a holdout of 50%"
+    assert any(line.startswith(said) for line in reported(story).sentences)
+
+
+def test_a_holdout_that_has_ended_is_reported_as_it_was(story: Story) -> None:
+    treated, held = tell(story, 20)
+    before = goal_of(story)
+    open_to_all = replace(HALF, holdout=0)
+    story.launch(open_to_all)
+    story.happened("order_placed", held[0], story.contact("late", consents=["orders"]))
+    story.run(open_to_all)
+    story.clock.advance(DAY)
+    story.run(open_to_all)
+    found = goal_of(story)
+    assert (found.treated, found.held_out) == (before.treated, before.held_out)
+    assert (found.enrolled.contacts, found.compared, found.changed_sides) == (21, 20, 0)
+    assert len(treated) + len(held) == 20
+
+
+def test_when_the_holdout_of_the_settings_changes_the_report_says_since_when_to_look(story: Story) -> None:
+    campaign = replace(HALF, holdout=0)
+    story.settings = Settings(secret_keys=("k",), holdout=50)
+    tell(story, 40, campaign)
+    first = story.messages
+    story.settings = Settings(secret_keys=("k",), holdout=50, holdout_salt="anew")
+    story.happened("order_placed", *{row.contact_id for row in first})
+    story.run(campaign)
+    story.clock.advance(DAY)
+    story.run(campaign)
+    found = goal_of(story)
+    assert found.changed_sides > 5
+    assert found.even_since == NOW + timedelta(seconds=1)
+    said = reported(story).sentences
+    assert said[0].startswith(f"{found.changed_sides} contacts were held out at one time and not at another")
+    assert said[1].endswith("--since 2026-03-10T12:00:01Z.")
+    even = reported(story, since=found.even_since).goal
+    assert even is not None
+    assert (even.changed_sides, even.treated.contacts + even.held_out_of_all.contacts) == (0, 40)
+
+
+def test_who_unsubscribed_since_is_still_among_the_treated(story: Story) -> None:
+    """They are stopped before the holdout now; held-out contacts have nothing to unsubscribe from."""
+    treated, held = tell(story, 20)
+    with story.database.write() as connection:
+        connection.execute(
+            insert(Consent).values(
+                contact_id=treated[0], topic="orders", granted=False, at=story.now, source="link", wording=""
+            )
+        )
+    start = story.now
+    story.happened("order_placed", *treated, *held)
+    story.run(HALF)
+    story.clock.advance(DAY)
+    story.run(HALF)
+    assert story.states()["skipped: no_consent"] == 1
+    found = reported(story, since=start).goal
+    assert found is not None
+    assert (found.treated.contacts, found.held_out.contacts) == (len(treated), len(held))
+    assert found.sent_to == len(treated) - 1
+
+
+def test_two_contacts_who_are_one_person_count_once(story: Story) -> None:
+    everybody = replace(HALF, holdout=0)
+    ana, ben = (story.contact(name, consents=["orders"]) for name in ("ana", "ben"))
+    story.launch(everybody)
+    story.happened("order_placed", ana, ben, order_id="A-1")
+    story.run(everybody)
+    story.clock.advance(DAY)
+    story.happened("review_submitted", ana)
+    with story.database.write() as connection:
+        alone(connection)
+        merge(connection, ana, ben, found_by="hand", actor="test", now=story.now)
+    story.run(everybody)
+    found = goal_of(story, everybody)
+    assert (found.enrolled, found.treated) == (Group(1, 1, 1), Group(1, 1, 1))
 
 
 def test_each_enrollment_is_judged_by_the_goal_of_its_version(story: Story) -> None:

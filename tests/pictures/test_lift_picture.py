@@ -6,9 +6,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from evergreet.conversions import GoalFigures
 from evergreet.lift import NOBODY, Group
 from evergreet.pictures.lift import draw_lift
-from evergreet.report import CampaignReport, GoalFigures
+from evergreet.report import CampaignReport
 from tests.conftest import NOW
 from tests.pictures.laid_out import assert_readable
 
