@@ -1,6 +1,6 @@
 """What Shopify's webhooks say: https://shopify.dev/docs/api/webhooks, by the topic in a header.
 
-A refund names its order and nobody else: it is about whom the order was.
+A refund and a parcel name their order and nobody else: they are about whom the order was.
 """
 
 from collections.abc import Callable, Mapping
@@ -52,19 +52,55 @@ def read_event(request: WebhookRequest, topic: str, wording: str) -> CustomerEve
 
 
 def _order(told: _Told) -> CustomerEvent | None:
-    order, number = told.object, _number(told.object, "id")
+    number = _number(told.object, "id")
     if not number:
         return None
-    buyer = object_in(order, "customer")
-    email = text_in(order, "email") or text_in(order, "contact_email") or text_in(buyer, "email")
-    customer = Customer(
-        _number(buyer, "id"), email, _known(buyer, text_in(order, "customer_locale")), _agreement(told, buyer)
-    )
     at = told.moment("processed_at", "created_at")
-    return _event(f"order:{number}", "order_placed", at, customer, {
+    properties = {**_what(told.object, number), "items": _items(told.object.get("line_items"))}
+    return _event(f"order:{number}", "order_placed", at, _buyer(told), properties)
+
+
+def _cancelled(told: _Told) -> CustomerEvent | None:
+    number = _number(told.object, "id")
+    if not number:
+        return None
+    properties = {**_what(told.object, number), "reason": text_in(told.object, "cancel_reason")}
+    return _event(
+        f"cancelled:{number}", "order_cancelled", told.moment("cancelled_at", "updated_at"), _buyer(told), properties
+    )
+
+
+def _shipped(told: _Told) -> CustomerEvent | None:
+    """Read an order of which all has been handed over to a carrier."""
+    number = _number(told.object, "id")
+    if not number:
+        return None
+    at = told.moment("updated_at")
+    return _event(f"shipped:{number}", "order_shipped", at, _buyer(told), _what(told.object, number))
+
+
+def _delivered(told: _Told) -> CustomerEvent | None:
+    """Read a parcel that has arrived, by itself or by what happened to it; of several of an order the first counts."""
+    order = _number(told.object, "order_id")
+    if not order or "delivered" not in {text_in(told.object, "shipment_status"), text_in(told.object, "status")}:
+        return None
+    at = told.moment("happened_at", "updated_at")
+    properties = {"order_id": order, "delivered_at": at.isoformat()}
+    return _event(f"delivered:{order}", "order_delivered", at, Customer(), properties, like=f"order:{order}")
+
+
+def _buyer(told: _Told) -> Customer:
+    order, buyer = told.object, object_in(told.object, "customer")
+    email = text_in(order, "email") or text_in(order, "contact_email") or text_in(buyer, "email")
+    known = _known(buyer, text_in(order, "customer_locale"))
+    return Customer(_number(buyer, "id"), email, known, _agreement(told, buyer))
+
+
+def _what(order: Raw, number: str) -> dict[str, Any]:
+    return {
         "order_id": number, "order_name": text_in(order, "name"), "amount": _amount(order.get("total_price")),
-        "currency": text_in(order, "currency"), "items": _items(order.get("line_items")),
-    })  # fmt: skip
+        "currency": text_in(order, "currency"),
+    }  # fmt: skip
 
 
 def _refund(told: _Told) -> CustomerEvent | None:
@@ -121,6 +157,10 @@ def _wished(told: _Told, wish: Wish) -> CustomerEvent | None:
 READERS: Mapping[str, Callable[[_Told], CustomerEvent | None]] = {
     "orders/create": _order,
     "orders/paid": _order,
+    "orders/cancelled": _cancelled,
+    "orders/fulfilled": _shipped,
+    "fulfillments/update": _delivered,
+    "fulfillment_events/create": _delivered,
     "refunds/create": _refund,
     "customers/create": _customer,
     "customers/update": _customer,

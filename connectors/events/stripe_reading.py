@@ -130,6 +130,24 @@ def _subscription(told: _Told) -> CustomerEvent | None:
     })  # fmt: skip
 
 
+def _ending(told: _Told) -> CustomerEvent | None:
+    """Read that somebody wants a subscription to end, with its period or on a day; of other changes nothing is read.
+
+    It may be taken back, and asked for again: each time it is known by when that was.
+    """
+    subscription, before = told.object, told.before
+    asked = subscription.get("cancel_at_period_end") is True and before.get("cancel_at_period_end") is False
+    dated = "cancel_at" in before and before["cancel_at"] is None and isinstance(subscription.get("cancel_at"), int)
+    if not (asked or dated):
+        return None
+    when, why = subscription.get("canceled_at"), object_in(subscription, "cancellation_details")
+    number = f"{text_in(subscription, 'id')}:{when if isinstance(when, int) else int(told.at.timestamp())}"
+    return _event("ending", number, "subscription_cancel_requested", told, Customer(_id(subscription, "customer")), {
+        "subscription_id": text_in(subscription, "id"), "plan": _plan(object_in(subscription, "items")),
+        "reason": text_in(why, "feedback") or text_in(why, "reason"), "ends_on": _day(subscription.get("cancel_at")),
+    })  # fmt: skip
+
+
 def _cancelled(told: _Told) -> CustomerEvent | None:
     """Read a subscription that has ended, now and not at the end of its time."""
     subscription = told.object
@@ -163,6 +181,7 @@ READERS: Mapping[str, Callable[[_Told], CustomerEvent | None]] = {
     "invoice.paid": _invoice,
     "invoice.payment_succeeded": _invoice,
     "customer.subscription.created": _subscription,
+    "customer.subscription.updated": _ending,
     "customer.subscription.deleted": _cancelled,
     "charge.refunded": _refunded,
 }

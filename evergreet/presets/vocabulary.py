@@ -73,7 +73,10 @@ ACTIVITY = (
 )  # fmt: skip
 """Any sign of life: what people do themselves, and not what is done for them."""
 
-BILLING = ("order_updated", "order_cancelled", "order_refunded", "subscription_cancelled", "invoice_paid")
+BILLING = (
+    "order_updated", "order_cancelled", "order_shipped", "order_refunded", "subscription_cancel_requested",
+    "subscription_cancelled", "invoice_paid",
+)  # fmt: skip
 """What a shop tells of orders, money and contracts; it moves nobody."""
 
 MAIL = (

@@ -44,7 +44,16 @@ PRIVACY: dict[str, Any] = {  # as the documentation has both
     "shop_id": 954889, "shop_domain": "fernway.myshopify.com", "orders_to_redact": [299938, 280263],
     "customer": {"id": 191167, "email": ADDRESS, "phone": "555-625-1199"}, "data_request": {"id": 9999},
 }  # fmt: skip
-OBJECTS = {"orders": ORDER, "refunds": REFUND, "customers": PERSON}
+PARCEL: dict[str, Any] = {
+    "id": 255858046, "order_id": 450789469, "status": "success", "shipment_status": "delivered",
+    "updated_at": "2026-03-10T06:45:00-05:00",
+}  # fmt: skip
+HAPPENED: dict[str, Any] = {
+    "id": 944956391, "fulfillment_id": 255858046, "order_id": 450789469, "status": "delivered",
+    "happened_at": "2026-03-10T06:44:00-05:00",
+}  # fmt: skip
+OBJECTS = {"orders": ORDER, "refunds": REFUND, "customers": PERSON, "fulfillments": PARCEL}
+OBJECTS |= {"fulfillment_events": HAPPENED}
 OBJECTS |= {"customers/redact": PRIVACY, "customers/data_request": PRIVACY}
 
 
@@ -82,6 +91,10 @@ class TestShopify(EventContract):
     words: ClassVar[dict[str, str]] = {
         "orders/create": "order_placed",
         "orders/paid": "order_placed",
+        "orders/cancelled": "order_cancelled",
+        "orders/fulfilled": "order_shipped",
+        "fulfillments/update": "order_delivered",
+        "fulfillment_events/create": "order_delivered",
         "refunds/create": "order_refunded",
         "customers/create": "",
         "customers/update": "",
@@ -139,6 +152,23 @@ def test_an_order_is_told_once_by_both_topics_with_its_buyer() -> None:
     }  # fmt: skip
     guest = told("orders/create", ORDER | {"customer": None})
     assert (guest.customer.id, guest.customer.email) == ("", ADDRESS)
+
+
+def test_what_becomes_of_an_order_is_told_once() -> None:
+    order = {**ORDER, "cancelled_at": "2026-03-10T06:10:00-05:00", "cancel_reason": "customer"}
+    about = {"order_id": "450789469", "order_name": "#1001", "amount": 598.94, "currency": "USD"}
+    cancelled, shipped = told("orders/cancelled", order), told("orders/fulfilled", ORDER)
+    assert cancelled.properties == {**about, "reason": "customer"}
+    assert (cancelled.at.isoformat(), cancelled.customer.id) == ("2026-03-10T11:10:00+00:00", "207119551")
+    assert (shipped.properties, shipped.customer) == (about, cancelled.customer)
+    parcel, happened = told("fulfillments/update", PARCEL), told("fulfillment_events/create", HAPPENED)
+    assert parcel.id == happened.id
+    assert parcel.like == happened.like == told("orders/create", ORDER).id
+    assert happened.properties == {"order_id": "450789469", "delivered_at": "2026-03-10T11:44:00+00:00"}
+    assert len({cancelled.id, shipped.id, parcel.id, told("orders/paid", ORDER).id}) == 4
+    for status in ("in_transit", "out_for_delivery", "attempted_delivery", None):
+        assert read("fulfillments/update", {**PARCEL, "shipment_status": status}) is None
+        assert read("fulfillment_events/create", {**HAPPENED, "status": status}) is None
 
 
 def test_a_refund_is_what_was_paid_back_to_whom_the_order_was() -> None:

@@ -38,6 +38,7 @@ INVOICE: dict[str, Any] = {
 }  # fmt: skip
 SUBSCRIPTION: dict[str, Any] = {
     "id": "sub_7", "object": "subscription", "customer": "cus_7", "status": "trialing", "trial_start": STAMP,
+    "cancel_at_period_end": True, "cancel_at": STAMP + 14 * 86_400, "canceled_at": STAMP,
     "trial_end": STAMP + 14 * 86_400, "cancellation_details": {"feedback": "too_expensive"},
     "items": {"data": [{"price": {"id": "price_7", "nickname": None, "lookup_key": "club"}}]},
 }  # fmt: skip
@@ -50,6 +51,7 @@ OBJECTS = {"checkout": CHECKOUT, "invoice": INVOICE, "customer": SUBSCRIPTION, "
 
 def body(word: str, about: dict[str, Any] | None = None, before: dict[str, Any] | None = None) -> bytes:
     """Return an event of Stripe's about an object."""
+    before = {"cancel_at_period_end": False} if about is None and word.endswith("subscription.updated") else before
     about = about or OBJECTS.get(word.partition(".")[0], CHECKOUT)
     written = json.dumps(word)[1:-1].replace("\\\\u0000", "\\u0000")
     data = {"object": about} | ({"previous_attributes": before} if before else {})
@@ -89,6 +91,7 @@ class TestStripe(EventContract):
         "invoice.paid": "order_placed",
         "invoice.payment_succeeded": "order_placed",
         "customer.subscription.created": "trial_started",
+        "customer.subscription.updated": "subscription_cancel_requested",
         "customer.subscription.deleted": "subscription_cancelled",
         "charge.refunded": "order_refunded",
     }
@@ -232,6 +235,32 @@ def test_a_trial_begins_and_a_subscription_ends() -> None:
     assert told("customer.subscription.deleted").properties == {
         "subscription_id": "sub_7", "plan": "club", "reason": "too_expensive",
     }  # fmt: skip
+
+
+def test_that_a_subscription_is_to_end_is_told_each_time_somebody_asks_for_it() -> None:
+    def asked(before: dict[str, Any], **about: Any) -> CustomerEvent | None:
+        return read("customer.subscription.updated", SUBSCRIPTION | about, before)
+
+    first = asked({"cancel_at_period_end": False, "canceled_at": None})
+    assert first is not None
+    assert first.properties == {
+        "subscription_id": "sub_7", "plan": "club", "reason": "too_expensive", "ends_on": "2026-03-24",
+    }  # fmt: skip
+    dated = asked({"cancel_at": None}, cancel_at_period_end=False)
+    again = asked({"cancel_at_period_end": False}, canceled_at=STAMP + 60)
+    assert dated is not None
+    assert again is not None
+    assert first.id == dated.id != again.id
+    for before, about in (
+        ({"cancel_at_period_end": True, "cancel_at": STAMP}, {"cancel_at_period_end": False, "cancel_at": None}),
+        ({"items": {}}, {}), ({"cancel_at": STAMP}, {}), ({}, {}), ({"cancel_at": None}, {"cancel_at": None}),
+    ):  # fmt: skip
+        assert asked(before, **about) is None
+
+
+def test_refunds_are_told_by_their_charge_alone() -> None:
+    for word in ("refund.created", "refund.updated", "refund.failed", "charge.refund.updated", "v1.billing.meter.no"):
+        assert read(word, CHARGE | {"object": "refund", "status": "succeeded"}) is None
 
 
 def test_each_refund_of_a_charge_is_its_own_and_says_what_went_back_then() -> None:
