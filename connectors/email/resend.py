@@ -3,8 +3,8 @@
 What comes with one key is done once. So a request whose answer got lost is stored, and repeated as it was.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import ClassVar
 
@@ -16,9 +16,10 @@ from connectors.email.resend_answers import understand, understand_check
 from connectors.email.resend_events import read_events
 from connectors.email.resend_payload import MOST, written
 from connectors.email.resend_settings import ResendSettings
+from connectors.email.resend_suppressions import Lists
 from connectors.http_connector import HttpConnector
 from connectors.standard_webhooks import verify
-from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, Request, WebhookRequest
+from evergreet.contracts import Capabilities, EmailMessage, Outcome, ProviderEvent, Request, Suppressed, WebhookRequest
 
 
 class Resend(HttpConnector[ResendSettings]):
@@ -33,6 +34,7 @@ class Resend(HttpConnector[ResendSettings]):
         connections=2,
         idempotency=timedelta(hours=24),
         webhooks=True,
+        suppressions=True,
         proven_by=("its OpenAPI description", "the resend package", "published events and signatures"),
     )
 
@@ -78,6 +80,10 @@ class Resend(HttpConnector[ResendSettings]):
     def parse(self, request: WebhookRequest) -> list[ProviderEvent]:
         """Read the event of one request."""
         return read_events(request, self._key)
+
+    def suppressions(self, since: datetime | None, until: datetime) -> Iterator[Suppressed]:
+        """Read whom Resend does not write to any more."""
+        return Lists(self._caller, since, until)
 
     @property
     def _key(self) -> str:

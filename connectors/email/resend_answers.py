@@ -21,7 +21,7 @@ def understand(answered: Answered, count: int, secret: str) -> list[Outcome]:
     """
     if answered.status in {200, 201}:
         return _taken(object_answered(answered.content), count, secret)
-    refused = _refused(answered, secret)
+    refused = refusal(answered, secret)
     if isinstance(refused, Permanent) and count > 1:
         raise Refused(refused.reason)
     return [refused] * count
@@ -44,7 +44,8 @@ def _taken(content: Mapping[str, Any], count: int, secret: str) -> list[Outcome]
     return [(taken | refused)[place] for place in range(count)]
 
 
-def _refused(answered: Answered, secret: str) -> Retryable | Permanent | Misconfigured:
+def refusal(answered: Answered, secret: str) -> Retryable | Permanent | Misconfigured:
+    """Say what an answer that is no success means for everything that was asked for."""
     status, content = answered.status, object_answered(answered.content)
     name, told = str(content.get("name") or ""), said(str(content.get("message") or "without a reason"), secret)
     words = f"Resend answers {status}: {told}"
@@ -74,4 +75,4 @@ def understand_check(answered: Answered, secret: str) -> str:
         return "the key may send and nothing else"
     if answered.status == 200:
         raise Misconfigured("What answers there is not Resend. Is EVERGREET_RESEND_BASE_URL right?")
-    raise _refused(answered, secret)
+    raise refusal(answered, secret)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from tests.connectors.provider_sink import ProviderSink, Told
 
@@ -20,6 +21,8 @@ class ResendSink(ProviderSink):
         self.key = key
         self.judge: Judge = lambda batch: None
         self.listed: Told = Told(200, {"object": "list", "data": []})
+        self.suppressed: list[dict[str, Any]] = []
+        self.pages: list[dict[str, str]] = []
         self.mails: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.answers: dict[str, tuple[bytes, Told]] = {}
@@ -30,6 +33,9 @@ class ResendSink(ProviderSink):
             return Told(401, {"statusCode": 401, "name": "invalid_api_key", "message": "API key is invalid"})
         if (method, path) == ("GET", "/emails?limit=1"):
             return self.listed
+        where = urlsplit(path)
+        if (method, where.path) == ("GET", "/suppressions"):
+            return self._page(dict(parse_qsl(where.query)))
         if (method, path) != ("POST", "/emails/batch"):
             return Told(404, {"statusCode": 404, "name": "not_found", "message": "not found"})
         key = headers.get("idempotency-key", "")
@@ -45,6 +51,19 @@ class ResendSink(ProviderSink):
         if told.status == 200:
             self.answers[key] = content, told
         return told
+
+    def _page(self, asked: dict[str, str]) -> Told:
+        """Answer a question for a page of the list, as its documentation and its package have it."""
+        self.pages.append(asked)
+        if told := self.judge([]):
+            return told
+        if not asked.keys() <= {"limit", "after", "origin"} or not 1 <= int(asked["limit"]) <= 100:
+            self.faults.append(f"page {asked}")
+        names = [one["id"] for one in self.suppressed]
+        start = names.index(asked["after"]) + 1 if "after" in asked else 0
+        page = self.suppressed[start : start + int(asked["limit"])]
+        more = start + len(page) < len(names)
+        return Told(200, {"object": "list", "has_more": more, "data": page})
 
     def _batch(self, headers: dict[str, str], content: bytes) -> Told:
         self.is_described("POST", "/emails/batch", headers, content)
