@@ -22,9 +22,9 @@ class CrmCursor(Table, table=True):
 class CrmRow(Table, table=True):
     """A record of a CRM: whom it is about, and what it said when it was read last.
 
-    By `told` a value that has changed there is known from one that is only told again. `gone_at` is set while the
-    record is deleted there, or merged into another. Of people who were erased here, nothing is kept in `told`. `pushed`
-    is what was written back to it last, by kind.
+    By `told` a value that has changed there is known from one that is only told again, and consent that was said there
+    from what was written there. `gone_at` is set while the record is deleted there, or merged into another. Of people
+    who were erased here, nothing is kept in `told`. `pushed` is what was written back to it last, by kind.
     """
 
     __tablename__ = "crm_row"

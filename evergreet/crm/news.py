@@ -61,7 +61,8 @@ def news(contact: CrmContact, before: Mapping[str, Any], source: str) -> News:
     since: str = (left and before.get("since")) or contact.changed_at.isoformat()
     # A no without a time of its own has that of the record: told before, it is not said anew, whatever else changed.
     off = sorted({one.topic for one in contact.agreements if not one.granted and one.at == contact.changed_at})
-    known_off = [topic for topic in off if topic in before.get("off", ())]
+    before_off = before.get("off", ())
+    known_off = off if "" in before_off else [topic for topic in off if topic in before_off]
     said = [one for one in contact.agreements if one.granted or one.topic not in known_off]
     as_it_was = left == before.get("unsubscribed", False) and not (left and email != was)
     return News(
@@ -74,6 +75,18 @@ def news(contact: CrmContact, before: Mapping[str, Any], source: str) -> News:
             **({"since": since} if left else {}), **({"off": off} if off else {}),
         },
     )  # fmt: skip
+
+
+def said(told: Mapping[str, Any], topic: str, granted: bool, at: str) -> dict[str, Any]:
+    """Return what a record will say that has taken a yes or a no, so that it is no news: without a topic to everything.
+
+    A no comes back with the time of whatever changed the record last, and would go before a yes of meanwhile.
+    """
+    off = {*told.get("off", ())} - {topic} | (set() if granted else {topic})
+    found = {name: value for name, value in told.items() if name != "off" and (topic or name != "since")}
+    if not topic:
+        found |= {"unsubscribed": not granted, **({} if granted else {"since": at})}
+    return {**found, **({"off": sorted(off)} if off else {})}
 
 
 def _consents(agreements: Sequence[Agreement], source: str) -> dict[str, Said]:

@@ -17,11 +17,12 @@ from sqlmodel import col
 
 from evergreet.clock import Clock
 from evergreet.contracts import Accepted, CrmSink, Outcome, Push, Reporter
-from evergreet.crm.state import Known, read
-from evergreet.database import Database, settled_position
+from evergreet.crm.news import said
+from evergreet.crm.state import CONSENT, Known, read
+from evergreet.database import Database, exclusive, settled_position
 from evergreet.errors import EvergreetError, Misconfigured, Permanent, Retryable
 from evergreet.patience import Patience
-from evergreet.store import insert_into
+from evergreet.store import among, insert_into
 from models import CampaignRow, Contact, CrmRow, Cursor, Message, Transition
 from models.base import Id
 
@@ -121,7 +122,8 @@ def _write(database: Database, sink: CrmSink, known: Sequence[Known], done: Push
         part, waiting = waiting[: sink.capabilities.batch_limit], waiting[sink.capabilities.batch_limit :]
         outcomes = _handed_over(sink, [what for _, _, what in part])
         settled = [(each, outcome) for each, outcome in zip(part, outcomes, strict=True) if _is_settled(outcome)]
-        _remember(database, [(one, kind) for (one, kind, _), _ in settled])
+        taken = [(one, kind, isinstance(outcome, Accepted)) for (one, kind, _), outcome in settled]
+        _remember(database, sink.name, taken)
         for _, outcome in settled:
             if isinstance(outcome, Permanent):
                 done.refused += 1
@@ -155,22 +157,31 @@ def _is_settled(outcome: Outcome) -> bool:
     return isinstance(outcome, Accepted | Permanent)
 
 
-_REMEMBER = update(CrmRow).where(col(CrmRow.id) == bindparam("row", type_=Id)).values(pushed=bindparam("said"))
+_REMEMBER = (
+    update(CrmRow)
+    .where(col(CrmRow.id) == bindparam("row", type_=Id))
+    .values(pushed=bindparam("now_pushed"), told=bindparam("now_told"))
+)
 
 
-def _remember(database: Database, settled: Sequence[tuple[Known, str]]) -> None:
-    """Keep what stands in the records now."""
-    said: dict[int, dict[str, Any]] = {}
-    for one, kind in settled:
-        said.setdefault(one.row, dict(one.pushed))[kind] = one.state[kind]
-    if said:
-        with database.write() as connection:
-            known = dict(
-                connection.execute(
-                    select(col(CrmRow.id), col(CrmRow.pushed)).where(col(CrmRow.id).in_(list(said)))
-                ).tuples().all()
-            )  # fmt: skip
-            connection.execute(
-                _REMEMBER,
-                [{"row": row, "said": {**(known.get(row) or {}), **new}} for row, new in sorted(said.items())],
-            )
+def _remember(database: Database, sink: str, settled: Sequence[tuple[Known, str, bool]]) -> None:
+    """Keep what stands in the records now: of consent that the CRM took, what it tells next is no news."""
+    if not settled:
+        return
+    with database.write() as connection:
+        exclusive(connection, f"crm:{sink}")
+        rows = connection.execute(
+            select(col(CrmRow.id), col(CrmRow.pushed), col(CrmRow.told)).where(among(CrmRow.id, "rows")),
+            {"rows": sorted({one.row for one, _, _ in settled})},
+        )
+        known = {row.id: ({**(row.pushed or {})}, row.told) for row in rows}
+        for one, kind, taken in settled:
+            if one.row in known:
+                pushed, told = known[one.row]
+                pushed[kind] = one.state[kind]
+                if taken and kind.startswith(CONSENT):
+                    known[one.row] = (pushed, said(told, kind.removeprefix(CONSENT), *one.state[kind]))
+        connection.execute(
+            _REMEMBER,
+            [{"row": row, "now_pushed": pushed, "now_told": told} for row, (pushed, told) in sorted(known.items())],
+        )

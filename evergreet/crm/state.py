@@ -14,6 +14,11 @@ from evergreet.contracts import CrmConsent, CrmLastMessage, CrmRecord, CrmStage,
 from evergreet.store import among
 from models import CampaignRow, Consent, Contact, CrmRow, Message, Suppression
 
+CONSENT = "consent:"
+"""What the kinds begin with that are about consent, before the topic."""
+EVERYTHING = CONSENT
+"""That without one is about everything."""
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -37,7 +42,7 @@ def _push(record: CrmRecord, kind: str, said: Sequence[Any]) -> Push:
         return CrmStage(record, what, at)
     if kind == "message":
         return CrmLastMessage(record, what, at)
-    return CrmConsent(record, what, at, kind.removeprefix("consent:"))
+    return CrmConsent(record, what, at, kind.removeprefix(CONSENT))
 
 
 def read(connection: Connection, source: str, rows: Sequence[int]) -> list[Known]:
@@ -57,7 +62,7 @@ def read(connection: Connection, source: str, rows: Sequence[int]) -> list[Known
     ).all()  # fmt: skip
     contacts = sorted({row.contact for row in found})
     messages, consents = _last_messages(connection, contacts), _consents(connection, contacts, f"crm:{source}")
-    left = _left(connection, [row.address for row in found if row.address], f"crm:{source}")
+    suppressed = _suppressed(connection, [row.address for row in found if row.address])
     known = []
     for row in found:
         state: dict[str, Any] = {}
@@ -66,8 +71,10 @@ def read(connection: Connection, source: str, rows: Sequence[int]) -> list[Known
         if row.contact in messages:
             state["message"] = messages[row.contact]
         state |= consents.get(row.contact, {})
-        if row.address in left:
-            state["consent:"] = [False, left[row.address].isoformat()]
+        if row.address not in suppressed:
+            state |= _back_again(consents.get(row.contact, {}), (row.pushed or {}).get(EVERYTHING))
+        elif suppressed[row.address].source != f"crm:{source}":
+            state[EVERYTHING] = [False, suppressed[row.address].at.isoformat()]
         known.append(Known(row.id, CrmRecord(row.source_id, row.address or ""), state, row.pushed or {}))
     return known
 
@@ -108,17 +115,24 @@ def _consents(connection: Connection, contacts: Sequence[int], own: str) -> dict
     found: dict[int, dict[str, Any]] = {}
     for (contact, topic), row in newest.items():
         if row.source != own:
-            found.setdefault(contact, {})[f"consent:{topic}"] = [row.granted, row.at.isoformat()]
+            found.setdefault(contact, {})[f"{CONSENT}{topic}"] = [row.granted, row.at.isoformat()]
     return found
 
 
-def _left(connection: Connection, addresses: Sequence[str], own: str) -> dict[str, datetime]:
-    """Return since when no marketing goes to an address, for a reason that the CRM did not tell."""
+def _back_again(consents: Mapping[str, Any], written: Any) -> dict[str, Any]:
+    """Return the yes to everything that takes back a no that was written: of who has agreed to something here since."""
+    if not written or written[0]:
+        return {}
+    since = datetime.fromisoformat(written[1])
+    agreed = [at for granted, at in consents.values() if granted and datetime.fromisoformat(at) > since]
+    return {EVERYTHING: [True, max(agreed, key=datetime.fromisoformat)]} if agreed else {}
+
+
+def _suppressed(connection: Connection, addresses: Sequence[str]) -> dict[str, Any]:
+    """Return since when no marketing goes to an address, and who says so, unless it is the address that is no good."""
     rows = connection.execute(
-        select(col(Suppression.address), col(Suppression.at)).where(
-            col(Suppression.address).in_(addresses),
-            col(Suppression.source) != own,
-            col(Suppression.reason).not_in(ABOUT_ADDRESSES),
+        select(col(Suppression.address), col(Suppression.at), col(Suppression.source)).where(
+            col(Suppression.address).in_(addresses), col(Suppression.reason).not_in(ABOUT_ADDRESSES)
         )
     )
-    return dict(rows.tuples().all())
+    return {row.address: row for row in rows}

@@ -8,12 +8,12 @@ from datetime import timedelta
 from typing import ClassVar
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, literal, select, update
 from sqlmodel import col
 from typer.testing import CliRunner
 
 from evergreet.cli import app
-from evergreet.consent import suppress, unsubscribe
+from evergreet.consent import agreed, resubscribe, suppress, unsubscribe, unsubscribe_everything
 from evergreet.contracts import (
     Accepted,
     Agreement,
@@ -32,7 +32,7 @@ from evergreet.crm.storing import Rules, store
 from evergreet.database import ingest_position
 from evergreet.errors import Misconfigured, Permanent, Retryable
 from evergreet.orchestration import crm as orchestration
-from models import Contact, Transition
+from models import Contact, Suppression, Transition
 from tests.crm.crms import Crm
 from tests.story import Story
 
@@ -183,3 +183,83 @@ def test_a_record_that_turns_up_later_is_told_what_was_said_before(
             store(connection, "acme", [record], Rules(), story.clock, story.now)
         write()
     assert [one.granted for one in sink.taken if isinstance(one, CrmConsent)] == [True, False]
+
+
+def maya_of(story: Story) -> int:
+    with story.database.read() as connection:
+        return connection.execute(select(col(Contact.id)).where(col(Contact.source_id) == "7")).scalar_one()
+
+
+def echoed(story: Story, record: CrmRecord, *topics: str, unsubscribed: bool = False) -> None:
+    """Let the CRM tell a record that was changed just now, for whatever reason, as it was written to."""
+    said = tuple(Agreement(topic, False, story.now) for topic in topics)
+    with story.database.write() as connection:
+        told = CrmContact(record.id, story.now, record.email, {}, said, unsubscribed=unsubscribed)
+        store(connection, "acme", [told], Rules(), story.clock, story.now)
+
+
+def gets_news(story: Story, contact: int) -> bool:
+    with story.database.read() as connection:
+        yes = connection.execute(select(agreed(literal(contact), "news"))).scalar_one()
+        return bool(yes) and not connection.execute(select(col(Suppression.address))).all()
+
+
+def test_what_comes_back_of_a_no_that_was_written_takes_no_later_yes_away(
+    story: Story, sink: Sink, write: Callable[..., Pushed]
+) -> None:
+    """The record is changed for another reason meanwhile, and says the no with a later time than the yes."""
+    maya = known(story, "7", "maya", Agreement("news", True, story.now))
+    contact = maya_of(story)
+    story.clock.advance(timedelta(hours=1))
+    with story.database.write() as connection:
+        unsubscribe(connection, contact, "news", at=story.now, source="page")
+    write()
+    assert sink.since() == [CrmConsent(maya, False, story.now - timedelta(minutes=15), "news")]
+    with story.database.write() as connection:
+        resubscribe(connection, contact, "news", at=story.now, source="page", wording="Yes")
+    yes = story.now
+    story.clock.advance(timedelta(minutes=5))
+    echoed(story, maya, "news")
+    assert gets_news(story, contact)
+    write()
+    assert sink.since() == [CrmConsent(maya, True, yes, "news")]
+    echoed(story, maya, "news")
+    assert not gets_news(story, contact), "since it was told the yes, a no is its own"
+
+
+def test_who_comes_back_here_comes_back_there(story: Story, sink: Sink, write: Callable[..., Pushed]) -> None:
+    maya = known(story, "7", "maya")
+    contact = maya_of(story)
+    story.clock.advance(timedelta(hours=1))
+    with story.database.write() as connection:
+        unsubscribe_everything(connection, contact, at=story.now, source="page")
+    write()
+    assert [one.granted for one in sink.since() if isinstance(one, CrmConsent)] == [False]
+    with story.database.write() as connection:
+        resubscribe(connection, contact, "news", at=story.now, source="page", wording="Yes")
+    yes = story.now
+    story.clock.advance(timedelta(minutes=5))
+    echoed(story, maya, "news", "offers", unsubscribed=True)
+    assert gets_news(story, contact)
+    write()
+    assert sink.since() == [CrmConsent(maya, True, yes, "news"), CrmConsent(maya, True, yes)]
+    write()
+    assert sink.since() == []
+    echoed(story, maya, unsubscribed=True)
+    assert not gets_news(story, contact), "since it was told the yes, a no is its own"
+    write()
+    assert sink.since() == [], "what the CRM told itself is not told to it"
+
+
+def test_who_left_there_and_says_yes_here_is_no_yes_to_everything_there(
+    story: Story, sink: Sink, write: Callable[..., Pushed]
+) -> None:
+    maya = known(story, "7", "maya")
+    contact = maya_of(story)
+    story.clock.advance(timedelta(hours=1))
+    echoed(story, maya, unsubscribed=True)
+    story.clock.advance(timedelta(hours=1))
+    with story.database.write() as connection:
+        resubscribe(connection, contact, "news", at=story.now, source="page", wording="Yes")
+    write()
+    assert [(one.topic, one.granted) for one in sink.since() if isinstance(one, CrmConsent)] == [("news", True)]
