@@ -111,7 +111,7 @@ ReEntry: TypeAlias = Literal["every", "once"] | Duration
 class Campaign:
     """A lifecycle campaign: what starts it, for whom, which steps, and what counts as success.
 
-    `holdout` is a percentage of contacts who are enrolled but never sent marketing steps.
+    `holdout` is a percentage of contacts, such as 10 or 0.5, who are enrolled but never sent marketing steps.
     `limit_per_day` is the blast radius: more messages than that within 24 hours pause the campaign.
     `picks` choose content per contact. A broadcast to more than `confirm_above` contacts waits until somebody
     confirms the count. `ends_mailing`: who got the last step and gave no sign of life since gets no marketing
@@ -125,7 +125,7 @@ class Campaign:
     audience: Condition = everyone
     goal: Condition | None = None
     re_entry: ReEntry = "every"
-    holdout: int = 0
+    holdout: int | float = 0
     limit_per_day: int | None = 100_000
     picks: tuple[Pick, ...] = ()
     confirm_above: int = 1_000
@@ -160,7 +160,9 @@ class Campaign:
             if isinstance(step, Email) and step.review_site is not None:
                 _check_review_request(f"{where}, step {step.key!r}", self, step)
         if not 0 <= self.holdout <= 100:
-            raise DefinitionError(f"{where}: holdout={self.holdout} is not a percentage from 0 to 100.")
+            raise DefinitionError(
+                f"{where}: holdout={self.holdout} is not a percentage from 0 to 100, such as 10 or 0.5."
+            )
         if len(self.trigger.anniversaries) > 1:  # both would number theirs from 1
             raise DefinitionError(
                 f"{where}: a campaign remembers one date; write anniversary('first', 'second') for whichever event "

@@ -28,7 +28,9 @@ class Duration:
     unit: Unit
 
     def __post_init__(self) -> None:
-        """Refuse negative spans and those that lead out of the calendar."""
+        """Refuse broken and negative spans and those that lead out of the calendar."""
+        if not isinstance(self.amount, int | Option):
+            raise DefinitionError(f"{self.unit}({self.amount!r}): write a whole number; half a day is hours(12).")
         if isinstance(self.amount, int) and self.amount < 0:
             raise DefinitionError(f"{self.unit}({self.amount}): a duration is not negative; write a positive number.")
         if isinstance(self.amount, int) and self.amount > LONGEST[self.unit]:

@@ -49,7 +49,7 @@ from evergreet.rehearsal import rehearse
 from evergreet.routing import Route
 from evergreet.settings import Settings
 from evergreet.shards import Shard, check_run, shards_of, summary_of, together
-from evergreet.step_checks import check_channels
+from evergreet.step_checks import check_channels, check_hours
 from evergreet.steps import place_of
 from evergreet.store import by_index
 from evergreet.switchboard import Switchboard
@@ -119,6 +119,7 @@ class Engine:
         """
         check_schema(self.database)
         self.check_channels(campaign.name, campaign.steps)
+        check_hours(campaign.name, campaign.resolve(options).steps, self.settings)
         if options.dry_run:
             return rehearse(self, campaign, options)
         ends = None if budget is None else time.monotonic() + budget.total_seconds()

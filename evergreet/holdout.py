@@ -5,13 +5,17 @@ import hashlib
 from evergreet.campaign import Campaign
 from evergreet.settings import Settings
 
+FINEST = 10_000
+"""A percent has so many parts: as much of a percentage as counts."""
 
-def in_holdout(percentage: int, salt: str, contact: str) -> bool:
+
+def in_holdout(percentage: float, salt: str, contact: str) -> bool:
     """Whether a contact is among the chosen: the same answer each time, and also at a higher percentage."""
     if percentage == 0:
         return False
-    digest = hashlib.blake2b(f"{salt}\x1f{contact}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest) % 100 < percentage
+    drawn = int.from_bytes(hashlib.blake2b(f"{salt}\x1f{contact}".encode(), digest_size=8).digest())
+    # The whole percents first, so that who is in a holdout of whole percents does not hang on how fine its parts are.
+    return drawn % 100 * FINEST + drawn // 100 % FINEST < round(percentage * FINEST)
 
 
 def holdout_reason(settings: Settings, campaign: Campaign, source: str, source_id: str) -> str | None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from evergreet.errors import ConfigurationError, no_json, wrong_setting
@@ -23,6 +23,9 @@ from evergreet.routing import read_route
 
 SHORTEST_KEY = 16
 """Characters of a write key."""
+
+LONGEST_CAP_DAYS = 3650
+"""Days that a cap may look back."""
 
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 """Where somebody tries things out without a certificate."""
@@ -34,7 +37,7 @@ class Cap(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     messages: int = Field(ge=1)
-    days: int = Field(ge=1)
+    days: int = Field(ge=1, le=LONGEST_CAP_DAYS)
 
 
 class Milestone(BaseModel):
@@ -150,18 +153,21 @@ class Settings(BaseSettings):
     default_timezone: str = Field(default="UTC", description="IANA zone of contacts that have none.")
     default_locale: str = Field(default="en", description="Locale of contacts that have none.")
     quiet_from: time | None = Field(default=None, description="No marketing mail from this local time, e.g. 21:00 …")
-    quiet_until: time | None = Field(default=None, description="… until this local time, e.g. 08:00.")
+    quiet_until: time | None = Field(
+        default=None, validate_default=True, description="… until this local time, e.g. 08:00."
+    )
     cap: int | None = Field(
         default=None, ge=1, description="At most so many marketing emails per contact over all campaigns …"
     )
-    cap_days: int = Field(default=7, ge=1, description="… within so many days.")
+    cap_days: int = Field(default=7, ge=1, le=LONGEST_CAP_DAYS, description="… within so many days.")
     topic_caps: dict[str, Cap] = Field(
         default={},
         description='Caps per topic, JSON: {"offers": {"messages": 1, "days": 14}}; beside the cap over all.',
     )
-    holdout: int = Field(
-        default=0, ge=0, le=50, description="Percentage of contacts who get no marketing email at all, to measure lift."
-    )
+    holdout: float = Field(
+        default=0, ge=0, le=50,
+        description="Percentage of contacts, such as 5 or 0.5, who get no marketing at all, to measure lift.",
+    )  # fmt: skip
     holdout_salt: str = Field(
         default="evergreet", description="Change it to choose the held-out contacts anew (of all holdouts)."
     )
@@ -297,6 +303,30 @@ class Settings(BaseSettings):
     def _known_limits(cls, value: str) -> str:
         read_rates(value)
         return value
+
+    @field_validator("quiet_from", "quiet_until")
+    @classmethod
+    def _on_the_wall(cls, value: time | None) -> time | None:
+        if value is not None and value.tzinfo is not None:
+            raise ValueError("this is the time where each contact lives, so write it without a zone, as in 21:00")
+        return value
+
+    @field_validator("quiet_until")
+    @classmethod
+    def _both_ends(cls, value: time | None, known: ValidationInfo) -> time | None:
+        if (value is None) != (known.data.get("quiet_from") is None) and "quiet_from" in known.data:
+            raise ValueError(
+                "quiet hours have two ends: set EVERGREET_QUIET_FROM and EVERGREET_QUIET_UNTIL, or neither"
+            )
+        return value
+
+    @field_validator("topic_caps")
+    @classmethod
+    def _topics(cls, caps: dict[str, Cap]) -> dict[str, Cap]:
+        for topic in caps:
+            if not topic or topic.endswith("/sms"):
+                raise ValueError(f"{topic!r} is no topic; write the topic alone, its cap counts email and SMS together")
+        return caps
 
     @field_validator("default_timezone")
     @classmethod

@@ -1,12 +1,19 @@
-"""What is refused of a step before anything is run: a template of another channel, a channel that nobody sends."""
+"""What is refused of a step before it runs: a template of another channel, one that nobody sends, no hour to go in."""
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
-from evergreet.campaign import CrmList, Slack, Step, Webhook
+from evergreet.campaign import MARKETING, CrmList, Slack, Step, Webhook
 from evergreet.channels import SETTINGS, AnySender
 from evergreet.contracts import HasDestinations, HasLists
 from evergreet.errors import ConfigurationError, DefinitionError
+from evergreet.schedule import OpenHours, opening
+from evergreet.settings import Settings
 from evergreet.template_sources import FILES, TemplateSource
+
+SOME_DAY, UTC_ZONE = datetime(2026, 1, 1, tzinfo=UTC), ZoneInfo("UTC")
+"""Where and when no clock is changed."""
 
 
 def check_template(campaign: str, step: Step, source: TemplateSource) -> None:
@@ -16,6 +23,19 @@ def check_template(campaign: str, step: Step, source: TemplateSource) -> None:
             f"campaign {campaign!r}, step {step.key!r}: the template {step.template!r} is not of this channel; "
             f"{type(step).__name__}(…) needs a folder with {' and '.join(FILES[step.channel])}."
         )
+
+
+def check_hours(campaign: str, steps: Iterable[Step], settings: Settings) -> None:
+    """Refuse a marketing step whose window lies wholly within the quiet hours; the campaign's options are filled in."""
+    for step in steps:
+        if step.window is None or step.purpose is not MARKETING:
+            continue
+        if opening(SOME_DAY, UTC_ZONE, OpenHours(step.window, settings.quiet_from, settings.quiet_until)) is None:
+            raise ConfigurationError(
+                f"Campaign {campaign!r}, step {step.key!r}: it would never go. All of its window, "
+                f"{step.window.opens}:00 to {step.window.closes}:00, is quiet (EVERGREET_QUIET_FROM={settings.quiet_from:%H:%M}, "
+                f"EVERGREET_QUIET_UNTIL={settings.quiet_until:%H:%M}): widen the window, or change the quiet hours."
+            )
 
 
 def check_channels(campaign: str, steps: Iterable[Step], senders: Mapping[str, AnySender]) -> None:

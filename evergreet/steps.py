@@ -39,6 +39,15 @@ class Local:
     hour: Amount
     minute: Amount = 0
 
+    def __post_init__(self) -> None:
+        """Refuse a time that no clock shows."""
+        for amount, most in ((self.hour, 23), (self.minute, 59)):
+            if not (isinstance(amount, Option) or (isinstance(amount, int) and 0 <= amount <= most)):
+                raise DefinitionError(
+                    f"local({self.hour!r}, {self.minute!r}): write an hour from 0 to 23, and minutes from 0 to 59 "
+                    "after a comma: local(9, 30)."
+                )
+
     @property
     def time(self) -> time:
         """The time of day; options must have been filled in before."""
@@ -60,6 +69,12 @@ class SendWindow:
         """Refuse a window that never opens."""
         if not self.weekdays or not set(self.weekdays) <= set(range(7)):
             raise DefinitionError("send_window(…): name weekdays, e.g. send_window('mon-fri', 9, 18).")
+        for amount in (self.opens, self.closes):
+            if not isinstance(amount, int | Option):
+                raise DefinitionError(
+                    f"send_window(…, {self.opens!r}, {self.closes!r}): write whole hours; for a window that opens or "
+                    "closes at another minute set quiet hours."
+                )
         if isinstance(self.opens, int) and isinstance(self.closes, int) and not 0 <= self.opens < self.closes <= 24:
             raise DefinitionError(
                 f"send_window(…, {self.opens}, {self.closes}): it opens before it closes, within 0 to 24; "

@@ -1,7 +1,9 @@
 """The words of a campaign: what they refuse when a file is loaded, and that they are data."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import Field
@@ -95,6 +97,22 @@ def test_what_only_steers_a_run_is_not_part_of_the_version() -> None:
         later: int = 7
 
     assert Chosen(dry_run=True, batch_size=3, later=8).of_version() == {"later": 8}
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda: local(24), r"local\(24, 0\): write an hour from 0 to 23"),
+        (lambda: local(9, 75), r"local\(9, 75\): write an hour"),
+        (lambda: local(cast(Any, 9.5)), r"local\(9.5, 0\): .* local\(9, 30\)"),
+        (lambda: replace(local(option("hour")), hour=-1), r"local\(-1, 0\)"),
+        (lambda: send_window("mon", cast(Any, 9.5), 18), r"write whole hours"),
+        (lambda: days(cast(Any, 1.5)), r"days\(1.5\): write a whole number; half a day is hours\(12\)"),
+    ],
+)  # fmt: skip
+def test_a_time_that_no_clock_shows_is_refused(write: Callable[[], object], said: str) -> None:
+    with pytest.raises(DefinitionError, match=said):
+        write()
 
 
 def test_a_negative_span_is_refused() -> None:

@@ -1,5 +1,6 @@
 """How often and when: caps over all and per topic, who is first, send windows, downtime; and no row is ever lost."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from evergreet.caps import COMPETING, Limit, limits_of, wait_for_place
 from evergreet.consent import choose_spacing
 from evergreet.database import ingest_position
 from evergreet.durations import days, hours
+from evergreet.errors import ConfigurationError
 from evergreet.settings import Cap, Settings
 from models import CampaignRow, Contact, Event, Message
 from tests.documents import ROOT, Workplace, blocks
@@ -473,12 +475,27 @@ def test_a_zone_that_changes_while_a_message_waits_counts_from_then_on(story: St
     assert told(story, impatient) == ["accepted"]
 
 
-def test_a_window_that_lies_wholly_in_quiet_hours_skips_and_never_waits_for_ever(story: Story) -> None:
-    given_settings(story, quiet_from=time(21), quiet_until=time(8))
+def test_a_window_that_lies_wholly_in_quiet_hours_is_refused_before_anything_is_skipped(story: Story) -> None:
     late = lifecycle("orders", window=send_window("mon-sun", 22, 24))
     story.launch(late)
     story.happened("orders", story.contact("ana", consents=TOPICS))
+    given_settings(story, **NIGHT)
+    with pytest.raises(ConfigurationError, match=r"step 'hello': it would never go.* 22:00 to 24:00, is quiet"):
+        story.run(late)
+    assert story.enrollments == []
+    earlier = replace(late, steps=(replace(late.steps[0], window=send_window("mon-sun", 20, 24)),))
+    story.run(earlier)
+    assert told(story, earlier) == ["deferred: send_window"]
+
+
+def test_who_is_on_the_way_in_such_a_window_is_skipped_and_never_waits_for_ever(story: Story) -> None:
+    late = lifecycle("orders", after=days(1), window=send_window("mon-sun", 22, 24))
+    story.launch(late)
+    story.happened("orders", story.contact("ana", consents=TOPICS))
     story.run(late)
+    given_settings(story, **NIGHT)
+    story.clock.advance(DAY)
+    story.run(replace(late, steps=ORDERS.steps))
     assert told(story, late) == ["skipped: send_window"]
 
 

@@ -110,7 +110,7 @@ def test_a_pause_longer_than_the_step_may_be_late_skips(story: Story) -> None:
 
 
 def test_who_is_held_out_is_in_the_ledger_and_gets_nothing(story: Story) -> None:
-    half = Campaign(name="half", topic="orders", trigger=NEWS.trigger, steps=NEWS.steps, holdout=50)
+    half = Campaign(name="half", topic="orders", trigger=NEWS.trigger, steps=NEWS.steps, holdout=50.5)
     people = story.contacts(60, consents=["orders"])
     story.launch(half)
     story.happened("order_placed", *people)
@@ -151,8 +151,8 @@ def test_a_contact_keeps_its_place_in_a_holdout_when_its_row_is_made_again(story
     assert first != [holdout_reason(anew, half, "shop", f"C-{number}") for number in range(200)]
 
 
-@pytest.mark.parametrize("percentage", [1, 5, 10, 50, 90])
-def test_a_holdout_is_as_large_as_it_says(percentage: int) -> None:
+@pytest.mark.parametrize("percentage", [0.5, 1, 10, 12.5, 50, 90])
+def test_a_holdout_is_as_large_as_it_says(percentage: float) -> None:
     count = 20_000
     share = percentage / 100
     five_sigma = 5 * math.sqrt(count * share * (1 - share))
@@ -167,10 +167,15 @@ def test_nobody_is_held_out_at_0_and_everybody_at_100_percent() -> None:
 
 
 def test_a_higher_percentage_keeps_those_who_were_held_out_before() -> None:
-    def out(percentage: int) -> set[int]:
+    def out(percentage: float) -> set[int]:
         return {number for number in range(5000) if in_holdout(percentage, "evergreet/news", f"shop:{number}")}
 
-    assert out(1) < out(10) < out(20) < out(50)
+    assert out(0.25) < out(0.5) < out(1) < out(1.5) < out(10) < out(20) < out(50)
+
+
+def test_who_is_held_out_never_changes_from_release_to_release() -> None:
+    out = [number for number in range(200) if in_holdout(10, "evergreet/news", f"shop:C-{number}")]
+    assert out == [23, 30, 34, 36, 37, 81, 105, 119, 124, 154, 165, 167, 179, 185, 196]
 
 
 def test_the_holdouts_of_two_campaigns_and_the_global_one_are_independent() -> None:

@@ -14,6 +14,15 @@ from evergreet.settings import settings
         ("EVERGREET_TOPIC_CAPS", "{canary", "EVERGREET_TOPIC_CAPS: this is not JSON, such as "),
         ("EVERGREET_TOPIC_CAPS", '{"offers": "canary"}', "EVERGREET_TOPIC_CAPS_OFFERS: this has to be a JSON object, "),
         ("EVERGREET_DEFAULT_TIMEZONE", "Mars", "EVERGREET_DEFAULT_TIMEZONE: 'Mars' is not an IANA time zone"),
+        (
+            "EVERGREET_TOPIC_CAPS",
+            '{"offers/sms": {"messages": 1, "days": 7}}',
+            "EVERGREET_TOPIC_CAPS: 'offers/sms' is no ",
+        ),
+        ("EVERGREET_CAP_DAYS", "4000000", "EVERGREET_CAP_DAYS: Input should be less than or equal to 3650"),
+        ("EVERGREET_QUIET_FROM", "21:00", "EVERGREET_QUIET_UNTIL: quiet hours have two ends: set "),
+        ("EVERGREET_QUIET_UNTIL", "08:00", "EVERGREET_QUIET_UNTIL: quiet hours have two ends: set "),
+        ("EVERGREET_QUIET_FROM", "21:00+02:00", "EVERGREET_QUIET_FROM: this is the time where each contact lives, "),
         ("EVERGREET_UTM_DOMAINS", "a.example, https://b.example", "EVERGREET_UTM_DOMAINS: 'https://b.example' is no "),
         (
             "EVERGREET_PUBLIC_URL",

@@ -89,11 +89,12 @@ def launch(
     from evergreet.proving import prove
     from evergreet.sending import opened_others
     from evergreet.settings import settings
-    from evergreet.step_checks import check_channels
+    from evergreet.step_checks import check_channels, check_hours
 
     found, chosen = _chosen(name, None)
     with opened_others() as others:
         check_channels(name, found.campaign.steps, others)
+    check_hours(name, found.campaign.resolve(chosen).steps, settings())
     check_samples(found.campaign, settings())
     clock, load = DatabaseClock(), template_loader(settings().templates)
     with open_database() as database:
