@@ -33,7 +33,8 @@ def check_hours(campaign: str, steps: Iterable[Step], settings: Settings) -> Non
         if opening(SOME_DAY, UTC_ZONE, OpenHours(step.window, settings.quiet_from, settings.quiet_until)) is None:
             raise ConfigurationError(
                 f"Campaign {campaign!r}, step {step.key!r}: it would never go. All of its window, "
-                f"{step.window.opens}:00 to {step.window.closes}:00, is quiet (EVERGREET_QUIET_FROM={settings.quiet_from:%H:%M}, "
+                f"{step.window.opens}:00 to {step.window.closes}:00, is quiet "
+                f"(EVERGREET_QUIET_FROM={settings.quiet_from:%H:%M}, "
                 f"EVERGREET_QUIET_UNTIL={settings.quiet_until:%H:%M}): widen the window, or change the quiet hours."
             )
 
