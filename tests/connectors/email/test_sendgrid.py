@@ -3,19 +3,14 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
-import httpx
 import pytest
-from python_http_client.exceptions import BadRequestsError, UnauthorizedError
-from sendgrid import SendGridAPIClient
-from sendgrid.helpers import mail as sdk
 from typer.testing import CliRunner
 
 from connectors.email.sendgrid import SendGrid
 from connectors.email.sendgrid_settings import SendGridSettings
 from evergreet.cli import app
-from evergreet.contracts import Accepted, EmailMessage, EmailSender, Mailbox
+from evergreet.contracts import Accepted, EmailSender, Mailbox
 from evergreet.errors import Misconfigured, Permanent
 from evergreet.testing import Arrived, EmailConnectorContract
 from tests.connectors.email.conftest import SENDGRID_KEY
@@ -235,99 +230,6 @@ def test_a_burst_is_spread_for_marketing_alone_and_the_same_each_time(sink: Sink
     again = {mail.custom_args["evergreet_key"]: mail.send_at for mail in sink.mails[200:]}
     assert again.pop("2.a") is not None
     assert again == {key: held[key] for key in again}
-
-
-# The vendor's own SDK
-
-
-def as_the_sdk_writes_it(messages: list[EmailMessage], substitutions: list[dict[str, str]], body: Any) -> Any:
-    """The same request by the helpers of the `sendgrid` package."""
-    first = messages[0]
-    mail = sdk.Mail()
-    mail.from_email = sdk.From(first.sender.address, first.sender.name)
-    mail.subject = sdk.Subject(body["subject"])
-    for part in body["content"]:
-        mail.add_content(sdk.Content(part["type"], part["value"]))
-    if first.reply_to:
-        mail.reply_to = sdk.ReplyTo(first.reply_to.address, first.reply_to.name)
-    for message, values in reversed(list(zip(messages, substitutions, strict=True))):  # the SDK puts each first
-        personal = sdk.Personalization()
-        personal.add_to(sdk.To(message.to.address, message.to.name))
-        for name, value in message.headers.items():
-            personal.add_header(sdk.Header(name, value))
-        for tag, value in values.items():
-            personal.add_substitution(sdk.Substitution(tag, value))
-        personal.add_custom_arg(sdk.CustomArg("evergreet_key", message.key))
-        if message.topic:
-            (personal.send_at,) = [
-                p["send_at"] for p in body["personalizations"] if p["to"][0]["email"] == message.to.address
-            ]
-        mail.add_personalization(personal)
-    mail.tracking_settings = sdk.TrackingSettings(
-        sdk.ClickTracking(False, False), sdk.OpenTracking(False), sdk.SubscriptionTracking(False), sdk.Ganalytics(False)
-    )
-    mail.add_category(sdk.Category("lifecycle"))
-    mail.ip_pool_name = sdk.IpPoolName("news pool")
-    if first.topic:
-        mail.asm = sdk.Asm(sdk.GroupId(15), sdk.GroupsToDisplay([15, 7]))
-    mail.mail_settings = sdk.MailSettings(sandbox_mode=sdk.SandBoxMode(True))
-    return mail.get()
-
-
-def test_a_request_is_what_the_sdk_would_write(sink: Sink, sendgrid_at: Connect) -> None:
-    extra: dict[str, Any] = {"headers": {"X-Data": "1", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"},
-             "reply_to": Mailbox("answers@fernway.example", "Answers")}  # fmt: skip
-    together = [replace(message, topic="news", **extra) for message in crowd(5)]
-    alone = letter("2.a")
-    sendgrid_at(
-        sink.url, sandbox=True, categories=("lifecycle",), ip_pool="news pool", groups={"offers": 7, "news": 15},
-        spread_seconds=60,
-    ).send([*together, alone])  # fmt: skip
-    first, second = sink.bodies
-    substitutions = [personal["substitutions"] for personal in first["personalizations"]]
-    assert [list(values.values()) for values in substitutions] == [[f"Person {n}", f"{n} %"] for n in range(5)]
-    assert first == as_the_sdk_writes_it(together, substitutions, first)
-    assert second == as_the_sdk_writes_it([alone], [{}], second)
-    assert (second["subject"], second["content"][0]["value"]) == (alone.subject, alone.text)
-
-
-def test_the_sink_answers_the_vendors_own_client_as_it_answers_ours(sendgrid_spec: Any) -> None:
-    with Sink(SENDGRID_KEY, sendgrid_spec) as sink:
-        client = SendGridAPIClient(SENDGRID_KEY, host=sink.url)
-        mail = sdk.Mail("hello@fernway.example", "anna@customer.example", "Thanks -a-", "text -a-", "<p>-a-</p>")
-        mail.personalizations[0].add_substitution(sdk.Substitution("-a-", "Anna"))
-        answer = client.send(mail)
-        assert (answer.status_code, answer.headers["X-Message-Id"]) == (202, "sg-1")
-        assert (sink.mails[0].subject, sink.mails[0].text, sink.mails[0].html) == (
-            "Thanks Anna",
-            "text Anna",
-            "<p>Anna</p>",
-        )
-        twice = sdk.Mail("hello@fernway.example", ["a@b.co", "c@d.co"], "Hi", "text", is_multiple=True).get()
-        for personal, address in zip(twice["personalizations"], ("A@b.co", "a@B.co"), strict=True):
-            personal["to"] = [{"email": address}]
-        with pytest.raises(BadRequestsError):
-            client.send(twice)
-        assert len(sink.faults) == 1
-        with pytest.raises(UnauthorizedError):
-            SendGridAPIClient("another", host=sink.url).send(mail)
-        assert client.client.scopes.get().status_code == 200
-
-
-def test_the_sink_checks_requests_against_the_vendors_description(fixtures: Any, sendgrid_spec: Any) -> None:
-    with Sink(SENDGRID_KEY, sendgrid_spec) as sink:
-        broken: list[dict[str, Any]] = [
-            {"from": {"email": "nobody"}}, {"subject": 1}, {"personalizations": "x"}, {"content": [{}]},
-        ]  # fmt: skip
-        for wrong in broken:
-            body = {"personalizations": [{"to": [{"email": "a@b.co"}]}], "from": {"email": "a@b.co"}, "subject": "x",
-                    "content": [{"type": "text/plain", "value": "x"}]} | wrong  # fmt: skip
-            answer = httpx.post(
-                f"{sink.url}/v3/mail/send", json=body, headers={"Authorization": f"Bearer {SENDGRID_KEY}"}
-            )
-            assert answer.status_code == 400, wrong
-        assert len(sink.faults) == 4
-        assert sink.mails == []
 
 
 # Settings, sandbox, check
