@@ -1,8 +1,10 @@
 """Circuit breakers: a provider that fails is left alone for a while, by all workers and from run to run.
 
 A row is written when a request fails and when the provider answers again, never for a window that is taken. After so
-many failures in a row, or where the provider asks for time, it is out. When its pause is over one message goes there
-(one over all workers: the row says who was first); what becomes of it ends the pause, or begins one twice as long.
+many failures in a row, or where the provider asks for time, it is out. So it is after as many refusals for good, in the
+same words and of nobody's address: else all that waits would be refused and fail. When its pause is over one message
+goes there (one over all workers: the row says who was first); what becomes of it ends the pause, or begins one twice as
+long.
 """
 
 import re
@@ -36,11 +38,16 @@ class Late(Retryable):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A request that nobody in it came through: why, and for how long the provider wants to be left alone."""
+    """A request that nobody in it came through: why, and for how long the provider wants to be left alone.
+
+    A `refusal` is for good, in the same words for all of them: what is said of one message after another is not about
+    the messages.
+    """
 
     reason: str
     wish: timedelta | None = None
     fault: bool = False
+    refusal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +86,22 @@ def heard(outcomes: Iterable[Outcome]) -> Failure | Literal[True] | None:
     """Say what the outcomes of a window tell of its provider: that it failed, True: that it answers; None: nothing."""
     answers = False
     failed: list[Retryable] = []
+    refused: set[str] = set()
     for outcome in outcomes:
         match outcome:
             case Misconfigured():
                 return Failure(outcome.reason, fault=True)
+            case Permanent(address_invalid=False, unsubscribed=False):
+                refused.add(outcome.reason)
             case Accepted() | Permanent():
                 answers = True
             case Retryable(for_recipient=True):
                 answers = True
             case Retryable() if not isinstance(outcome, Late):
                 failed.append(outcome)
-    if answers:
+    if len(refused) == 1 and not (answers or failed):
+        return Failure(refused.pop(), refusal=True)
+    if answers or refused:
         return True
     if not failed:
         return None
@@ -113,7 +125,8 @@ def fail(
     if known.until is not None and known.until > now and not probe:  # begun before it was left alone
         noted = replace(known, reason=reason, until=max(known.until, now + wish))
     else:
-        noted = replace(known, failures=known.failures + 1, reason=reason, fault=failure.fault)
+        in_a_row = known.failures if reason == known.reason or not failure.refusal else 0
+        noted = replace(known, failures=in_a_row + 1, reason=reason, fault=failure.fault)
         grows = noted.failures >= settings.breaker_failures or failure.fault or probe
         pause = min(settings.breaker_seconds * 2 ** min(known.pauses, 20), settings.breaker_max_seconds) if grows else 0
         if grows or failure.wish is not None:

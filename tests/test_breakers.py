@@ -74,6 +74,38 @@ def test_a_provider_that_is_down_is_left_alone_until_one_message_comes_through(s
 
 
 @ON_SQLITE
+def test_what_is_refused_in_the_same_words_again_and_again_fails_a_few_and_not_everybody(story: Story) -> None:
+    away = Away(away=Permanent("550 5.7.1 your server is on a list"))
+    story.settings = story.settings.model_copy(update={"threads": 1, "window": 1, "retry_seconds": 1})
+    by(story, away)
+    news(story, 40)
+    report = story.run(NEWS)
+    assert (away.asked, sum(row.state == "failed" for row in story.messages)) == (5, 5)
+    assert sum(row.attempts == 0 for row in story.messages) == 35
+    assert report.providers["away"].endswith(": 550 5.7.1 your server is on a list")
+    story.clock.advance(FIRST_PAUSE)
+    story.run(NEWS)
+    assert away.asked == 6  # one message
+    story.clock.advance(SECOND_PAUSE)
+    away.away = None
+    story.run(NEWS)
+    assert sum(row.state == "accepted" for row in story.messages) == 34
+    assert log(story) == [("provider out", "away"), ("provider back", "away")]
+    assert clean(story)
+
+
+@ON_SQLITE
+def test_refusals_in_different_words_are_the_messages_own(story: Story) -> None:
+    away = Away()
+    story.settings = story.settings.model_copy(update={"threads": 1, "window": 1})
+    by(story, away)
+    news(story, 12)
+    away.answers = {f"c{n}@example.org": Permanent(f"too many links: {n}") for n in range(20)}
+    assert story.run(NEWS).providers == {}
+    assert {row.state for row in story.messages} == {"failed"}
+
+
+@ON_SQLITE
 def test_while_one_is_out_the_other_sends_and_one_message_tries_the_first_again(story: Story) -> None:
     away, second = Away(away=DOWN), Second()
     story.settings = story.settings.model_copy(update={"threads": 1, "window": 2})
@@ -184,6 +216,11 @@ def test_workers_agree_on_who_sends_the_one_message(database: Database, clock: A
     [
         ([Accepted("1"), BUSY], True),
         ([Permanent("no such user"), LOST], True),
+        ([Permanent("no such user", address_invalid=True)] * 2, True),
+        ([Permanent("stopped", unsubscribed=True)], True),
+        ([Permanent("spam"), Accepted("1")], True),
+        ([Permanent("spam"), Permanent("full")], True),
+        ([Permanent("spam"), Permanent("spam"), Late("too late")], Failure("spam", refusal=True)),
         ([Retryable("greylisted", for_recipient=True)], True),
         ([Late("too late")], None),
         ([BUSY, Late("too late")], Failure("come back later")),

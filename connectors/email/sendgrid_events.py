@@ -134,7 +134,7 @@ def read_events(request: WebhookRequest, secret: str, topics: Mapping[int, str])
 def _event(entry: Any, received_at: datetime, secret: str, topics: Mapping[int, str]) -> ProviderEvent:
     raw = entry if isinstance(entry, dict) else {"": entry}
     topic = topic_of(raw.get("asm_group_id"), topics)
-    kind, verdict = _meaning(raw, grouped=topic != "")
+    kind, verdict = _meaning(raw, topic)
     return ProviderEvent(
         id=name_or_digest(text_in(raw, "sg_event_id"), orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)),
         kind=kind, verdict=verdict, at=from_seconds(raw.get("timestamp"), received_at), raw=raw,
@@ -150,16 +150,25 @@ def topic_of(group: Any, topics: Mapping[int, str]) -> str:
     return topics.get(group, "") if isinstance(group, int) else ""
 
 
-def _meaning(raw: Mapping[str, Any], *, grouped: bool) -> tuple[Kind, Verdict]:
-    """Say what an event means; a message that went in a group of ours may be dropped because of that group alone."""
+def _meaning(raw: Mapping[str, Any], topic: str) -> tuple[Kind, Verdict]:
+    """Say what an event means; `topic` is that of its unsubscribe group, where that is one of ours.
+
+    A message that went in a group may be dropped because of that group alone. Who is off a group of another program's
+    that sends through the same account, in a message that is not ours either, has said nothing of us.
+    """
     word = text_in(raw, "event")
-    if word == "dropped":
-        verdict = DROPS.get(text_in(raw, "reason").lower(), Verdict.NONE)
-        return Kind.DROPPED, Verdict.UNSUBSCRIBED_TOPIC if grouped and verdict is Verdict.UNSUBSCRIBED else verdict
     if word == "bounce":
         kind = bounce_kind(raw)
         return kind, Verdict.INVALID if kind is Kind.HARD_BOUNCED else Verdict.NONE
-    return WORDS.get(word, (Kind.UNKNOWN, Verdict.NONE))
+    if word == "dropped":
+        kind, verdict = Kind.DROPPED, DROPS.get(text_in(raw, "reason").lower(), Verdict.NONE)
+        if verdict is Verdict.UNSUBSCRIBED and isinstance(raw.get("asm_group_id"), int):
+            verdict = Verdict.UNSUBSCRIBED_TOPIC
+    else:
+        kind, verdict = WORDS.get(word, (Kind.UNKNOWN, Verdict.NONE))
+    if verdict is Verdict.UNSUBSCRIBED_TOPIC and not (topic or text_in(raw, KEY)):
+        verdict = Verdict.NONE
+    return kind, verdict
 
 
 def bounce_kind(raw: Mapping[str, Any]) -> Kind:

@@ -208,21 +208,37 @@ def test_a_drop_says_something_of_the_address_only_where_that_is_the_reason(
 
 def test_a_group_that_stands_for_a_topic_says_which_was_left(sendgrid_at: Connect) -> None:
     source = sendgrid_at("http://127.0.0.1:1", groups={"news": 15, "offers": 7})
+    ours = {"evergreet_key": "ab12"}
     events = read(
         source,
         {"event": "group_unsubscribe", "asm_group_id": 7},
-        {"event": "group_unsubscribe", "asm_group_id": 99},
-        {"event": "group_unsubscribe", "asm_group_id": [7]},
+        {"event": "group_unsubscribe", "asm_group_id": 99, **ours},
+        {"event": "group_unsubscribe", "asm_group_id": [7], **ours},
         {"event": "dropped", "reason": "Unsubscribed Address", "asm_group_id": 15},
-        {"event": "dropped", "reason": "Unsubscribed Address", "asm_group_id": 99},
+        {"event": "dropped", "reason": "Unsubscribed Address", "asm_group_id": 99, **ours},
+        {"event": "dropped", "reason": "Unsubscribed Address", **ours},
         {"event": "dropped", "reason": "Bounced Address", "asm_group_id": 15},
         {"event": "unsubscribe", "asm_group_id": 15},
     )
     assert [(event.verdict, event.topic) for event in events] == [
         (Verdict.UNSUBSCRIBED_TOPIC, "offers"), (Verdict.UNSUBSCRIBED_TOPIC, ""), (Verdict.UNSUBSCRIBED_TOPIC, ""),
-        (Verdict.UNSUBSCRIBED_TOPIC, "news"), (Verdict.UNSUBSCRIBED, ""), (Verdict.NONE, "news"),
-        (Verdict.UNSUBSCRIBED, "news"),
+        (Verdict.UNSUBSCRIBED_TOPIC, "news"), (Verdict.UNSUBSCRIBED_TOPIC, ""), (Verdict.UNSUBSCRIBED, ""),
+        (Verdict.NONE, "news"), (Verdict.UNSUBSCRIBED, "news"),
     ]  # fmt: skip
+
+
+def test_who_is_off_a_group_of_another_programs_has_said_nothing_of_us(sendgrid_at: Connect) -> None:
+    source = sendgrid_at("http://127.0.0.1:1", groups={"news": 15})
+    events = read(
+        source,
+        {"event": "group_unsubscribe", "asm_group_id": 99},
+        {"event": "dropped", "reason": "Unsubscribed Address", "asm_group_id": 99},
+    )
+    assert [(event.kind, event.verdict) for event in events] == [
+        (Kind.GROUP_UNSUBSCRIBED, Verdict.NONE), (Kind.DROPPED, Verdict.NONE),
+    ]  # fmt: skip
+    everything = read(source, {"event": "dropped", "reason": "Unsubscribed Address"}, {"event": "unsubscribe"})
+    assert [event.verdict for event in everything] == [Verdict.UNSUBSCRIBED] * 2
 
 
 def test_an_opening_by_a_machine_is_marked(source: SendGrid) -> None:

@@ -1,6 +1,8 @@
 """SendGrid's answers in the ledger: accepted, failed, planned again or unknown, on both stores."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,11 +11,15 @@ import pytest
 from connectors.email.sendgrid import SendGrid
 from evergreet.audit import audit
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email, event
-from models import Suppression
+from evergreet.contracts import WebhookRequest
+from evergreet.feedback.applying import apply_waiting
+from evergreet.feedback.storing import store
+from evergreet.tokens import Tokens
+from models import ProviderEvent, Suppression
 from tests.connectors.email.sendgrid_sink import Judge, Sink, errors
 from tests.connectors.email.sendgrid_wire import Conduct, WireServer
 from tests.connectors.provider_sink import Told
-from tests.story import Story
+from tests.story import TEMPLATE, Story
 
 Connect = Callable[..., SendGrid]
 NEWS = Campaign(
@@ -22,11 +28,20 @@ NEWS = Campaign(
     trigger=event("order_placed", key="order_id"),
     steps=(Email("hello", template="note"),),
 )
+SPLIT = replace(
+    TEMPLATE,
+    sources=TEMPLATE.sources
+    | {"note/body.txt": "Hello {{ contact.first_name }}\n{% if unsubscribe_url %}{{ unsubscribe_url }}{% endif %}"},
+)
+"""With a text part of its own, so that its messages travel together but for the first."""
 MANY = 12
+DROPPED: list[tuple[str, dict[str, str]]] = [("dropped", {"reason": "Invalid"})]
+DELIVERED: list[tuple[str, dict[str, str]]] = [("delivered", {}), ("deferred", {}), ("processed", {})]
 
 
 def tell(story: Story, connector: SendGrid) -> dict[str, int]:
     """Let twelve contacts meet the trigger and run through SendGrid: what the ledger says."""
+    story.load = lambda _name, _purpose: SPLIT
     story.sender = connector  # type: ignore[assignment]
     story.launch(NEWS)
     story.happened("order_placed", *story.contacts(MANY, consents=["orders"]))
@@ -52,6 +67,7 @@ def test_what_is_taken_is_accepted_and_the_row_comes_back_with_every_event(
     story: Story, sink: Sink, sendgrid_at: Connect
 ) -> None:
     assert tell(story, sendgrid_at(sink.url)) == {"accepted": MANY}
+    assert sorted(sink.groups) == [1, MANY - 1]
     by_address = {mail.address: mail for mail in sink.mails}
     assert len(by_address) == len(sink.mails) == MANY
     for message in story.messages:
@@ -107,11 +123,19 @@ def test_somebody_who_is_refused_without_a_name_fails_and_is_not_suppressed(
     assert story.rows(Suppression) == []
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param(errors((None, "authorization required"), status=401), id="401"),
+        pytest.param(
+            errors(("from", "The from address does not match a verified Sender Identity."), status=403), id="403"
+        ),
+    ],
+)
 def test_our_own_fault_halts_the_campaign_and_everybody_stays_planned(
-    story: Story, sink: Sink, sendgrid_at: Connect, status: int
+    story: Story, sink: Sink, sendgrid_at: Connect, told: Told
 ) -> None:
-    sink.judge = lambda body: errors((None, "authorization required"), status=status)
+    sink.judge = lambda body: told
     states = tell(story, sendgrid_at(sink.url))
     assert sum(count for state, count in states.items() if state.startswith("planned")) == MANY
     sink.judge = lambda body: None
@@ -119,6 +143,21 @@ def test_our_own_fault_halts_the_campaign_and_everybody_stays_planned(
     story.run(NEWS)
     assert story.states() == {"accepted": MANY}
     assert len(set(keys_sent(sink))) == len(keys_sent(sink)) == MANY
+
+
+@pytest.mark.parametrize("field", ["content.1.value", "personalizations.0.headers"])
+def test_what_is_wrong_with_what_all_share_fails_who_goes_alone_and_nobody_else(
+    story: Story, sink: Sink, sendgrid_at: Connect, field: str
+) -> None:
+    sink.judge = lambda body: errors((field, "Not like that."))
+    states = tell(story, sendgrid_at(sink.url))
+    failed = sum(count for state, count in states.items() if state.startswith("failed: SendGrid answers 400: Not like"))
+    assert failed <= 1, "the first goes alone, and it may be about that one"
+    assert sum(count for state, count in states.items() if state.startswith("planned")) == MANY - failed
+    sink.judge = lambda body: None
+    story.clock.advance(timedelta(days=1))
+    story.run(NEWS)
+    assert len(set(keys_sent(sink))) == len(keys_sent(sink)) == MANY - failed
 
 
 def test_a_request_that_is_too_large_goes_in_parts(story: Story, sink: Sink, sendgrid_at: Connect) -> None:
@@ -133,7 +172,6 @@ def test_a_limit_plans_everybody_again_for_when_sendgrid_says(story: Story, sink
     assert sum(count for state, count in states.items() if state.startswith("planned")) == MANY
     asked, told = [row for row in story.messages if row.attempts], story.now + timedelta(hours=2)
     assert {row.not_before for row in asked} == {told}
-    assert len(asked) < MANY  # the others wait in their chunk: it is not asked until then
     sink.judge = lambda body: None
     story.clock.advance(timedelta(hours=2))
     story.run(NEWS)
@@ -165,6 +203,39 @@ def test_a_doubt_is_unknown_for_those_in_the_request_and_nobody_is_asked_for_aga
     story.run(NEWS)
     assert {row.id for row in story.messages if row.state == "unknown"} == in_doubt
     assert len(keys_sent(sink)) == planned
+    assert all(one.clean for one in audit(story.database, story.clock))
+
+
+def test_a_doubt_ends_when_the_event_webhook_tells_of_our_custom_arguments_in_any_order_and_twice(
+    story: Story, sink: Sink, sendgrid_at: Connect
+) -> None:
+    sink.judge = lambda body: errors((None, "internal server error"), status=502)
+    connector = sendgrid_at(sink.url)
+    tell(story, connector)
+    asked = [p for body in sink.bodies for p in body["personalizations"]]
+    in_doubt = {str(row.id) for row in story.messages if row.state == "unknown"}
+    assert in_doubt == {p["custom_args"]["evergreet_row"] for p in asked}
+    events = [
+        {"event": word, "sg_event_id": f"{word}-{number}", "timestamp": int(story.now.timestamp()),
+         "sg_message_id": f"x{number}.recvd-1.0", "email": p["to"][0]["email"], **p["custom_args"], **more}
+        for number, p in enumerate(asked)
+        for word, more in (DELIVERED if number else DROPPED)
+    ]  # fmt: skip
+    others = {"event": "delivered", "sg_event_id": "another installation's", **asked[0]["custom_args"]}
+    events.append({**others, "evergreet_key": "0" * 32})
+    tokens = Tokens([key.get_secret_value() for key in story.settings.secret_keys])
+    for body in (json.dumps(events), json.dumps(events[::-1])):
+        told = connector.parse(WebhookRequest({}, body.encode(), story.now))
+        with story.database.write() as connection:
+            store(connection, "sendgrid", told, story.now)
+        apply_waiting(story.database, tokens, story.clock)
+    rows = {str(row.id): row for row in story.messages}
+    assert {(rows[row].state, rows[row].resolution) for row in in_doubt} == {("accepted", "webhook")}
+    told_of = [rows[p["custom_args"]["evergreet_row"]] for p in asked]
+    assert [row.delivery for row in told_of] == ["dropped", *["delivered"] * (len(asked) - 1)]
+    assert [row.provider_id for row in told_of] == [f"x{number}" for number in range(len(asked))]
+    assert [row.address for row in story.rows(Suppression)] == [asked[0]["to"][0]["email"]]
+    assert len(story.rows(ProviderEvent)) == len(events)
     assert all(one.clean for one in audit(story.database, story.clock))
 
 
