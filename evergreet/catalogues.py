@@ -5,18 +5,28 @@ files and a new translation makes a new version.
 """
 
 import importlib.util
+import logging
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from gettext import NullTranslations
 from io import BytesIO, StringIO
 from pathlib import Path
 
-from babel.messages.catalog import Catalog
+from babel import Locale, UnknownLocaleError
+from babel.messages.catalog import Catalog, Message
 from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po, write_po
+from babel.messages.pofile import PoFileError, read_po, write_po
 from babel.support import Translations
 from jinja2 import nodes
 from jinja2.ext import extract_from_ast
+
+from evergreet.errors import DefinitionError
+
+_LINE = re.compile(r'(#.*|((msgctxt|msgid|msgid_plural|msgstr(\[\d+\])?)\s+)?"([^"\\]|\\.)*")?')
+_PLACEHOLDER = re.compile(r"%\((\w+)\)s")
+_FILLED = re.compile(r"%%|%\(\w+\)s")
 
 
 def translations(trees: Iterable[nodes.Template], root: Path) -> dict[str, str]:
@@ -41,11 +51,18 @@ def catalogue_files(root: Path) -> list[Path]:
 
 
 def catalogues_at(root: Path) -> dict[str, NullTranslations]:
-    """Return all translations by language, a template root's own before ours."""
+    """Return all translations by language, a template root's own before ours.
+
+    A file that cannot be used is logged and left out: a slip in it must keep nobody from unsubscribing.
+    """
     found: dict[str, NullTranslations] = {}
     for path in catalogue_files(root):
         language = path.parts[-3]
-        made = catalogue(language, path.read_text("utf-8"))
+        try:
+            made = _translations(read_catalogue(path, path.read_bytes()))
+        except DefinitionError as error:
+            logging.getLogger(__name__).error("%s", error)
+            continue
         found.setdefault(language, made)
         if found[language] is not made:
             found[language].add_fallback(made)
@@ -60,10 +77,64 @@ def catalogue_language(source_name: str) -> str | None:
 
 def catalogue(language: str, po: str) -> NullTranslations:
     """Build translations from the text of a .po file."""
+    return _translations(read_po(StringIO(po), locale=language))
+
+
+@lru_cache(maxsize=64)
+def read_catalogue(path: Path, content: bytes) -> Catalog:
+    """Read the content of a .po file, and check that its translations can be used.
+
+    Raises DefinitionError with the file, the line and what to write.
+    """
+    language = path.parts[-3]
+    if (named := _named(language)) != language:
+        raise DefinitionError(
+            f"{path}: no contact reads {language!r}; name the folder "
+            f"{f'{named}.' if named else 'as languages are named, such as de, pt_BR or zh_Hant.'}"
+        )
+    try:
+        lines = content.decode("utf-8").splitlines()
+        for number, line in enumerate(lines, 1):
+            if not _LINE.fullmatch(line.strip()):
+                raise DefinitionError(f"{path}, line {number}: this is no line of a catalogue: {line.strip()[:60]}")
+        read = read_po(BytesIO(content), locale=language, charset="utf-8", abort_invalid=True)
+    except UnicodeDecodeError:
+        raise DefinitionError(f"{path}: this file is not UTF-8; save it as UTF-8.") from None
+    except PoFileError as error:
+        raise DefinitionError(f"{path}, line {error.lineno + 1}: {str(error).rpartition(' on ')[0]}.") from None
+    for entry in read:
+        if entry.id and (fault := _fault_of(entry)):
+            raise DefinitionError(f"{path}, line {entry.lineno}: {fault}")
+    return read
+
+
+def _translations(read: Catalog) -> NullTranslations:
     binary = BytesIO()
-    write_mo(binary, read_po(StringIO(po), locale=language))
+    write_mo(binary, read)
     binary.seek(0)
     return Translations(fp=binary)
+
+
+def _named(language: str) -> str | None:
+    """Return what contacts' locales call a language; None where there is no such."""
+    try:
+        return str(Locale.parse(language.replace("-", "_")))
+    except (UnknownLocaleError, ValueError):
+        return None
+
+
+def _fault_of(entry: Message) -> str | None:
+    """Say what keeps a translation from being filled in as the message is; None where nothing does."""
+    ids, strings = (one if isinstance(one, (list, tuple)) else (one,) for one in (entry.id, entry.string))
+    ids, strings = [one or "" for one in ids], [one for one in strings if one]
+    names = {name for one in ids for name in _PLACEHOLDER.findall(one)} | ({"num"} if len(ids) > 1 else set())
+    for string in strings:
+        if unknown := [name for name in _PLACEHOLDER.findall(string) if name not in names]:
+            has = ", ".join(f"%({name})s" for name in sorted(names))
+            return f"the message has no %({unknown[0]})s; {f'it has {has}' if has else 'it has none such'}."
+        if "%" in _FILLED.sub("", string) and "%" not in _FILLED.sub("", ids[0]):
+            return f"write %% for a percent sign in {string[:60]!r}."
+    return None
 
 
 def _folders(root: Path) -> list[Path]:
@@ -81,7 +152,7 @@ def _message_key(function: str, message: str | tuple[str | None, ...] | None) ->
 
 def _excerpt(paths: list[Path], language: str, messages: set[tuple[str | None, str]]) -> str:
     """Return the translations of these messages, of the first catalogue that has one; always the same text."""
-    whole = [read_po(BytesIO(path.read_bytes()), locale=language) for path in paths]
+    whole = [read_catalogue(path, path.read_bytes()) for path in paths]
     fixed = datetime(2000, 1, 1, tzinfo=UTC)
     part = Catalog(locale=language, creation_date=fixed, revision_date=fixed)
     for context, text in sorted(messages, key=str):

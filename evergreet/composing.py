@@ -145,6 +145,25 @@ def read_letters(
     ]  # fmt: skip
 
 
+def picked_for(
+    connection: Connection, campaign_id: int, picks: Sequence[Pick], contact_id: int, now: datetime
+) -> dict[str, Mapping[str, Any] | None]:
+    """Return what a campaign picks for a contact now; what counts from an enrollment counts from their newest one."""
+    if not picks:
+        return {}
+    chosen = connection.execute(
+        select(*(_choice(pick, now) for pick in picks))
+        .select_from(Contact)
+        .outerjoin(
+            Enrollment, (col(Enrollment.contact_id) == col(Contact.id)) & (col(Enrollment.campaign_id) == campaign_id)
+        )
+        .where(col(Contact.id) == contact_id)
+        .order_by(col(Enrollment.id).desc())
+        .limit(1)
+    ).one()
+    return {pick.name: _value(pick, number) for pick, number in zip(picks, chosen, strict=True)}
+
+
 def _choice(pick: Pick, now: datetime) -> ColumnElement[Any]:
     """Return the number of the first case that holds, NULL where none does."""
     since: ColumnElement[datetime] | None = None if pick.ever else Enrollment.__table__.c.caused_at  # type: ignore[attr-defined]

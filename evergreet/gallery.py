@@ -1,7 +1,7 @@
 """All messages of a template root on one page, to look at them side by side; it needs no network."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import unescape
 from pathlib import Path
 from typing import Literal
@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader
 
 from evergreet.errors import EvergreetError
 from evergreet.internal_rendering import RenderedInternal
-from evergreet.preview import AnyRendered, read_sample, render
+from evergreet.preview import AnyRendered, Proof, proofread, read_sample, render
 from evergreet.rendering import MessageContext, Rendered
 from evergreet.settings import Settings
 from evergreet.sms_rendering import RenderedSms
@@ -29,11 +29,12 @@ _STAND_IN = (
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One message of the gallery: rendered with its sample, or the error that says why it cannot be."""
+    """One message of the gallery: rendered with its sample and looked over, or why it cannot be."""
 
     name: str
     context: MessageContext | None = None
     rendered: AnyRendered | None = None
+    proof: Proof = field(default_factory=Proof)
     error: str | None = None
 
     @property
@@ -42,9 +43,9 @@ class Shown:
         return self.name.rpartition("/")[0]
 
     @property
-    def kilobytes(self) -> float:
-        """The size of the HTML."""
-        return len(self._html.encode()) / 1024
+    def to_mend(self) -> tuple[str, ...]:
+        """Why it cannot be made, or what is wrong with what was made."""
+        return self.proof.faults if self.error is None else (f"{self.name}: {self.error}",)
 
     @property
     def by_sms(self) -> bool:
@@ -89,6 +90,7 @@ def write_page(folder: Path, shown: list[Shown], settings: Settings) -> Path:
         environment.get_template("gallery.html").render(
             shown=shown,
             broken=sum(one.error is not None for one in shown),
+            faulty=sum(bool(one.proof.faults) for one in shown),
             company=settings.company,
             root=str(template_root(settings.templates)),
         ),
@@ -100,6 +102,7 @@ def write_page(folder: Path, shown: list[Shown], settings: Settings) -> Path:
 def _shown(settings: Settings, name: str) -> Shown:
     try:
         context, _ = read_sample(settings.templates, name, settings)
-        return Shown(name, context, render(settings, name, context))
+        rendered = render(settings, name, context)
+        return Shown(name, context, rendered, proofread(settings, name, context, rendered))
     except EvergreetError as error:
         return Shown(name, error=str(error))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,16 +12,20 @@ from sqlalchemy import Connection, select
 from sqlmodel import col
 
 from evergreet.campaign import Campaign, Purpose
+from evergreet.campaigns import state_of, version_of
 from evergreet.channels import writes_to_contacts
-from evergreet.composing import contact_of, surroundings_of
+from evergreet.composing import contact_of, picked_for, surroundings_of
 from evergreet.errors import DataError, DefinitionError
 from evergreet.internal_rendering import InternalRenderer, Record, RenderedInternal
+from evergreet.links import LinkWriter
 from evergreet.places import country_of
+from evergreet.proofreading import faults
 from evergreet.rendering import MessageContext, Rendered, Renderer
 from evergreet.schedule import zone_of
 from evergreet.settings import Settings
 from evergreet.sms_rendering import RenderedSms, SmsRenderer
 from evergreet.template_sources import load_template, sample_file
+from evergreet.tokens import Tokens
 from models import Contact, Event
 
 KNOWN = {
@@ -68,6 +72,8 @@ def read_sample(root: str, name: str, settings: Settings) -> tuple[MessageContex
         raise DefinitionError(
             f"Template {name!r} has no sample: create {path} (docs/templates.md shows one)."
         ) from None
+    except UnicodeDecodeError:
+        raise DefinitionError(f"{path}: this file is not UTF-8; save it as UTF-8.") from None
     except ValueError as error:
         raise DefinitionError(f"{path}: this is not JSON: {error}.") from None
     if not isinstance(sample, dict) or (unknown := sorted(set(sample) - KNOWN)):
@@ -100,18 +106,26 @@ def read_sample(root: str, name: str, settings: Settings) -> tuple[MessageContex
 
 
 def for_contact(
-    connection: Connection, contact_id: int, sample: MessageContext, event_name: str | None, settings: Settings
+    connection: Connection,
+    contact_id: int,
+    sample: MessageContext,
+    event_name: str | None,
+    settings: Settings,
+    now: datetime,
 ) -> MessageContext:
-    """Put a real contact and their newest event in the place of the sample's.
+    """Put a real contact and their newest event in the place of the sample's, and what the campaign has for them.
 
     Of the events named `event_name` where there is one, also of the business (a product that was launched), else of
-    all of theirs; without any the sample's time stays.
+    all of theirs; without any the sample's time stays. Options and picks are those of the campaign's current version,
+    where the sample names one that is in the ledger. Raises DataError where there is nobody (any more).
     """
     contact = connection.execute(
         select(*Contact.__table__.columns).where(col(Contact.id) == contact_id)  # type: ignore[attr-defined]
     ).one_or_none()
     if contact is None:
         raise DataError(f"There is no contact {contact_id}.")
+    if contact.erased_at is not None:
+        raise DataError(f"Contact {contact_id} was erased: nothing is written to them, and there is nothing to show.")
     of_business = col(Event.contact_id).is_(None) & (col(Event.name) == (event_name or ""))
     event = connection.execute(
         select(col(Event.properties), col(Event.occurred_at))
@@ -119,6 +133,11 @@ def for_contact(
         .order_by((col(Event.name) == (event_name or "")).desc(), col(Event.occurred_at).desc())
         .limit(1)
     ).one_or_none()
+    state = state_of(connection, sample.campaign)
+    if state is not None and state.version_id is not None:
+        version = version_of(connection, state.version_id)
+        picks = picked_for(connection, state.id, version.campaign.picks, contact_id, now)
+        sample = replace(sample, options=version.options, picked=picks)
     return replace(
         sample,
         contact=contact_of(contact),
@@ -139,7 +158,32 @@ def render(settings: Settings, name: str, context: MessageContext) -> AnyRendere
     return Renderer(source, surroundings_of(settings)).render(context)
 
 
-def write_preview(folder: Path, name: str, context: MessageContext, rendered: AnyRendered) -> Path:
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How large an email's HTML is as it is sent, and what is wrong with it; nothing of either for other messages."""
+
+    size: int = 0
+    faults: tuple[str, ...] = ()
+
+    @property
+    def kilobytes(self) -> float:
+        """The size of the HTML."""
+        return self.size / 1024
+
+
+def proofread(settings: Settings, name: str, context: MessageContext, rendered: AnyRendered) -> Proof:
+    """Look a rendered message over; its links are counted as they go out, led over the page that counts clicks."""
+    if not isinstance(rendered, Rendered):
+        return Proof()
+    html = rendered.html
+    if context.purpose is Purpose.MARKETING:
+        html = LinkWriter(settings, Tokens(["preview"]), context.campaign, context.step).in_html(html, 1, "0" * 32)
+    size = len(html.encode())
+    source = load_template(settings.templates, name, purpose=context.purpose)
+    return Proof(size, tuple(faults(source, surroundings_of(settings), context, size)))
+
+
+def write_preview(folder: Path, name: str, context: MessageContext, rendered: AnyRendered, proof: Proof) -> Path:
     """Write the message's parts, and a page that shows it (an email in both widths); return the page."""
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(rendered, Rendered):
@@ -151,7 +195,7 @@ def write_preview(folder: Path, name: str, context: MessageContext, rendered: An
         "name": name,
         "rendered": rendered,
         "context": context,
-        "kilobytes": len(rendered.html.encode()) / 1024 if isinstance(rendered, Rendered) else 0,
+        "proof": proof,
     }
     pages = {Rendered: "preview.html", RenderedSms: "preview_sms.html", RenderedInternal: "preview_internal.html"}
     page.write_text(environment.get_template(pages[type(rendered)]).render(values), encoding="utf-8")

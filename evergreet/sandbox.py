@@ -104,5 +104,7 @@ def place_of_error(error: Exception, sources: Mapping[str, str]) -> tuple[str, i
 
 def sentence(error: Exception) -> str:
     """Say in one line what went wrong."""
+    if isinstance(error, RecursionError):
+        return "this calls itself without end"
     what = (error.message if isinstance(error, TemplateError) else str(error)) or type(error).__name__
     return " ".join(what.split())[:300]

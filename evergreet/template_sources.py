@@ -226,6 +226,7 @@ class _Checked:
         self.trees: dict[str, nodes.Template] = {}
         self.macro_files: set[str] = set()
         self.environment: Environment = environment(self.sources)
+        self._reading: list[str] = []
 
     def add(self, name: str) -> None:
         """Read a file and, after it, all it refers to."""
@@ -241,10 +242,12 @@ class _Checked:
             tree = self.environment.parse(self.sources[name], name, name)
             self.environment.compile(self.sources[name], name, name)  # finds unknown filters too
         except TemplateSyntaxError as error:
-            raise DefinitionError(f"{path}, line {error.lineno}: {error.message}.") from None
+            raise DefinitionError(f"{path}, line {error.lineno}: {(error.message or '').rstrip('.')}.") from None
         self.trees[name] = tree
+        self._reading.append(name)
         for reference in tree.find_all((nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)):
             self._follow(name, reference)
+        self._reading.pop()
 
     def check_names(self) -> None:
         """Refuse a variable that no message has."""
@@ -286,6 +289,9 @@ class _Checked:
                 f"{self.paths[name]}, line {reference.lineno}: write the file it uses as a plain text, such "
                 'as "_base/layout.html", so that the version can keep a copy of it.'
             )
+        if target.value in self._reading:
+            way = " → ".join((*self._reading[self._reading.index(target.value) :], target.value))
+            raise DefinitionError(f"{self.paths[name]}, line {reference.lineno}: this uses itself without end: {way}.")
         try:
             self.add(target.value)
         except DefinitionError as error:

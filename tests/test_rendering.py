@@ -110,7 +110,14 @@ def test_an_error_in_a_macro_names_the_macros_file() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["{{ 1 / 0 }}", "{{ contact.first_name + 5 }}", "{{ contact() }}", "{{ event|first|int|date }}"]
+    "body",
+    [
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{{ 1 / 0 }}",
+        "{{ contact.first_name + 5 }}",
+        "{{ contact() }}",
+        "{{ event|first|int|date }}",
+    ],
 )
 def test_any_failure_is_a_render_error_in_one_line_and_the_next_contact_is_fine(body: str) -> None:
     made = renderer("{% if contact.id == 1 %}" + body + "{% endif %}fine")

@@ -113,6 +113,11 @@ def test_a_missing_part_is_named(root: Path, file: str) -> None:
         ("a\n\n{% if discount %}x{% endif %}", 3, "there is no variable 'discount'."),
         ('a\n{% include "_base/gone.html" %}', 2, "There is no file _base/gone.html in "),
         ('{% include "../../secret.txt" %}', 1, "There is no file ../../secret.txt in "),
+        (
+            'a\n{% include "spring/offer/body.html" %}',
+            2,
+            "without end: spring/offer/body.html → spring/offer/body.html.",
+        ),
         ("a\n{% extends event.layout %}", 2, "write the file it uses as a plain text"),
     ],
 )
@@ -122,11 +127,24 @@ def test_a_mistake_is_told_with_file_and_line(root: Path, write: Write, body: st
     said = complaint(root)
     assert said.startswith(f"{root}/spring/offer/body.html, line {line}: ")
     assert says in said
+    assert not said.endswith("..")
 
 
 def test_a_mistake_in_a_base_file_names_that_file(root: Path, write: Write) -> None:
     write("_base/layout.html", "x\n{{ nothing }}")
     assert complaint(root).startswith(f"{root}/_base/layout.html, line 2: there is no variable 'nothing'.")
+
+
+def test_files_that_use_each_other_in_a_circle_are_named_in_order(root: Path, write: Write) -> None:
+    write("spring/part.html", '{% include "spring/offer/body.html" %}')
+    write("spring/offer/body.html", '{% include "spring/part.html" %}')
+    assert complaint(root) == (
+        f"{root}/spring/part.html, line 1: this uses itself without end: "
+        "spring/offer/body.html → spring/part.html → spring/offer/body.html."
+    )
+    write("spring/offer/body.html", '{% extends "_base/layout.html" %}')
+    write("spring/part.html", "x")
+    assert load_template(str(root), "spring/offer").sources
 
 
 def test_a_file_that_is_not_utf8_is_named(root: Path) -> None:

@@ -40,25 +40,26 @@ def preview(
     if every == (name is not None) or (every and contact is not None):
         raise DataError("Say which: the NAME of a message, for a --contact where you like, or --all with the samples.")
     if name is not None:
-        page = _preview_one(name, contact, out)
-        broken = []
+        page, said = _preview_one(name, contact, out)
     else:
         shown = all_messages(settings())
         page = write_page(out or settings().data_dir / "preview", shown, settings()).resolve()
-        broken = [one for one in shown if one.error]
+        said = [sentence for one in shown for sentence in one.to_mend]
         typer.echo(f"{len(shown)} message{'' if len(shown) == 1 else 's'}\n{page}")
-        for one in broken:
-            typer.secho(f"{one.name}: {one.error}", err=True, fg="red")
+    for sentence in said:
+        typer.secho(sentence, err=True, fg="red")
     if show:
         typer.launch(page.as_uri())
-    if broken:
+    if said:
         raise typer.Exit(1)
 
 
-def _preview_one(name: str, contact: str | None, out: Path | None) -> Path:
+def _preview_one(name: str, contact: str | None, out: Path | None) -> tuple[Path, list[str]]:
+    """Write the page of one message; return it, and what is to be mended."""
+    from evergreet.clock import DatabaseClock
     from evergreet.commands.opening import open_database
     from evergreet.explain import find_contacts
-    from evergreet.preview import for_contact, read_sample, render, write_preview
+    from evergreet.preview import for_contact, proofread, read_sample, render, write_preview
     from evergreet.rendering import Rendered
     from evergreet.settings import settings
     from evergreet.sms_rendering import RenderedSms
@@ -69,15 +70,17 @@ def _preview_one(name: str, contact: str | None, out: Path | None) -> Path:
     if contact is not None:
         with open_database() as database, database.read() as connection:
             person = find_contacts(connection, contact)[0]
-            context = for_contact(connection, person.id, context, event_name, settings())
+            now = DatabaseClock().now(connection)
+            context = for_contact(connection, person.id, context, event_name, settings(), now)
     rendered = render(settings(), name, context)
+    proof = proofread(settings(), name, context, rendered)
     folder = out or settings().data_dir / "preview" / name
-    page = write_preview(folder, name, context, rendered).resolve()
+    page = write_preview(folder, name, context, rendered, proof).resolve()
     said = [rendered.subject if isinstance(rendered, Rendered) else rendered.text]
     if isinstance(rendered, RenderedSms):
         said.append(str(rendered.segments))
     typer.echo("\n".join([*said, str(page)]))
-    return page
+    return page, list(proof.faults)
 
 
 @app.command()

@@ -12,7 +12,10 @@ from sqlalchemy import insert, select
 from sqlmodel import col
 from typer.testing import CliRunner, Result
 
+from evergreet.campaign import Campaign, Email, Options, event, pick
+from evergreet.campaigns import register
 from evergreet.cli import app
+from evergreet.conditions import did_not
 from evergreet.database import Database, ingest_position
 from evergreet.errors import DataError, DefinitionError, EvergreetError
 from evergreet.settings import settings
@@ -22,6 +25,7 @@ from models import AuditLog, Consent, Contact, Event, Suppression
 from tests.browser import measure
 from tests.conftest import NOW
 from tests.contacts import add_consent, add_contact
+from tests.story import note
 
 Run = Callable[..., str]
 
@@ -141,6 +145,69 @@ def test_a_preview_of_a_contact_without_events_is_still_a_message(run: Run, maya
     assert run("preview", "thank_you/check_in", *by_address).startswith("Maya, how is")
 
 
+def test_a_preview_of_a_contact_has_what_the_campaign_has_for_them_now(
+    run: Run, database: Database, maya: int, tmp_path: Path
+) -> None:
+    class Offer(Options):
+        discount_percent: int = 33
+        code: str = "BACK33"
+
+    steps = (Email("letter", template="note"),)
+    checklist = pick(
+        "milestone",
+        *((did_not(name), {"title": f"Now {name}", "text": "", "path": "/"}) for name in ("signed_up", "looked")),
+        ever=True,
+    )
+    with database.write() as connection:
+        for name, picks in (("win-back", ()), ("onboarding-nudges", (checklist,))):
+            campaign = Campaign(name=name, topic="t", trigger=event("signed_up"), steps=steps, picks=picks)
+            register(connection, campaign, Offer(), note, NOW)
+        connection.execute(
+            insert(Event).values(
+                contact_id=maya, name="signed_up", occurred_at=NOW, source="shop", source_id="1", ingested_at=NOW,
+                position=ingest_position(connection), properties={},
+            )
+        )  # fmt: skip
+    run("preview", "win_back/we_miss_you", "--contact", maya, "--out", tmp_path)
+    assert "Your code: BACK33\n33% off your next order" in (tmp_path / "message.txt").read_text("utf-8")
+    assert run("preview", "onboarding_nudges/next_step", "--contact", maya, "--out", tmp_path).splitlines()[0] == (
+        "A good place to start: Now looked"
+    )
+
+
+def test_a_preview_of_an_erased_contact_shows_nothing_of_them(run: Run, maya: int, tmp_path: Path) -> None:
+    run("erase", maya, "--confirm", "maya@example.com")
+    with pytest.raises(DataError, match=f"Contact {maya} was erased: nothing is written to them"):
+        run("preview", "thank_you/receipt", "--contact", maya, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_preview_of_what_would_be_shown_wrongly_is_written_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sizes are counted with links as they are sent: led over the page that counts clicks."""
+    folder = tmp_path / "acme" / "note"
+    folder.mkdir(parents=True)
+    body = '{% extends "_base/layout.html" %}{% block content %}\n<a href="/x">x</a>{{ links|safe }}{% endblock %}'
+    links = f'<a href="https://www.fernway.example/{"x" * 50}">x</a>' * 600
+    (folder / "body.html").write_text("{% set links = '" + links + "' %}" + body, "utf-8")
+    (folder / "subject.txt").write_text("Note", "utf-8")
+    sample = {"purpose": "marketing", "topic": "news", "occurred_at": "2026-03-10T12:00Z", "contact": {}}
+    (folder / "preview.json").write_text(json.dumps(sample), "utf-8")
+    monkeypatch.setenv("EVERGREET_TEMPLATES", str(tmp_path / "acme"))
+    for tracked in ("false", "true"):
+        monkeypatch.setenv("EVERGREET_TRACK_CLICKS", tracked)
+        settings.cache_clear()
+        answer = CliRunner().invoke(app, ["preview", "note", "--out", str(tmp_path / "out")])
+        assert answer.exit_code == 1
+        page = (tmp_path / "out" / "preview.html").read_text("utf-8")
+        told = "note/body.html, line 2: this link leads nowhere: '/x'. Write it whole, with https://."
+        assert told in answer.output
+        assert told in unescape(page)
+        assert ("Gmail shows the first 102 KB" in answer.output) is (tracked == "true")
+        assert re.search(r"1\d\d\.\d KB of HTML" if tracked == "true" else r" \d\d\.\d KB of HTML", page)
+
+
 def test_a_preview_of_what_is_not_there_says_what_there_is(run: Run) -> None:
     with pytest.raises(DefinitionError, match="Did you mean 'thank_you/receipt'"):
         run("preview", "thank_you/recept")
@@ -238,6 +305,7 @@ def test_a_gallery_shows_what_is_broken_and_all_the_rest(tmp_path: Path, monkeyp
         ("later/misspelt", "<p>{{ contcat.first_name }}</p>"),
         ("later/missing", "<p>{{ contact.shoe_size }}</p>"),
         ("later/unsampled", "<p>Hi</p>"),
+        ("later/unclosed", "<p>\n<b>Hi</p>"),
     ]:
         folder = tmp_path / "acme" / name
         folder.mkdir(parents=True)
@@ -248,7 +316,7 @@ def test_a_gallery_shows_what_is_broken_and_all_the_rest(tmp_path: Path, monkeyp
     monkeypatch.setenv("EVERGREET_TEMPLATES", str(tmp_path / "acme"))
     answer, page = gallery(tmp_path / "out")
     assert answer.exit_code == 1
-    assert f"4 messages\n{(tmp_path / 'out' / 'index.html').resolve()}\n" in answer.output
+    assert f"5 messages\n{(tmp_path / 'out' / 'index.html').resolve()}\n" in answer.output
     for name, says in [
         ("later/misspelt", "there is no variable &#39;contcat&#39;. Did you mean &#39;contact&#39;?"),
         ("later/missing", "there is no &#39;shoe_size&#39; here for this contact"),
@@ -258,8 +326,12 @@ def test_a_gallery_shows_what_is_broken_and_all_the_rest(tmp_path: Path, monkeyp
         assert says in shown
         assert unescape(says) in answer.output
         assert "<iframe" not in shown
-    assert "<strong>3 cannot be made</strong>" in page
-    assert page.count("<iframe") == 4
+    assert "<strong>3 cannot be made</strong>, <strong>1 to be mended</strong>" in page
+    assert page.count("<iframe") == 8
+    told = "later/unclosed/body.html, line 2: <b> is opened here and not closed: write </b> where it ends."
+    assert told in answer.output
+    shown = page.partition('<article id="later/unclosed">')[2].partition("</article>")[0]
+    assert told in unescape(shown)
     assert "For &lt;b&gt;Maya&lt;/b&gt;" in page
 
 

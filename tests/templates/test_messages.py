@@ -3,16 +3,21 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from babel.messages.pofile import read_po
+from babel.messages.pofile import read_po, write_po
 
 import locales
 from evergreet.campaign import Purpose
+from evergreet.catalogues import catalogue
 from evergreet.composing import surroundings_of
+from evergreet.localization import place_of
+from evergreet.preferences import Preferences
 from evergreet.preview import read_sample
 from evergreet.rendering import MessageContext, Rendered, Renderer, TemplateSource, load_template
 from evergreet.sandbox import environment
@@ -265,6 +270,55 @@ def test_every_component_can_be_used() -> None:
                  "One", "Item", "Pot", "3 × €2.00", "Rake", "× 4"):  # fmt: skip
         assert said in page.words
     assert "C" not in page.words.split()
+
+
+@pytest.fixture(scope="module")
+def marked() -> str:
+    """A German catalogue in which every translation is the message itself, in brackets."""
+    with (Path(locales.__file__).parent / "evergreet.pot").open("rb") as file:
+        words = read_po(file, locale="de")
+    for message in words:
+        if message.id:
+            ids = message.id if isinstance(message.id, tuple) else (message.id,)
+            message.string = tuple(f"⟦{one}⟧" for one in ids) if len(ids) > 1 else f"⟦{ids[0]}⟧"
+    written = BytesIO()
+    write_po(written, words)
+    return written.getvalue().decode()
+
+
+def without_translations(text: str) -> set[str]:
+    """Return the words of a text that stand in no brackets."""
+    inner = re.compile("⟦[^⟦⟧]*⟧")
+    while inner.search(text):
+        text = inner.sub(" ", text)
+    return set(re.findall(r"[^\W\d_]{3,}", re.sub(r"https://\S+", " ", text)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_word_of_its_own_is_translated_and_the_rest_is_data(name: str, marked: str) -> None:
+    context = replace(sample(name), locale="de_AT", timezone="Europe/Vienna")
+    source = load_template(SETTINGS.templates, name, purpose=context.purpose)
+    source = replace(source, sources=source.sources | {"locales/de.po": marked})
+    made = Renderer(source, surroundings_of(SETTINGS)).render(context)
+    title = made.html.partition("<title>")[2].partition("</title>")[0]
+    data = f"{context.event} {context.contact} {context.options} {context.picked} {surroundings_of(SETTINGS)} März"
+    for part in (made.subject, title, Page(made.html).words, made.text):
+        assert "⟦" in part or part in data
+        assert {word for word in without_translations(part) if word not in data} == set()
+
+
+def test_every_word_of_the_pages_is_translated(marked: str) -> None:
+    shown, place = pages.Pages(SETTINGS), place_of("de_AT", "Europe/Vienna", {"de": catalogue("de", marked)})
+    known = Preferences(1, None, None, None, {"news": True}, datetime(2026, 3, 10, tzinfo=UTC), 30, silenced=True)
+    mailbox = "m•••@example.com"
+    for page in (
+        shown.ask("news", mailbox, "t", place),
+        *(shown.done("news", mailbox, "t", place, everything=everything) for everything in (False, True)),
+        shown.preferences(known, mailbox, place, saved=True),
+    ):
+        html = Page(bytes(page.body).decode())
+        assert [each["lang"] for each in html.all("html")] == ["de"]
+        assert without_translations(html.words) <= {"Fernway", "Supply", "example", "com", "News", "news", "März"}
 
 
 def test_the_catalogue_template_lists_every_word_of_the_templates() -> None:
