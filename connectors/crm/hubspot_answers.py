@@ -72,6 +72,8 @@ def refused(answered: Answered, secret: str) -> Retryable | Permanent | Misconfi
         return Misconfigured(f"{words}. Give the private app {scopes}.")
     if status == 400 and b"PROPERTY_DOESNT_EXIST" in answered.content:
         return Misconfigured(f"{words}. Make that property in HubSpot, or change EVERGREET_HUBSPOT_…_PROPERTY.")
+    if status in {400, 404} and b"eventName" in answered.content:
+        return Misconfigured(f"{words}. Is EVERGREET_HUBSPOT_NOTE_EVENT right?")
     if status in {400, 409, 413, 422} or (status == 404 and content.get("category") == "OBJECT_NOT_FOUND"):
         return Permanent(words)
     if 300 <= status < 500:

@@ -27,6 +27,6 @@ class Requests(Parts):
         answered = self.caller.call(method, path, orjson.dumps(content))
         if not isinstance(answered, Answered):
             raise answered
-        if answered.status not in {200, 201, 207}:
+        if answered.status not in {200, 201, 204, 207}:
             raise refused(answered, self.caller.key)
         return answered

@@ -77,6 +77,10 @@ class HubSpotSettings(BaseSettings):
     )
     legal_basis_explanation: str = Field(default="", max_length=2000, description="What that basis is, in a sentence.")
     task_owner: str = Field(default="", pattern=r"^\d*$", description="Id of the owner of new tasks; empty: nobody.")
+    note_event: str = Field(
+        default="", pattern=r"^(pe[0-9]+_[a-z0-9_]+)?$",
+        description="Custom event (pe123_evergreet_note) that notes become, of an Enterprise edition; empty: a note.",
+    )  # fmt: skip
     lag_seconds: int = Field(
         default=300, ge=0, le=86_400, description="Changes may be this late in HubSpot's search: so much is read again."
     )

@@ -14,6 +14,7 @@ from connectors.answers import object_answered
 from connectors.crm.hubspot_answers import names_in, told
 from connectors.crm.hubspot_changes import CONTACTS
 from connectors.crm.hubspot_consent import subscribe
+from connectors.crm.hubspot_events import tell
 from connectors.crm.hubspot_memberships import put_on_lists
 from connectors.crm.hubspot_people import NO_SUCH, find_out
 from connectors.crm.hubspot_reading import milliseconds
@@ -52,8 +53,12 @@ def write(requests: Requests, batch: Sequence[Push | CrmMembership]) -> list[Out
     people = find_out(requests, batch)
     outcomes = people.outcomes
     items: dict[type, dict[str, Item]] = {kind: {} for kind in PATHS}
+    as_events: dict[int, tuple[str, CrmNote]] = {}
     for place, push in enumerate(batch):
         if place in outcomes or isinstance(push, CrmConsent | CrmMembership):
+            continue
+        if isinstance(push, CrmNote) and requests.settings.note_event:
+            as_events[place] = (people.ids[place], push)
             continue
         content = _content(push, requests.settings)
         if isinstance(content, Permanent):
@@ -68,6 +73,7 @@ def write(requests: Requests, batch: Sequence[Push | CrmMembership]) -> list[Out
     for kind, path in PATHS.items():
         told = requests.in_parts(list(items[kind].values()), partial(_hand_over, requests, path))
         outcomes |= {place: harmless(one) if path in UPDATES else one for place, one in told.items()}
+    outcomes |= tell(requests, as_events)
     for place, push in enumerate(batch):
         if isinstance(push, CrmConsent) and place not in outcomes:
             outcomes[place] = harmless(subscribe(requests, people.emails[place], push))

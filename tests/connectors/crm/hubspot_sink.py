@@ -29,6 +29,7 @@ SPECS = {
     "/crm/v3/properties/": "crm_properties",
     "/crm/v3/lists/": "crm_lists",
     "/communication-preferences/": "communication_preferences",
+    "/events/v3/send": "events_send",
 }
 
 
@@ -92,6 +93,7 @@ class HubSpotSink(ProviderSink):
     made: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"notes": [], "tasks": []})
     subscribed: dict[tuple[str, str], str] = field(default_factory=dict)
     lists: dict[str, ContactList] = field(default_factory=dict)
+    events: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     types: tuple[str, ...] = ("101", "102")
     unknown: set[str] = field(default_factory=set)
     kinds: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -187,9 +189,24 @@ class HubSpotSink(ProviderSink):
             case "POST", ["properties", "contacts", "batch", "read"]:
                 known = [one["name"] for one in body["inputs"] if one["name"] not in self.unknown]
                 return self._batch([{"name": name, **self.kinds.get(name, {"type": "string"})} for name in known], [])
+            case "POST", ["", "events", "v3", "send", "batch"]:
+                return self._occur(body["inputs"])
             case _, ["lists", number, *rest]:
                 return self._list_of(number, rest, body, parse_qs(where.query))
         return self._preferences(method, where.path, body)
+
+    def _occur(self, inputs: list[dict[str, Any]]) -> Told:
+        if not 1 <= len(inputs) <= 500:
+            self.faults.append(f"a batch of {len(inputs)} events")
+        for one in inputs:
+            if one["eventName"] not in self.events:
+                unknown = {"eventName": [one["eventName"]]}
+                return Told(400, {"category": "VALIDATION_ERROR", "message": "No event definition", "context": unknown})
+            if any(len(value) > 256 for value in one["properties"].values()):
+                return _wrong("VALIDATION_ERROR", "A property value is too long")
+        for one in inputs:
+            self.events[one["eventName"]].setdefault(one["uuid"], one)  # "the first will be accepted"
+        return Told(204, b"")
 
     def _list_of(self, number: str, rest: list[str], body: Any, query: dict[str, list[str]]) -> Told:
         found = self.lists.get(number)

@@ -413,6 +413,44 @@ def test_a_silent_hubspot_is_waited_for_only_so_long(at: Callable[..., HubSpot])
     assert outcome.accepted == "maybe"
 
 
+def test_a_note_may_be_an_event_and_is_then_made_once(sink: HubSpotSink, at: Callable[..., HubSpot]) -> None:
+    import hubspot
+    from hubspot.events.send import BatchedBehavioralEventHttpCompletionRequest, BehavioralEventHttpCompletionRequest
+
+    sink.add(1, "ada@customer.example")
+    sink.events = {"pe7_note": {}}
+    connector = at(sink.url, note_event="pe7_note")
+    notes: list[Push] = [CrmNote(ADA, f"k{number}", "Sent <b> 😀", "x\ny" * 100, START) for number in range(102)]
+    notes.append(CrmNote(CrmRecord("", "nobody@customer.example"), "k", "t", "x", START))
+    notes[5] = CrmNote(ADA, "k5", "a lone \ud800", "x", START)
+    sink.judge = lambda method, path, body: Told(500, b"") if path.startswith("/events") else None
+    (in_doubt,) = connector.push(notes[:1])
+    assert isinstance(in_doubt, Retryable)
+    assert in_doubt.accepted == "no", "it is made once, so it may be told again"
+    sink.judge = lambda method, path, body: None
+    outcomes = connector.push(notes)
+    assert [place for place, one in enumerate(outcomes) if isinstance(one, Permanent)] == [5, 102]
+    held = sink.events["pe7_note"]
+    assert len(held) == 101
+    first = held[outcomes[0].provider_id]  # type: ignore[union-attr]
+    assert first["properties"] == {"title": "Sent <b> 😀", "text": f"{('x y' * 86)[:255]}…"}
+    assert (first["objectId"], first["occurredAt"]) == ("1", "2026-03-10T12:00:00+00:00")
+    assert connector.push(notes[:5]) == outcomes[:5]
+    assert len(held) == 101
+    assert sink.made["notes"] == []
+    ours = sink.asked[-1]
+    theirs = BehavioralEventHttpCompletionRequest(
+        event_name="pe7_note", object_id="1", occurred_at=START, uuid=first["uuid"], properties=first["properties"]
+    )
+    client = hubspot.Client.create(access_token=TOKEN, host=sink.url)
+    client.events.send.batch_api.send(BatchedBehavioralEventHttpCompletionRequest(inputs=[theirs]))
+    assert sink.asked[-1][:2] == ours[:2]
+    assert sink.asked[-1][2]["inputs"][0] == ours[2]["inputs"][0]
+    (wrong,) = at(sink.url, note_event="pe7_other").push(notes[:1])
+    assert isinstance(wrong, Misconfigured)
+    assert "EVERGREET_HUBSPOT_NOTE_EVENT" in wrong.reason
+
+
 def test_their_own_package_writes_the_same_requests_and_is_served_as_well(
     sink: HubSpotSink, at: Callable[..., HubSpot]
 ) -> None:
