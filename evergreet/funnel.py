@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Subquery, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Subquery, case, exists, func, literal, or_, select
 
 from evergreet.lifecycle import Lifecycle
 from evergreet.moves import CONTACT
+from evergreet.presets.vocabulary import KNOWN
 from models import Instant, Table
 
-TRANSITION = Table.metadata.tables["transition"]
+TRANSITION, EVENT = (Table.metadata.tables[name] for name in ("transition", "event"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,14 @@ def stage_counts(connection: Connection) -> dict[str | None, int]:
         .group_by(CONTACT.c.stage)
     )
     return {row.stage: row.contacts for row in connection.execute(counted)}
+
+
+def never_seen(connection: Connection, lifecycle: Lifecycle) -> list[str]:
+    """Name the events that the rules ask about, that the vocabulary does not know, and that never came."""
+    asked = {name for rule in lifecycle.rules for name in rule.event_names} - KNOWN
+    return [
+        name for name in sorted(asked) if not connection.execute(select(exists().where(EVENT.c.name == name))).scalar()
+    ]
 
 
 def funnel(connection: Connection, lifecycle: Lifecycle, since: datetime | None = None) -> list[StageFigures]:

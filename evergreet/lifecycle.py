@@ -6,11 +6,11 @@ evaluation, as of then. Inside a rule, event conditions without `within` count o
 contact came into its present stage; the event at hand counts in any case. `evergreet.stages` evaluates them.
 """
 
-import importlib
 from dataclasses import dataclass
 
 from evergreet.conditions import Attribute, Condition, Consented, Did, HasEmail, Nth, StageIs, everyone, leaves
 from evergreet.errors import ConfigurationError, DefinitionError
+from evergreet.loading import load
 
 PRESETS = {
     name: f"evergreet.presets.{name}:lifecycle" for name in ("discovery", "experience", "loyalty", "reach", "retention")
@@ -169,7 +169,7 @@ def lifecycle(name: str) -> Lifecycle:
             "write one of these, or package.module:variable for a lifecycle of your own."
         )
     try:
-        found = getattr(importlib.import_module(module), variable)
+        found = getattr(load(module), variable)
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(f"EVERGREET_LIFECYCLE={name} cannot be imported: {error}.") from error
     if not isinstance(found, Lifecycle):

@@ -1,6 +1,5 @@
 """Finding what others wrote: connectors by entry point, campaigns by walking a package."""
 
-import importlib
 import pkgutil
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -12,6 +11,7 @@ from evergreet.contracts import Connector
 from evergreet.errors import ConfigurationError, DefinitionError, Misconfigured
 from evergreet.life_stages import in_lifecycle
 from evergreet.lifecycle import lifecycle
+from evergreet.loading import load
 from evergreet.settings import settings
 
 CONNECTORS = "evergreet.connectors"
@@ -63,18 +63,22 @@ def find_campaigns(package: str) -> dict[str, CampaignModule]:
     """
     stages = lifecycle(settings().lifecycle)
     try:
-        root = importlib.import_module(package)
+        root = load(package)
     except ModuleNotFoundError as error:
         if error.name and package.startswith(error.name):
             raise ConfigurationError(
                 f"EVERGREET_CAMPAIGNS={package}: there is no such package; install it, or run in its folder."
             ) from None
         raise
+    if not hasattr(root, "__path__"):
+        raise ConfigurationError(
+            f"EVERGREET_CAMPAIGNS={package}: this is one file; name the package (a folder with __init__.py) it is in."
+        )
     found: dict[str, CampaignModule] = {}
     for info in pkgutil.iter_modules(root.__path__, prefix=f"{package}."):
         if info.name.rpartition(".")[2].startswith("_"):
             continue
-        module = _load(info.name)
+        module = load(info.name)
         campaign = getattr(module, "campaign", None)
         if not isinstance(campaign, Campaign):
             raise DefinitionError(
@@ -104,10 +108,3 @@ def find_campaign(package: str, name: str) -> CampaignModule:
             f"There is no campaign {name!r}; {package} has: {', '.join(sorted(campaigns)) or 'none'}."
         )
     return campaigns[name]
-
-
-def _load(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except DefinitionError as error:
-        raise DefinitionError(f"{name}: {error}") from None

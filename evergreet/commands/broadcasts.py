@@ -156,12 +156,9 @@ def record(
 
 def _meant(event: str) -> str:
     """Ask whether a name of the vocabulary was meant that looks like this one."""
-    from difflib import get_close_matches
+    from evergreet.presets.vocabulary import meant
 
-    from evergreet.presets.vocabulary import ACTIVITY, BUSINESS
-
-    close = get_close_matches(event.strip().lower().replace(" ", "_"), {*ACTIVITY, *BUSINESS}, 1, 0.8)
-    return f"; did you mean {close[0]}?" if close and event not in {*ACTIVITY, *BUSINESS} else "."
+    return f"; did you mean {close}?" if (close := meant(event)) else "."
 
 
 def _properties(written: list[str]) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def launch(
     from evergreet.campaigns import launch as go_live
     from evergreet.campaigns import template_loader, version_of
     from evergreet.clock import DatabaseClock
-    from evergreet.commands.opening import actor, open_database, parse_moment
+    from evergreet.commands.opening import actor, open_database, parse_since
     from evergreet.enrollment import backfill as take_in
     from evergreet.errors import DefinitionError
     from evergreet.preview import check_samples
@@ -99,6 +99,7 @@ def launch(
     clock, load = DatabaseClock(), template_loader(settings().templates)
     with open_database() as database:
         with database.read() as connection:
+            since = parse_since(backfill, clock.now(connection)) if backfill is not None else None
             proofs = prove(
                 connection, found.campaign.resolve(chosen), chosen.of_version(),
                 lambda step: load(step.template, step.purpose), settings(), clock.now(connection),
@@ -111,10 +112,9 @@ def launch(
             if not proof.sound:
                 typer.echo(f"Look at {proof}.", err=True)
         typer.echo(f"{name} is live since {state.live_since:%Y-%m-%d %H:%M:%S} UTC.")
-        if backfill is None:
+        if since is None:
             return
         with database.read() as connection:
-            since = parse_moment(backfill, clock.now(connection))
             assert state.version_id is not None
             version = version_of(connection, state.version_id)
         count = take_in(database, version, since, clock=clock, actor=actor(), confirm=confirm)

@@ -49,17 +49,19 @@ def show(as_json: AsJson = False) -> None:
 
     Example: evergreet lifecycle show
     """
+    from rich.markup import escape
     from rich.table import Table
 
     from evergreet.commands.opening import open_database
     from evergreet.commands.printing import console, print_json
-    from evergreet.funnel import stage_counts
+    from evergreet.funnel import never_seen, stage_counts
+    from evergreet.presets.vocabulary import meant
 
     lifecycle = _lifecycle()
     with open_database() as database, database.read() as connection:
-        counts = stage_counts(connection)
+        counts, unheard = stage_counts(connection), never_seen(connection, lifecycle)
     if as_json:
-        print_json(_described(lifecycle, counts))
+        print_json(_described(lifecycle, counts) | {"never_seen": unheard})
         return
     table = Table("stage", "title", "", "stands for", "contacts now", title=f"Lifecycle {lifecycle.name}")
     table.columns[4].justify = "right"
@@ -76,6 +78,9 @@ def show(as_json: AsJson = False) -> None:
     for number, rule in enumerate(lifecycle.rules, start=1):
         rules.add_row(str(number), rule.to, ", ".join(rule.from_ or ("any other",)), _when(rule))
     console().print(rules)
+    for name in unheard:
+        close = f"; did you mean {close}?" if (close := meant(name)) else "."
+        console().print(f"[yellow]No event {escape(name)} has ever come{close}[/yellow]")
 
 
 @group.command()
@@ -95,15 +100,17 @@ def funnel(
     from rich.table import Table
 
     from evergreet.clock import DatabaseClock
-    from evergreet.commands.opening import open_database, parse_moment
+    from evergreet.commands.opening import open_database, parse_since
     from evergreet.commands.printing import console, print_json
     from evergreet.funnel import funnel as figures_of
+    from evergreet.funnel import stage_counts
     from evergreet.pictures import save
     from evergreet.pictures.funnel import draw_funnel, said
 
     with open_database() as database, database.read() as connection:
-        start = parse_moment(since, DatabaseClock().now(connection)) if since else None
+        start = parse_since(since, DatabaseClock().now(connection)) if since else None
         figures = figures_of(connection, _lifecycle(), start)
+        waiting = stage_counts(connection).get(None, 0)
     if picture is not None:
         save(draw_funnel(_lifecycle(), figures, start), picture)
     if as_json:
@@ -128,6 +135,8 @@ def funnel(
         median = said(one.median) if one.median is not None else ""
         table.add_row(one.title, str(one.now), str(one.entered), str(one.converted), share, median)
     console().print(table)
+    if waiting:
+        console().print(f"{waiting} more are in no stage yet: evergreet stages begins with them.")
     if picture is not None:
         console().print(f"Drawn to {picture}.")
 

@@ -39,18 +39,22 @@ def actor() -> str:
 
 
 def parse_moment(written: str, now: datetime) -> datetime:
-    """Read a time (ISO 8601, UTC where it has no zone) or a span before now such as 30d, 12h, 90m."""
-    if span := re.fullmatch(r"(\d+)([dhm])", written.strip()):
-        unit = {"d": "days", "h": "hours", "m": "minutes"}[span[2]]
-        with suppress(OverflowError):
+    """Read a time (ISO 8601, UTC where it has no zone) or a span before now such as 30d, 12h, 90m; return it in UTC."""
+    with suppress(ValueError, OverflowError):
+        if span := re.fullmatch(r"(\d+)([dhm])", written.strip()):
+            unit = {"d": "days", "h": "hours", "m": "minutes"}[span[2]]
             return now - timedelta(**{unit: int(span[1])})
-    try:
         moment = datetime.fromisoformat(written.strip())
-    except ValueError:
-        raise DataError(
-            f"{written!r} is not a time: write 2026-01-31, 2026-01-31T09:00:00Z, or a span such as 30d."
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    raise DataError(f"{written!r} is not a time: write 2026-01-31, 2026-01-31T09:00:00Z, or a span such as 30d.")
+
+
+def parse_since(written: str, now: datetime) -> datetime:
+    """Read when a span begins that ends now, as `parse_moment` does; refuse what lies in the future."""
+    moment = parse_moment(written, now)
+    if moment > now:
+        raise DataError(f"{written!r} lies in the future: it is {now:%Y-%m-%d %H:%M} UTC now.")
+    return moment
 
 
 @contextmanager

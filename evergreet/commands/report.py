@@ -29,7 +29,7 @@ def report(
     """
     from evergreet.campaigns import required
     from evergreet.clock import DatabaseClock
-    from evergreet.commands.opening import open_database, parse_moment
+    from evergreet.commands.opening import open_database, parse_since
     from evergreet.commands.printing import console, print_json
     from evergreet.pictures import save
     from evergreet.pictures.lift import draw_lift
@@ -37,7 +37,7 @@ def report(
 
     with open_database() as database, database.read() as connection:
         now = DatabaseClock().now(connection)
-        start = parse_moment(since, now) if since else None
+        start = parse_since(since, now) if since else None
         found = figures_of(connection, required(connection, name), now, start)
     if picture is not None:
         save(draw_lift(found), picture)

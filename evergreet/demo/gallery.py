@@ -22,8 +22,8 @@ def write_gallery(outbox: Path, page: Path, *, title: str) -> tuple[int, int]:
     kinds: defaultdict[str, list[tuple[datetime, Path]]] = defaultdict(list)
     for (kind, sent), path in files_found:
         kinds[kind].append((sent, path))
-    newest = [path for found in kinds.values() for _, path in sorted(found, reverse=True)[:OF_EACH_KIND]]
-    mails = [_read(path, outbox) for path in newest]
+    newest = [(path, kind) for kind, found in kinds.items() for _, path in sorted(found, reverse=True)[:OF_EACH_KIND]]
+    mails = [_read(path, outbox, kind) for path, kind in newest]
     mails.sort(key=lambda mail: (mail["sort"], mail["file"]), reverse=True)
     # `<` inside a script element could end it: JSON may write it as an escape instead.
     data = orjson.dumps(mails).decode().replace("<", "\\u003c")
@@ -41,7 +41,7 @@ def kind_of(path: Path) -> tuple[str, datetime]:
     return f"{campaign}/{step}", parsedate_to_datetime(str(head["date"]))
 
 
-def _read(path: Path, outbox: Path) -> dict[str, str]:
+def _read(path: Path, outbox: Path, kind: str) -> dict[str, str]:
     with path.open("rb") as file:
         message = BytesParser(EmailMessage, policy=policy.default).parse(file)
     to, subject = str(message["to"] or ""), str(message["subject"] or "")
@@ -50,12 +50,13 @@ def _read(path: Path, outbox: Path) -> dict[str, str]:
         "file": path.relative_to(outbox).as_posix(),
         "to": to,
         "subject": subject,
+        "kind": kind.replace("/", ", ").strip(", "),
         "date": sent.strftime("%a %d %b %Y, %H:%M %Z").strip(),
         "sort": sent.isoformat(),
         "html": _part(message, "html"),
         "text": _part(message, "plain"),
         "headers": "\n".join(f"{name}: {value}" for name, value in message.items()),
-        "found_by": f"{to} {subject}".lower(),
+        "found_by": f"{to} {subject} {kind}".lower(),
     }
 
 

@@ -4,6 +4,8 @@ Segment's names in snake_case where there is one, with short names of many shops
 describes each name and its properties. A lifecycle of your own may use these groups, or any other name.
 """
 
+from difflib import get_close_matches
+
 from evergreet.conditions import AnyOf, Where, did, prop
 from evergreet.durations import Duration
 
@@ -91,8 +93,17 @@ TEXTS = ("sms_delivered", "sms_failed", "sms_replied")
 BUSINESS = ("product_launched",)
 """Facts about the business, without a contact: campaigns start from them, nobody moves."""
 
+KNOWN = frozenset((*ACTIVITY, *DELIVERED, *SOLVED, *BILLING, *MAIL, *TEXTS, *BUSINESS))
+"""All of them."""
+
 COMPLAINED = AnyOf(tuple(did(name, where=prop("rating") <= 3) for name in REVIEWS))
 """Wrote a review of three stars or fewer: no recommendation."""
+
+
+def meant(name: str) -> str | None:
+    """Return the name that looks like this one, where this one is not known."""
+    close = get_close_matches(name.strip().lower().replace(" ", "_"), KNOWN, 1, 0.8)
+    return close[0] if close and name not in KNOWN else None
 
 
 def any_of(

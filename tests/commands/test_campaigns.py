@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from evergreet.balance import Balance, Report
 from evergreet.cli import app
 from evergreet.clock import FrozenClock
-from evergreet.commands.opening import parse_moment
+from evergreet.commands.opening import parse_moment, parse_since
 from evergreet.commands.printing import print_report
 from evergreet.database import Database
 from evergreet.errors import DataError, EvergreetError
@@ -106,10 +106,13 @@ def test_times_are_read_as_people_write_them() -> None:
     now = datetime(2026, 3, 10, 12, tzinfo=UTC)
     assert parse_moment("30d", now) == now - timedelta(days=30)
     assert parse_moment("2026-01-31", now) == datetime(2026, 1, 31, tzinfo=UTC)
-    assert parse_moment("2026-01-31T10:00:00+02:00", now) == datetime(2026, 1, 31, 8, tzinfo=UTC)
-    for written in ("yesterday", "9999999d", "9" * 30 + "h"):
+    assert f"{parse_moment('2026-01-31T10:00:00+02:00', now):%F %H:%M}" == "2026-01-31 08:00", "shown as UTC"
+    for written in ("yesterday", "9999999d", "9" * 30 + "h", "0001-01-01T00:00+10:00"):
         with pytest.raises(DataError, match="is not a time"):
             parse_moment(written, now)
+    assert parse_since("2026-03-10T13:00:00+01:00", now) == now
+    with pytest.raises(DataError, match="'2026-03-11' lies in the future: it is 2026-03-10 12:00 UTC now"):
+        parse_since("2026-03-11", now)
 
 
 def test_brackets_in_what_a_provider_said_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
+from sqlmodel import col
 from typer.testing import CliRunner
 
 from evergreet.cli import app
 from evergreet.database import Database, ingest_position
 from evergreet.errors import ConfigurationError, DataError
-from evergreet.lifecycle import PRESETS
+from evergreet.lifecycle import PRESETS, Lifecycle, Rule, Stage
 from evergreet.settings import settings
 from models import Contact, Event
 from tests.documents import ROOT, blocks
@@ -82,9 +83,26 @@ def test_show_names_a_stage_that_the_lifecycle_does_not_have(sqlite_url: str) ->
     assert json.loads(evergreet("lifecycle", "funnel", "--json"))[0]["now"] == 2
 
 
+def test_show_names_events_that_never_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "has ever come" not in evergreet("lifecycle", "show")
+    names = ("product_viewed", "order_plcaed", "contract_signed", "lead_scored")
+    ours = Lifecycle("ours", (Stage("a", "A"), Stage("b", "B")), (Rule("b", on=names),))
+    monkeypatch.setattr("evergreet.lifecycle.lifecycle", lambda _name: ours)
+    with Database(settings().database_url.get_secret_value()).write() as connection:
+        connection.execute(Event.__table__.update().where(col(Event.name) == "order_placed").values(name="lead_scored"))  # type: ignore[attr-defined]
+    shown = evergreet("lifecycle", "show")
+    assert "No event contract_signed has ever come." in shown
+    assert "No event order_plcaed has ever come; did you mean order_placed?" in shown
+    assert shown.count("has ever come") == 2
+    assert json.loads(evergreet("lifecycle", "show", "--json"))["never_seen"] == ["contract_signed", "order_plcaed"]
+
+
 def test_the_funnel_as_a_table_and_for_a_machine() -> None:
+    assert "2 more are in no stage yet" in evergreet("lifecycle", "funnel")
     evergreet("stages")
-    assert "3.0 days" in evergreet("lifecycle", "funnel")
+    shown = evergreet("lifecycle", "funnel")
+    assert "3.0 days" in shown
+    assert "in no stage yet" not in shown
     figures = {one["stage"]: one for one in json.loads(evergreet("lifecycle", "funnel", "--json"))}
     assert figures["awareness"] == {
         "stage": "awareness", "title": "Awareness", "now": 1, "entered": 2, "converted": 1, "conversion": 0.5,
@@ -125,6 +143,8 @@ def test_one_setting_chooses_the_model(name: str, monkeypatch: pytest.MonkeyPatc
 def test_a_wrong_time_or_lifecycle_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="is not a time"):
         evergreet("lifecycle", "funnel", "--since", "yesterday")
+    with pytest.raises(DataError, match="lies in the future"):
+        evergreet("lifecycle", "funnel", "--since", "2999-01-01")
     monkeypatch.setenv("EVERGREET_LIFECYCLE", "mine")
     settings.cache_clear()
     with pytest.raises(ConfigurationError, match="EVERGREET_LIFECYCLE=mine"):

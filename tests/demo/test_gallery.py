@@ -16,6 +16,7 @@ from evergreet.demo.gallery import OF_EACH_KIND, write_gallery
 def _mail(folder: Path, name: str, *, to: str, subject: str, html: str, date: str) -> None:
     message = EmailMessage()
     message["To"], message["Subject"], message["Date"] = to, subject, date
+    message["Feedback-ID"] = "receipt:thank-you:transactional:evergreet"
     message.set_content("In plain words")
     message.add_alternative(html, subtype="html")
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,6 +46,8 @@ def test_the_page_holds_every_mail_newest_first(tmp_path: Path) -> None:
     assert first["text"].strip() == "In plain words"
     assert first["file"] == "new/1.eml"
     assert "zoë" in first["found_by"]
+    assert "thank-you" in first["found_by"]
+    assert first["kind"] == "thank-you, receipt"
     assert "Mails of &lt;the&gt; demo" in page.read_text("utf-8")
 
 
