@@ -47,6 +47,10 @@ ORIGINS: Mapping[str, tuple[Kind, Verdict]] = {
 }
 """`origin` of a suppression; it is for good."""
 
+ON_LIST = "onaccountsuppressionlist"
+"""The same, of an address that is on the account's list: for a bounce, a complaint, or by hand. Before it told any of
+them it said so in words."""
+
 _OTHERS = ("contact.", "domain.", "inbox.", "topic.", "suppression.", "email.received")
 """How the words of events begin that are about no message which was sent."""
 
@@ -76,9 +80,14 @@ def read_events(request: WebhookRequest, secret: str) -> list[ProviderEvent]:
 def _meaning(word: str, data: Mapping[str, Any]) -> tuple[Kind, Verdict]:
     if word == "email.bounced":
         bounce = object_in(data, "bounce")
-        kind = BOUNCES.get(text_in(bounce, "type").lower(), Kind.SOFT_BOUNCED)
-        if text_in(bounce, "subType").lower() in REFUSED_CONTENT:
+        kind, subtype = (
+            BOUNCES.get(text_in(bounce, "type").lower(), Kind.SOFT_BOUNCED),
+            text_in(bounce, "subType").lower(),
+        )
+        if subtype in REFUSED_CONTENT:
             kind = Kind.BLOCKED
+        elif subtype == ON_LIST or (not subtype and "suppression list" in text_in(bounce, "message")):
+            kind = Kind.DROPPED
         return kind, Verdict.INVALID if kind is Kind.HARD_BOUNCED else Verdict.NONE
     if word == "email.suppressed":
         return Kind.DROPPED, Verdict.NONE

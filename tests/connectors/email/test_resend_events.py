@@ -162,6 +162,8 @@ def test_published_events_have_their_kinds(fixtures: Path, source: Resend) -> No
     [
         ({"type": "Permanent", "subType": "General"}, Kind.HARD_BOUNCED),
         ({"type": "Permanent", "subType": "Suppressed"}, Kind.HARD_BOUNCED),
+        ({"type": "Permanent", "subType": "OnAccountSuppressionList"}, Kind.DROPPED),
+        ({"message": "Resend has … because it is on the account-level suppression list."}, Kind.DROPPED),
         ({"type": "Transient", "subType": "MailboxFull"}, Kind.SOFT_BOUNCED),
         ({"type": "Transient", "subType": "ContentRejected"}, Kind.BLOCKED),
         ({"type": "Undetermined"}, Kind.SOFT_BOUNCED),
