@@ -13,6 +13,7 @@ import orjson
 from connectors.calling import said
 from connectors.email.brevo_answers import bare
 from connectors.email.brevo_payload import CUSTOM, KEY, ROW
+from connectors.email.replies import told_reply
 from connectors.email.statuses import kind_said
 from connectors.json_bodies import name_or_digest, object_in, read_json, text_in, whole_number
 from connectors.moments import from_seconds
@@ -47,11 +48,26 @@ _MILLISECONDS = 100_000_000_000
 
 
 def read_events(request: WebhookRequest, secret: str) -> list[ProviderEvent]:
-    """Read an event, or a list of them; an entry that is none is kept as `UNKNOWN`."""
+    """Read an event, or a list of them; an entry that is none is kept as `UNKNOWN`.
+
+    Mail that came in is no event, unless it answers one of ours.
+    """
     told = read_json(request.body)
     if not isinstance(told, dict | list):
         raise Unreadable("The body is neither an event nor a list of events.")
+    if isinstance(told, dict) and "event" not in told and isinstance(told.get("items"), list):
+        return [event for item in told["items"] for event in _replies(item, request.received_at)]
     return [_event(entry, request.received_at, secret) for entry in (told if isinstance(told, list) else [told])]
+
+
+def _replies(item: Any, received_at: datetime) -> list[ProviderEvent]:
+    """Read mail that came in: https://developers.brevo.com/docs/inbound-parse-webhooks."""
+    raw = item if isinstance(item, dict) else {}
+    headers = [(name, value) for name, value in object_in(raw, "Headers").items() if name.lower() != "in-reply-to"]
+    headers += [("In-Reply-To", raw.get("InReplyTo")), ("Date", raw.get("SentAtDate"))]
+    names = raw.get("Uuid")
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    return told_reply(headers, text_in(object_in(raw, "From"), "Address"), name, received_at, whole=True)
 
 
 def _event(entry: Any, received_at: datetime, secret: str) -> ProviderEvent:

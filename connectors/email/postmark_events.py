@@ -6,10 +6,12 @@ https://postmarkapp.com/developer/api/bounce-api#bounce-types.
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from connectors.calling import said
 from connectors.email.postmark_payload import KEY, ROW
+from connectors.email.replies import told_reply
 from connectors.email.statuses import kind_said
 from connectors.json_bodies import name_or_digest, object_in, read_json, text_in, whole_number
 from connectors.moments import from_text
@@ -66,13 +68,13 @@ _NOBODY = re.compile(r"[0-]*")
 
 
 def read_events(request: WebhookRequest, secret: str) -> list[ProviderEvent]:
-    """Read the one event of a request; incoming mail is none."""
+    """Read the one event of a request; incoming mail is none, unless it answers one of ours."""
     raw = read_json(request.body)
     if not isinstance(raw, dict):
         raise Unreadable("The body is not an event.")
     word = text_in(raw, "RecordType")
     if word == "Inbound" or (not word and "FromFull" in raw):
-        return []
+        return _reply(raw, request.received_at)
     kind, verdict = _meaning(word, raw)
     metadata = object_in(raw, "Metadata")
     at = next((text_in(raw, name) for name in _TIMES if text_in(raw, name)), "")
@@ -87,6 +89,19 @@ def read_events(request: WebhookRequest, secret: str) -> list[ProviderEvent]:
             machine=kind is Kind.OPENED and text_in(raw, "UserAgent").strip() == PREFETCHED,
         )
     ]  # fmt: skip
+
+
+def _reply(raw: Mapping[str, Any], received_at: datetime) -> list[ProviderEvent]:
+    """Read mail that came in: https://postmarkapp.com/developer/webhooks/inbound-webhook."""
+    listed = raw.get("Headers")
+    headers = [
+        (each.get("Name"), each.get("Value"))
+        for each in (listed if isinstance(listed, list) else ())
+        if isinstance(each, dict)
+    ]
+    address = text_in(object_in(raw, "FromFull"), "Email")
+    headers.append(("Date", text_in(raw, "Date")))
+    return told_reply(headers, address, text_in(raw, "MessageID"), received_at, whole=False)
 
 
 def _meaning(word: str, raw: Mapping[str, Any]) -> tuple[Kind, Verdict]:

@@ -11,6 +11,7 @@ from email.utils import parseaddr
 from typing import Any, NamedTuple
 
 from connectors.calling import said
+from connectors.email.replies import told_reply
 from connectors.email.ses_payload import KEY, ROW
 from connectors.email.statuses import COMPLAINT, REPORTS, kind_otherwise
 from connectors.json_bodies import name_or_digest, object_in, read_json, text_in, whole_number
@@ -74,15 +75,20 @@ class _Concerned(NamedTuple):
 
 
 def read_events(name: str, text: str, received_at: datetime) -> list[ProviderEvent]:
-    """Read the event that a message of SNS holds, once for each recipient it is about; `name` is the message's id."""
+    """Read the event that a message of SNS holds, once for each recipient it is about; `name` is the message's id.
+
+    Mail that came in is no event, unless it answers one of ours.
+    """
     if text.startswith(GREETINGS):
         return []
     raw = read_json(text.encode())
     if not isinstance(raw, dict):
         raise Unreadable("The message is not an event of Amazon SES.")
     word = text_in(raw, "eventType") or text_in(raw, "notificationType")
-    if word in {"AmazonSnsSubscriptionSucceeded", "Received"}:  # the second is mail that came in
+    if word == "AmazonSnsSubscriptionSucceeded":
         return []
+    if word == "Received":
+        return _replies(name, object_in(raw, "mail"), received_at)
     mail, detail = object_in(raw, "mail"), object_in(raw, _DETAILS.get(word, ""))
     key, row = _named(mail)
     known = name_or_digest(name, text.encode())
@@ -100,6 +106,19 @@ def read_events(name: str, text: str, received_at: datetime) -> list[ProviderEve
             )
         )  # fmt: skip
     return events
+
+
+def _replies(name: str, mail: Mapping[str, Any], received_at: datetime) -> list[ProviderEvent]:
+    """Read mail that came in: https://docs.aws.amazon.com/ses/latest/dg/receiving-email-notifications-contents.html."""
+    listed = mail.get("headers")
+    headers = [
+        (each.get("name"), each.get("value"))
+        for each in (listed if isinstance(listed, list) else ())
+        if isinstance(each, dict)
+    ]
+    senders = object_in(mail, "commonHeaders").get("from")
+    sender = senders[0] if isinstance(senders, list) and senders and isinstance(senders[0], str) else ""
+    return told_reply(headers, parseaddr(sender)[1], name, received_at, whole=False)
 
 
 def _meaning(word: str, detail: Mapping[str, Any], recipient: _Concerned, *, alone: bool) -> tuple[Kind, Verdict]:

@@ -1,6 +1,7 @@
 """Which ledger row a provider's event is about: by id, verified by its key; by the key alone after a restore.
 
-What a reader writes by SMS names no row: it is about the newest that their number got before.
+What a reader writes names no row. An answer by mail names the mail by its provider's name, and counts from the address
+that it went to; an SMS is about the newest that its number got before.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal_column, null, select, update
 from sqlmodel import col
 
-from evergreet.channels import is_number, read_number
+from evergreet.channels import having, is_number, read_destination
 from evergreet.composing import message_key
 from evergreet.contracts import Kind
 from evergreet.errors import DataError
@@ -24,7 +25,7 @@ from models.base import Id
 
 PAGE = 5000
 ANSWERED = timedelta(days=30)
-"""How long after an SMS what its reader writes counts as an answer to it."""
+"""How long after a message what its reader writes counts as an answer to it."""
 UNKNOWN = col(Message.unknown_since).is_not(None)
 
 _UNPLACED = and_(col(ProviderEvent.message_id).is_(None), col(ProviderEvent.key) != literal_column("''"))
@@ -56,8 +57,8 @@ def _places(which: ColumnElement[bool]) -> Select[Any]:
         select(
             col(Message.id), func.coalesce(col(Contact.merged_into), col(Contact.id)).label("contact_id"),
             col(Message.step_key), col(Message.topic), col(Message.address), col(Message.channel),
-            col(Message.occurrence), col(Message.sent_at), col(CampaignRow.name), col(Contact.source),
-            col(Contact.source_id),
+            col(Message.occurrence), col(Message.sent_at), col(Message.provider), col(Message.provider_id),
+            col(CampaignRow.name), col(Contact.source), col(Contact.source_id),
         )
         .join(CampaignRow, col(CampaignRow.id) == col(Message.campaign_id))
         .join(Contact, col(Contact.id) == col(Message.contact_id))
@@ -93,27 +94,33 @@ def place(connection: Connection, events: Sequence[Any]) -> dict[int, Place]:
 
 
 def _answered(connection: Connection, events: Sequence[Any]) -> dict[int, Place]:
-    """Return the places of what readers wrote by SMS."""
+    """Return the places of what readers wrote, in the 30 days before they did."""
     written: dict[int, tuple[str, Any]] = {}
     for event in events:
-        if event.kind in (Kind.REPLIED, Kind.UNSUBSCRIBED) and not event.key and is_number(event.address):
+        if event.kind in (Kind.REPLIED, Kind.UNSUBSCRIBED) and event.address and not event.key:
             with suppress(DataError):
-                written[event.id] = read_number(event.address), event.at
+                written[event.id] = read_destination(event.address), event
     if not written:
         return {}
-    numbers = sorted({number for number, _ in written.values()})
+    addresses = {address for address, _ in written.values()}
     rows = connection.execute(
         _places(
             and_(
-                col(Message.contact_id).in_(select(col(Contact.id)).where(col(Contact.phone).in_(numbers))),
-                col(Message.sent_at) > min(at for _, at in written.values()) - ANSWERED,
-                col(Message.channel) == "sms", col(Message.state) == "accepted", col(Message.address).in_(numbers),
+                col(Message.contact_id).in_(select(col(Contact.id)).where(having(addresses))),
+                col(Message.sent_at) > min(event.at for _, event in written.values()) - ANSWERED,
+                col(Message.state) == "accepted", col(Message.address).in_(sorted(addresses)),
             )
         )
     ).all()  # fmt: skip
     found: dict[int, Place] = {}
-    for number, (address, at) in written.items():
-        before = [row for row in rows if row.address == address and at - ANSWERED < row.sent_at <= at]
+    for number, (address, event) in written.items():
+        before = [
+            row
+            for row in rows
+            if row.address == address
+            and event.at - ANSWERED < row.sent_at <= event.at
+            and (is_number(address) or (row.provider, row.provider_id) == (event.connector, event.provider_id))
+        ]
         if before:
             found[number] = _place(max(before, key=lambda row: row.sent_at))
     return found

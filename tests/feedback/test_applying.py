@@ -102,6 +102,31 @@ def test_a_hard_bounce_and_a_complaint_stop_everything(
     assert story.states() == {"accepted": 1, "skipped: suppressed": 1}
 
 
+def test_an_answer_by_mail_is_placed_by_the_providers_name_and_the_address_it_went_to(
+    story: Story, provider: Provider
+) -> None:
+    sent(story, "ana", "ben")
+    ana = next(row for row in story.messages if row.address == "ana@example.org")
+
+    def answer(name: str, address: str, days: int = 0) -> ProviderEvent:
+        at = story.now + timedelta(days=days)
+        return ProviderEvent(f"{name}{address}{days}", Kind.REPLIED, at, {}, address=address, provider_id=name)
+
+    told = [
+        answer(ana.provider_id, "ben@example.org"),
+        answer("else", "ana@example.org"),
+        answer("", "ana@example.org"),
+    ]
+    provider.tells(*told)
+    story.clock.advance(timedelta(days=40))
+    provider.tells(answer(ana.provider_id, "ana@example.org"))
+    assert provider.facts == []
+    provider.tells(answer(ana.provider_id, "Ana@example.org", -20))
+    assert [(fact.name, fact.properties["message_id"]) for fact in provider.facts] == [("email_replied", ana.id)]
+    assert story.states() == {"accepted": 2}
+    assert clean(story)
+
+
 def test_what_may_pass_suppresses_nobody(story: Story, provider: Provider) -> None:
     sent(story, "ana")
     for kind in (Kind.DEFERRED, Kind.SOFT_BOUNCED, Kind.BLOCKED, Kind.DROPPED, Kind.UNKNOWN):

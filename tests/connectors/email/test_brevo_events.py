@@ -147,3 +147,18 @@ def test_a_header_that_is_not_ours_names_no_row(source: Brevo, custom: Any) -> N
 def test_fields_of_any_shape_are_kept(source: Brevo) -> None:
     event = read(source, told("hard_bounce", reason=[], email={}, ts_epoch="soon", **{"message-id": 5}))
     assert (event.kind, event.at, event.address, event.provider_id) == (Kind.HARD_BOUNCED, RECEIVED, "", "")
+
+
+def test_mail_that_answers_one_of_ours_is_an_answer_and_other_mail_is_no_event(source: Brevo) -> None:
+    item: dict[str, Any] = {
+        "Uuid": ["in-1"], "MessageId": "<a@customer.example>", "InReplyTo": "<1.2@smtp-relay.mailin.fr>",
+        "From": {"Name": "Anna", "Address": "anna@customer.example"}, "SentAtDate": "Tue, 10 Mar 2026 11:00:00 +0100",
+        "Headers": {"Received": ["by a", "by b"], "In-Reply-To": "<1.2@smtp-relay.mailin.fr>"}, "RawTextBody": "Hello?",
+    }  # fmt: skip
+    others: list[Any] = [
+        item | {"InReplyTo": None}, item | {"Headers": {"Auto-Submitted": "auto-replied"}}, {}, 5, item | {"From": 5},
+    ]  # fmt: skip
+    event = read(source, {"items": [*others, item]})
+    assert (event.id, event.kind, event.address) == ("in-1", Kind.REPLIED, "anna@customer.example")
+    assert (event.provider_id, event.key, event.at.hour) == ("1.2@smtp-relay.mailin.fr", "", 10)
+    assert "Hello" not in str(event.raw)

@@ -159,6 +159,21 @@ def test_an_opening_by_a_mail_program_that_loads_everything_is_a_machines(source
     assert (click.url, click.machine) == ("https://shop.example/", False)
 
 
+def test_mail_that_answers_one_of_ours_is_an_answer_and_nothing_else_of_it_is_kept(source: Postmark) -> None:
+    name = "2706ee8a-737c-4285-b032-ccd317af53ed"
+    inbound = {
+        "FromFull": {"Email": "anna@customer.example", "Name": "Anna"}, "MessageID": "in-1", "TextBody": "Is it warm?",
+        "Date": "Tue, 10 Mar 2026 11:00:00 +0100", "Headers": [{"Name": "In-Reply-To", "Value": f"<{name}@mtasv.net>"}],
+    }  # fmt: skip
+    event = read(source, inbound)
+    assert (event.id, event.kind, event.verdict) == ("in-1", Kind.REPLIED, Verdict.NONE)
+    assert (event.address, event.provider_id, event.key, event.at.hour) == ("anna@customer.example", name, "", 10)
+    assert "warm" not in str(event.raw)
+    automatic = {"Name": "Auto-Submitted", "Value": "auto-replied"}
+    for headers in ([], [*inbound["Headers"], automatic], [5, {"Name": 5}, {"Name": "In-Reply-To"}], None):
+        assert source.parse(request(json.dumps(inbound | {"Headers": headers}).encode(), {})) == []
+
+
 @pytest.mark.parametrize("body", [{"RecordType": "Inbound"}, {"FromFull": {"Email": "a@b.c"}, "Subject": "Hi"}])
 def test_incoming_mail_is_no_event(source: Postmark, body: dict[str, Any]) -> None:
     assert source.parse(request(json.dumps(body).encode(), {})) == []

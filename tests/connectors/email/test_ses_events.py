@@ -210,6 +210,17 @@ def test_notifications_of_an_identity_name_the_message_by_its_message_id() -> No
     assert one(told("Delivery", field="notificationType", mail=mail)).key == ""
 
 
+def test_mail_that_answers_one_of_ours_is_an_answer() -> None:
+    headers = [{"name": "In-Reply-To", "value": "<0107019ce-000000@eu-central-1.amazonses.com>"},
+               {"name": "Date", "value": "Tue, 10 Mar 2026 11:00:00 +0100"}]  # fmt: skip
+    mail = {"messageId": "in-1", "commonHeaders": {"from": ["Anna <anna@customer.example>"]}, "headers": headers}
+    event = one({"notificationType": "Received", "mail": mail, "receipt": {}, "content": "Is it warm?"})
+    assert (event.kind, event.address, event.provider_id) == (Kind.REPLIED, "anna@customer.example", "0107019ce-000000")
+    assert (event.at.hour, "warm" in str(event.raw)) == (10, False)
+    mail["headers"] = [*headers, {"name": "Precedence", "value": "bulk"}]
+    assert read({"notificationType": "Received", "mail": mail}) == []
+
+
 @pytest.mark.parametrize(
     "text",
     [
