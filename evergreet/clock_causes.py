@@ -150,13 +150,19 @@ def _silent(trigger: SilenceTrigger, once: bool) -> Select[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Anniversary:
-    """One anniversary of one contact, which begins at `at` where they live; `occurrence` names it."""
+    """One anniversary of one contact, which begins at `at` where they live; `occurrence` names it.
+
+    From `alone_from` to before `alone_until` it is the only one: half a period before and after it, and all of the
+    year it lies in (or of what takes its place, with another number of months). What was not corrected is always that.
+    """
 
     contact_id: int
     occurrence: str
     event_id: int
     position: int
     at: datetime
+    alone_from: datetime
+    alone_until: datetime
 
 
 def anniversary_name(nth: int, on: date, event: Any) -> str:
@@ -246,10 +252,18 @@ def _of_contact(
     shifted = timedelta(days=trigger.shift)
     months = (first.year - day.year) * 12 + first.month - day.month
     nth = max(1, (months - 1) // trigger.months - 1)
+    half = timedelta(days=15 * trigger.months)
     while (on := add_months(day, nth * trigger.months) + shifted) <= last:
         begins = at_local(on, time(), zone)
         if on >= first and begins >= since:
-            yield Anniversary(row.contact_id, anniversary_name(nth, on, row), row.id, row.position, begins)
+            year = (on - shifted).replace(day=1)
+            year = add_months(year, -((year.year * 12 + year.month - 1) % trigger.months))
+            ends = add_months(year, trigger.months)
+            low, high = (at_local(each + shifted, time(), zone) for each in (year, ends))
+            yield Anniversary(
+                row.contact_id, anniversary_name(nth, on, row), row.id, row.position, begins,
+                min(begins - half, low), max(begins + half, high),
+            )  # fmt: skip
         nth += 1
 
 
@@ -267,17 +281,26 @@ def add_months(day: date, months: int) -> date:
 
 
 def met_anniversaries(campaign: Campaign, found: Sequence[Anniversary]) -> Iterator[Select[Any]]:
-    """Yield the anniversaries as queries with the columns of all triggers, some hundred rows each."""
+    """Yield the anniversaries as queries with the columns of all triggers and their bounds, some hundred rows each."""
     once = campaign.re_entry == "once"
     for start in range(0, len(found), ROWS_PER_STATEMENT):
         rows = [
-            (one.contact_id, "once" if once else one.occurrence, one.event_id, one.at, one.position)
+            (
+                one.contact_id,
+                "once" if once else one.occurrence,
+                one.event_id,
+                one.at,
+                one.position,
+                one.alone_from,
+                one.alone_until,
+            )
             for one in found[start : start + ROWS_PER_STATEMENT]
         ]
         table = (
             values(
                 column("contact_id", Id), column("occurrence", Text), column("cause_event_id", Id),
-                column("caused_at", Instant()), column("position", Id), name="anniversary",
+                column("caused_at", Instant()), column("position", Id), column("alone_from", Instant()),
+                column("alone_until", Instant()), name="anniversary",
             )
             .data(rows)
             .cte(nesting=True)  # before the INSERT instead of inside, SQLite counts no rows
@@ -285,5 +308,5 @@ def met_anniversaries(campaign: Campaign, found: Sequence[Anniversary]) -> Itera
         yield select(
             table.c.contact_id, table.c.occurrence, table.c.cause_event_id,
             cast(null(), Id).label("cause_transition_id"), table.c.caused_at, table.c.position,
-            table.c.cause_event_id.label("row_id"),
+            table.c.cause_event_id.label("row_id"), table.c.alone_from, table.c.alone_until,
         )  # fmt: skip

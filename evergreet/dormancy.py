@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, false, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, false, literal, or_, select
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.campaigns import Version
 from evergreet.channels import writes_to_contacts
-from models import CampaignRow, CampaignVersion, Event, Message
+from models import CampaignRow, CampaignVersion, Enrollment, Event, Instant, Message
+from models.base import Id
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +68,47 @@ def _otherwise(connection: Connection, campaign_id: int, key: str) -> tuple[tupl
 def is_dormant(endings: tuple[Ending, ...], contact: Any, now: ColumnElement[datetime]) -> ColumnElement[bool]:
     """Return whether a contact got the last step of one of these and did none of its events since.
 
-    A message that may have arrived counts. Whoever came back and falls silent again is not dormant until the last
-    step of that next series: the events between the two end what the first one began.
+    A message that may have arrived counts. Since is since the silence began: who did something meanwhile, of which was
+    told too late to stop the last step, was not silent. Whoever came back and falls silent again is not dormant until
+    the last step of that next series: the events between the two end what the first one began.
     """
-    return or_(false(), *(_silent_since(ending, contact, now) for ending in endings))
+    return or_(
+        false(),
+        *(_last_words(ending, contact.c.id, now).limit(1).scalar_subquery().is_not(None) for ending in endings),
+    )
 
 
-def _silent_since(ending: Ending, contact: Any, now: ColumnElement[datetime]) -> ColumnElement[bool]:
-    last = aliased(Message)
+@dataclass(frozen=True, slots=True)
+class LastWord:
+    """The message after which a contact gets no marketing."""
+
+    campaign: str
+    step: str
+    at: datetime
+
+
+def last_word(connection: Connection, contact_id: int, now: datetime) -> LastWord | None:
+    """Return what ended the mailing of a contact; None where nothing did, or they came back."""
+    for ending in ending_campaigns(connection):
+        ids = _last_words(ending, literal(contact_id, Id), literal(now, Instant()))
+        row = connection.execute(
+            select(col(CampaignRow.name), col(Message.step_key), col(Message.sent_at))
+            .join(CampaignRow, col(CampaignRow.id) == col(Message.campaign_id))
+            .where(col(Message.id).in_(ids))
+            .limit(1)
+        ).one_or_none()
+        if row is not None:
+            return LastWord(row.name, row.step_key, row.sent_at)
+    return None
+
+
+def _last_words(ending: Ending, contact_id: ColumnElement[int], now: ColumnElement[datetime]) -> Select[Any]:
+    """Return the last steps that a contact got and gave no sign of life after the silence before them."""
+    last, passage = aliased(Message), aliased(Enrollment)
     came_back = exists().where(
         col(Event.contact_id) == col(last.contact_id),
         col(Event.name).in_(ending.events),
-        col(Event.occurred_at) > col(last.sent_at),
+        col(Event.occurred_at) > col(passage.caused_at),
         col(Event.occurred_at) <= now,
         ~col(Event.superseded),
     )
@@ -91,16 +121,14 @@ def _silent_since(ending: Ending, contact: Any, now: ColumnElement[datetime]) ->
             and_(lasts, col(last.version_id).not_in(otherwise)),
             *(and_(col(last.version_id) == version, col(last.step_key) == key) for version, key in ending.others),
         )
-    found = (
+    return (
         select(col(last.id))
+        .join(passage, col(passage.id) == col(last.enrollment_id))
         .where(
-            col(last.contact_id) == contact.c.id,
+            col(last.contact_id) == contact_id,
             col(last.campaign_id) + 0 == ending.campaign_id,
             lasts,
             col(last.sent_at).is_not(None),
             ~came_back,
         )
-        .limit(1)
-        .scalar_subquery()
     )
-    return found.is_not(None)

@@ -182,8 +182,9 @@ class Engine:
 
     def prepare(self, connection: Connection, versions: dict[int, Version], state: State, now: datetime) -> int:
         """Compute due times that are missing, and count anew what a later event moves; return how many."""
-        moved = count_anew(connection, versions, state.id, now)
-        return moved + schedule(connection, versions, state.id, self.settings.default_timezone)
+        zone = self.settings.default_timezone
+        moved = count_anew(connection, versions, state.id, now, zone)
+        return moved + schedule(connection, versions, state.id, zone)
 
 
 class _CampaignRun:

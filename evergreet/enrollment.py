@@ -12,14 +12,17 @@ from typing import Any, TypeAlias
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Select,
     String,
+    and_,
     case,
     cast,
     exists,
     func,
     literal,
     null,
+    or_,
     select,
     text,
     update,
@@ -284,13 +287,10 @@ def _take(connection: Connection, version: Version, met: _Met, now: datetime) ->
     """Enroll who met a trigger; return how many rows are new."""
     trigger, query = met
     re_entry = version.campaign.re_entry
-    # Half their way: when the first event's date is corrected, the next anniversary would otherwise follow at once.
-    half = timedelta(days=15 * trigger.months) if isinstance(trigger, AnniversaryTrigger) else timedelta()
-    if isinstance(re_entry, Duration):
-        return _spaced(connection, version, query, max(re_entry.span, half), now)
-    if half and re_entry == "every":
-        return _spaced(connection, version, query, half, now, among="anniversary:")
-    return insert_select_ignore(connection, Enrollment, COLUMNS, _rows(version, query, now))
+    span = re_entry.span if isinstance(re_entry, Duration) else None
+    if span is None and (re_entry == "once" or not isinstance(trigger, AnniversaryTrigger)):
+        return insert_select_ignore(connection, Enrollment, COLUMNS, _rows(version, query, now))
+    return _spaced(connection, version, query, span, now)
 
 
 def _rows(version: Version, query: Select[Any], now: datetime) -> Select[Any]:
@@ -313,12 +313,11 @@ def _rows(version: Version, query: Select[Any], now: datetime) -> Select[Any]:
     )  # fmt: skip
 
 
-def _spaced(
-    connection: Connection, version: Version, query: Select[Any], span: timedelta, now: datetime, among: str = ""
-) -> int:
+def _spaced(connection: Connection, version: Version, query: Select[Any], span: timedelta | None, now: datetime) -> int:
     """Enroll so that two enrollments of a contact are at least `span` apart, in order of time.
 
-    Only enrollments whose occurrence begins with `among` count.
+    Anniversaries are alone among themselves within their bounds: when the date of the first event is corrected, the
+    next one would otherwise follow too soon.
     No unique key can say this; it rests on the one enroller per campaign. Each round takes every contact's
     earliest trigger that is not recorded yet; triggers too close to an enrollment are excluded.
     """
@@ -340,9 +339,7 @@ def _spaced(
             col(Enrollment.campaign_id) == version.campaign_id,
             col(Enrollment.contact_id) == one.c.contact_id,
             col(Enrollment.state) != "excluded",
-            col(Enrollment.caused_at) > shift(one.c.caused_at, -span),
-            col(Enrollment.caused_at) < shift(one.c.caused_at, span),
-            *([col(Enrollment.occurrence).startswith(among)] if among else []),
+            or_(*_too_near(one, span)),
         )
         excluded = select(
             literal(version.campaign_id), literal(version.id), one.c.contact_id, one.c.occurrence,
@@ -354,6 +351,16 @@ def _spaced(
         new += blocked + taken
         if blocked + taken == 0:
             return new
+
+
+def _too_near(one: FromClause, span: timedelta | None) -> Iterator[ColumnElement[bool]]:
+    """Yield what makes an enrollment one beside which another may not begin."""
+    at = col(Enrollment.caused_at)
+    if span is not None:
+        yield and_(at > shift(one.c.caused_at, -span), at < shift(one.c.caused_at, span))
+    if "alone_from" in one.c:
+        theirs = col(Enrollment.occurrence).startswith("anniversary:")
+        yield and_(theirs, at >= one.c.alone_from, at < one.c.alone_until)
 
 
 _DUE = given("due", enrollment=Id, step=String(), at=Instant(), zone=String())

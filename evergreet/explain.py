@@ -14,6 +14,7 @@ from evergreet.audience import Scope, compile_condition
 from evergreet.campaign import Campaign, Step
 from evergreet.campaigns import State, version_of
 from evergreet.conditions import AllOf, Condition
+from evergreet.dormancy import last_word
 from evergreet.errors import EvergreetError
 from evergreet.explain_clock import Line, anniversary_lines, broadcast_lines, silence_lines
 from evergreet.explain_history import history
@@ -109,7 +110,7 @@ def explain(
 
 
 def _said(asked: _Question) -> Iterator[Line]:
-    """Tell why the contact may not be written to at all, and whether they asked for less."""
+    """Tell why the contact may not be written to at all, or not now, and whether they asked for less."""
     suppressions = asked.connection.execute(
         select(Suppression)
         .where(col(Suppression.address).in_([asked.contact.address, asked.contact.phone]))
@@ -127,6 +128,9 @@ def _said(asked: _Question) -> Iterator[Line]:
     if choice is not None and choice.spacing_days is not None:
         span = f"at most one marketing message in {choice.spacing_days} days"
         yield Line(choice.at, "asked for less", f"{span}, told by {choice.source}")
+    if (last := last_word(asked.connection, asked.contact.id, asked.now)) is not None:
+        said = f"{last.campaign}/{last.step} was the last word; no campaign writes until they give a sign of life"
+        yield Line(last.at, "no marketing", said)
 
 
 def _passage(asked: _Question, row: Any) -> Iterator[Line]:

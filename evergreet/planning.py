@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    ScalarSelect,
     String,
     case,
     cast,
@@ -28,9 +29,9 @@ from evergreet.campaigns import State, Version, required
 from evergreet.channels import consent_topic, writes_to_contacts
 from evergreet.comparisons import DocumentNumber, DocumentText, in_document
 from evergreet.database import exclusive
-from evergreet.schedule import longest_wait
+from evergreet.schedule import due_time, longest_wait, zone_of
 from evergreet.store import among, checked, insert_select_ignore
-from models import CampaignRow, Chunk, Enrollment, Event, Instant, Message
+from models import CampaignRow, Chunk, Contact, Enrollment, Event, Instant, Message
 
 MESSAGE_COLUMNS = (
     "enrollment_id", "campaign_id", "version_id", "contact_id", "occurrence", "step_key", "channel", "purpose", "topic",
@@ -38,6 +39,7 @@ MESSAGE_COLUMNS = (
     "unknown_since", "changed_at",
 )  # fmt: skip
 HELD = "held_after_restore"
+COUNTED_ANEW = "counted_anew"
 LAST = 3
 """The priority of a chunk after those of any campaign."""
 
@@ -107,20 +109,26 @@ def plan_chunk(connection: Connection, state: State, versions: dict[int, Version
     return planned
 
 
-def count_anew(connection: Connection, versions: dict[int, Version], campaign_id: int, now: datetime) -> int:
+def count_anew(
+    connection: Connection, versions: dict[int, Version], campaign_id: int, now: datetime, default_zone: str
+) -> int:
     """Move due steps that count from another event than the triggering one, where that is known; return how many.
 
-    Asked when a step is due, until it is planned: the latest such event about the same thing counts.
+    Asked when a step is due, and again when a message that had to wait is: the latest such event about the same thing
+    counts until the message is sent.
     """
     moved = 0
     for version in versions.values():
         for step in version.campaign.steps:
             if step.counted_from is not None:
-                moved += _count_anew(connection, version, step, step.counted_from, now)
+                latest = _latest(step.counted_from, now)
+                moved += _count_anew(connection, version, step, latest, now)
+                moved += _wait_anew(connection, version, step, latest, now, default_zone)
     return moved
 
 
-def _count_anew(connection: Connection, version: Version, step: Step, anchor: CountedFrom, now: datetime) -> int:
+def _latest(anchor: CountedFrom, now: datetime) -> ScalarSelect[datetime]:
+    """Return when the latest event came that the step of an enrollment is counted from; NULL where none is known."""
     cause: Any = aliased(Event)
     later: Any = aliased(Event)
     alike = or_(
@@ -129,7 +137,7 @@ def _count_anew(connection: Connection, version: Version, step: Step, anchor: Co
             for kind in (DocumentText, DocumentNumber)
         )
     )
-    latest = (
+    return (
         select(func.max(col(later.occurred_at)))
         .select_from(cause)
         .join(later, col(later.contact_id) == col(cause.contact_id))
@@ -140,6 +148,11 @@ def _count_anew(connection: Connection, version: Version, step: Step, anchor: Co
         .correlate(Enrollment)
         .scalar_subquery()
     )  # fmt: skip
+
+
+def _count_anew(
+    connection: Connection, version: Version, step: Step, latest: ScalarSelect[datetime], now: datetime
+) -> int:
     table = Enrollment.__table__  # type: ignore[attr-defined]
     counted = func.coalesce(table.c.counted_at, table.c.caused_at)
     due = shift(latest, step.after.span) if step.at is None else cast(null(), Instant())
@@ -152,6 +165,42 @@ def _count_anew(connection: Connection, version: Version, step: Step, anchor: Co
         )
         .values(counted_at=latest, next_due_at=due, zone=None)
     ).rowcount  # fmt: skip
+
+
+def _wait_anew(
+    connection: Connection,
+    version: Version,
+    step: Step,
+    latest: ScalarSelect[datetime],
+    now: datetime,
+    default_zone: str,
+) -> int:
+    """Let messages that would be asked again wait for the time that a later event gives them."""
+    rows = connection.execute(
+        select(
+            col(Message.id), latest.label("counted_at"), col(Contact.timezone),
+            in_document(DocumentText, Contact.__table__.c.attributes, "country").label("country"),  # type: ignore[attr-defined]
+        )
+        .join(Enrollment, col(Enrollment.id) == col(Message.enrollment_id))
+        .join(Contact, col(Contact.id) == col(Message.contact_id))
+        .where(
+            col(Message.campaign_id) == version.campaign_id, col(Message.not_before) <= now,
+            col(Message.version_id) == version.id, col(Message.step_key) == step.key,
+            latest > func.coalesce(col(Message.counted_at), col(Enrollment.caused_at)),
+        )
+    ).all()  # fmt: skip
+    for row in rows:
+        zone = zone_of(row.timezone, default_zone, row.country)
+        due = due_time(step, row.counted_at, zone)
+        connection.execute(
+            update(Message)
+            .where(col(Message.id) == row.id, col(Message.not_before) <= now)
+            .values(
+                counted_at=row.counted_at, due_at=due, zone=None if step.at is None else zone.key, not_before=due,
+                state="deferred", reason=COUNTED_ANEW, changed_at=now,
+            )
+        )  # fmt: skip
+    return len(rows)
 
 
 def new_chunk(connection: Connection, version: Version, step: Step, now: datetime) -> int:

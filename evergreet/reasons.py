@@ -23,6 +23,7 @@ REASONS = {
     "campaign_stopped": "the campaign was stopped before it went",
     "not_in_audience": "the contact was outside the audience when the trigger was met",
     "re_entry": "too soon after an enrollment of the same contact (`re_entry` of the campaign)",
+    "counted_anew": "what the step is counted from came later than was known when it was planned",
     "provider_limit": "every provider was given as much as EVERGREET_RATES allows it on that day",
     "no_provider": "one did not take it, and the others that might cannot be asked just now",
     "held_after_restore": "it may have been sent before the restore from a backup (`evergreet hold`)",

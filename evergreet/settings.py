@@ -45,10 +45,10 @@ class Milestone(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    event: str
-    title: str
+    event: str = Field(min_length=1)
+    title: str = Field(min_length=1)
     text: str = ""
-    path: str = "/"
+    path: str = Field(default="/", pattern=r"^/([^/\s]\S*)?$")
 
 
 class Settings(BaseSettings):
@@ -172,7 +172,6 @@ class Settings(BaseSettings):
         default="evergreet", description="Change it to choose the held-out contacts anew (of all holdouts)."
     )
     checklist: tuple[Milestone, ...] = Field(
-        min_length=1,
         default=(
             Milestone(event="profile_completed", title="Complete your profile", path="/account",
                       text="Tell us your shoe size and what grows where you live, and we stop showing you the rest."),
@@ -275,7 +274,7 @@ class Settings(BaseSettings):
         found = re.fullmatch(r"(https?)://([^\s/@?#:]+|\[[^\s\]]+\])(:\d+)?(/[^\s?#]*)?", value)
         if found is None:
             raise ValueError("links begin with it: write https://, the name of the server, and a path at most")
-        return value
+        return value.rstrip("/")
 
     @field_validator("public_url")
     @classmethod
@@ -283,6 +282,16 @@ class Settings(BaseSettings):
         if not value.startswith("https://") and urlsplit(value).hostname not in THIS_MACHINE:
             raise ValueError("mailbox providers unsubscribe people over https:// only (RFC 8058)")
         return value
+
+    @field_validator("checklist")
+    @classmethod
+    def _each_once(cls, checklist: tuple[Milestone, ...]) -> tuple[Milestone, ...]:
+        if not checklist:
+            raise ValueError("it names no milestone; where nothing is to be reached, do not launch onboarding-nudges")
+        events = [milestone.event for milestone in checklist]
+        if doubled := sorted({event for event in events if events.count(event) > 1}):
+            raise ValueError(f"the event {doubled[0]!r} stands twice, and the second of the two would never be open")
+        return checklist
 
     @field_validator("write_keys")
     @classmethod

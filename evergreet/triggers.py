@@ -68,7 +68,8 @@ class AnniversaryTrigger:
 
     The n-th comes n times `months` after the day of the first event, counted where the contact lives; 29 February
     becomes 28 February where there is none. `shift` moves it by so many local days. The occurrence is the n-th of
-    that event in that month; two of a contact are at least half their period apart.
+    that event in that month. Two of a contact are at least half their period apart and, with 12 months, not in one
+    year: whoever was thanked is not thanked again when the first event's date is corrected.
     """
 
     of: tuple[str, ...]

@@ -25,8 +25,9 @@ class Options(words.Options):
 def nudge(day: int) -> Email:
     """Write about the next milestone, so many days after the beginning; never when all are reached."""
     return Email(
-        f"day-{day}", template="onboarding_nudges/next_step", after=days(day), at=local(option("hour")), unless=COMPLETE
-    )
+        f"day-{day}", template="onboarding_nudges/next_step", after=days(day), at=local(option("hour")),
+        unless=COMPLETE, lateness=days(1),
+    )  # fmt: skip
 
 
 campaign = Campaign(

@@ -21,7 +21,7 @@ class Options(words.Options):
     )
     hour: int = Field(default=10, ge=0, le=23, description="Hour of the email, on the customer's own clock (0 to 23).")
     review_url: str = Field(
-        default_factory=lambda: f"{settings().site_url.rstrip('/')}/reviews/new",
+        default_factory=lambda: f"{settings().site_url}/reviews/new",
         description="Where the review is written (https). Sites that forbid asking are refused.",
         max_length=500,
     )

@@ -32,6 +32,19 @@ from evergreet.settings import settings
         ("EVERGREET_PUBLIC_URL", "mail.example", "EVERGREET_PUBLIC_URL: links begin with it: write https://"),
         ("EVERGREET_SITE_URL", "https://shop.example/?a=b", "EVERGREET_SITE_URL: links begin with it: write https://"),
         ("EVERGREET_UTM_DOMAINS", "shop.example/path", "EVERGREET_UTM_DOMAINS: 'shop.example/path' is no domain"),
+        ("EVERGREET_CHECKLIST", "[]", "EVERGREET_CHECKLIST: it names no milestone"),
+        ("EVERGREET_CHECKLIST", '[{"event": "", "title": "One"}]', "EVERGREET_CHECKLIST_0_EVENT: "),
+        ("EVERGREET_CHECKLIST", '[{"event": "a", "title": "A", "path": "a"}]', "EVERGREET_CHECKLIST_0_PATH: "),
+        (
+            "EVERGREET_CHECKLIST",
+            '[{"event": "a", "titel": "A"}]',
+            "EVERGREET_CHECKLIST_0_TITLE is not set; EVERGREET_CHECKLIST_0_TITEL: ",
+        ),
+        (
+            "EVERGREET_CHECKLIST",
+            '[{"event": "a", "title": "A"}, {"event": "a", "title": "B"}]',
+            "EVERGREET_CHECKLIST: the event 'a' stands twice",
+        ),
     ],
 )
 def test_a_wrong_setting_of_the_engine(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str) -> None:

@@ -64,6 +64,16 @@ def test_everybody_is_nudged_at_ten_on_their_own_clock_and_only_with_consent_and
     assert shop.fates()["mute"] == ["excluded: not_in_audience"]
 
 
+def test_after_downtime_one_nudge_goes_and_not_two_at_once(shop: Shop) -> None:
+    shop.opens("onboarding-nudges", "2026-03-26 08:00")
+    shop.happened("account_created", shop.customer("nia", "onboarding"), at=shop.moment("2026-03-27 09:30"))
+    shop.works()
+    shop.clock.instant = shop.moment("2026-03-30 10:30")  # day 3; with the change of the clock two days are 47 hours
+    shop.works()
+    assert shop.sent() == ["2026-03-30 10:30 nia day-3"]
+    assert shop.fates()["nia"] == ["day-1 skipped: too_late", "day-3 accepted"]
+
+
 def test_nobody_is_led_through_the_list_twice_by_account_or_by_stage(shop: Shop) -> None:
     shop.opens("onboarding-nudges", "2026-03-10 08:00", hour=9)
     nia = shop.customer("nia", "onboarding")

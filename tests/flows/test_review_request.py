@@ -46,6 +46,20 @@ def test_a_corrected_delivery_moves_the_request_and_never_asks_again(shop: Shop)
     assert len(shop.messages) == 2
 
 
+def test_a_delivery_that_is_told_while_the_request_waits_moves_it(shop: Shop) -> None:
+    shop.opens("review-request", "2026-03-01 10:00")
+    ana, ben = shop.customer("ana", "reviews"), shop.customer("ben", "reviews")
+    shop.happened("order_placed", ana, ben, at=shop.moment("2026-03-02 15:00"), order_id="F-1")
+    for contact in (ana, ben):
+        shop.changed(contact, paused_until=shop.moment("2026-03-17 10:00"))
+    assert shop.until("2026-03-16 11:00") == []
+    assert shop.fates()["ana"] == ["request deferred: contact_paused"]
+    shop.happened("order_delivered", ana, at=shop.moment("2026-03-14 11:00"), order_id="F-1")
+    assert shop.until("2026-03-27 10:00") == ["2026-03-17 10:00 ben request"]
+    assert shop.fates()["ana"] == ["request deferred: counted_anew"]
+    assert shop.until("2026-04-20 10:00") == ["2026-03-28 10:00 ana request"]
+
+
 def test_the_unhappy_are_asked_like_everyone_and_only_who_wrote_about_this_order_is_not(shop: Shop) -> None:
     shop.opens("review-request", "2026-03-01 10:00", days_after=7, hour=18)
     names = ("gus", "hal", "ivy", "one-star")

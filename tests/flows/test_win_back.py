@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 from evergreet.campaign import Campaign, Email, event
+from evergreet.campaigns import required
+from evergreet.explain import explain
 from tests.flows.conftest import Shop
 
 A_WEEK = timedelta(days=7)
@@ -86,6 +88,27 @@ def test_an_order_told_late_makes_a_customer_of_who_seemed_to_look_around(shop: 
     shop.until("2026-03-12 12:00", every=A_WEEK)  # the sixty days ended yesterday
     shop.happened("order_placed", eva, at=shop.moment("2026-01-05 12:00"))  # from the till of a shop
     assert shop.until("2026-03-13 12:00") == ["2026-03-12 12:00 eva we-miss-you"]
+
+
+def test_an_order_told_after_the_last_word_lets_other_campaigns_write_again(shop: Shop) -> None:
+    """She bought two weeks before the last word; the till told it ten days after. So she was not silent."""
+    shop.opens("win-back", "2026-01-01 10:00")
+    ana, ben = shop.customer("ana", "offers"), shop.customer("ben", "offers")
+    shop.happened("order_placed", ana, ben, at=shop.moment("2026-01-05 12:00"))
+    shop.until("2026-03-06 12:01", every=A_WEEK)
+    assert len(shop.until("2026-03-30 10:00", every=A_WEEK)) == 2
+    shop.happened("purchase", ana, at=shop.moment("2026-03-19 12:00"))
+    news = restock(shop, ana)
+    restock(shop, ben, news)
+    assert (shop.fates()["ana"][2:], shop.fates()["ben"][2:]) == (["news accepted"], ["news skipped: dormant"])
+    with shop.database.read() as connection:
+        told = {
+            name: [line for line in explain(connection, required(connection, "restock"), one, now=shop.now)
+                   if line.what == "no marketing"]
+            for name, one in (("ana", ana), ("ben", ben))
+        }  # fmt: skip
+    assert told["ana"] == []
+    assert [line.detail.partition(";")[0] for line in told["ben"]] == ["win-back/last-word was the last word"]
 
 
 def test_a_sign_of_life_that_is_taken_back_leaves_the_silence(shop: Shop) -> None:
