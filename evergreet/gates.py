@@ -180,6 +180,8 @@ def _decide(  # noqa: PLR0912 - the list of gates, in the order that is promised
 ) -> Decision:
     if row.erased_at is not None:
         return Skip("erased" if row.merged_into is None else "merged")
+    if row.passage == "merged":  # the survivor is on the way through another one
+        return Skip("merged")
     if rules.reaches and row.address is None:
         return Skip("no_address")
     scopes = (row.suppressed, erased.get(row.address))
@@ -297,7 +299,8 @@ def _facts(rules: Rules) -> Select[Any]:
     return (
         select(
             col(Message.id), col(Message.contact_id), col(Message.occurrence), col(Message.due_at),
-            address.label("address"), contact.c.erased_at, contact.c.merged_into, contact.c.paused_until,
+            col(Enrollment.reason).label("passage"), address.label("address"), contact.c.erased_at,
+            contact.c.merged_into, contact.c.paused_until,
             contact.c.timezone, contact.c.changed_at, contact.c.spacing_days,
             (agreed(contact.c.id, rules.topic) if rules.marketing else true()).label("consented"),
             country.label("country"), dormant.label("dormant"), *origin,

@@ -2,7 +2,7 @@
 
 REASONS = {
     "erased": "the contact was erased",
-    "merged": "the contact is one person with another, who has this enrollment as well (`evergreet contacts merges`)",
+    "merged": "the contact is one with another, who has this enrollment or one near it (`evergreet contacts merges`)",
     "no_address": "the contact has no usable address for it: no email, or no phone number for an SMS",
     "suppressed": "the address may not be written to (bounce, complaint, unsubscribe or your own list)",
     "no_consent": "the contact did not agree to the topic, or took it back",

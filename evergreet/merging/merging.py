@@ -2,7 +2,8 @@
 
 Everything that refers to the other contact is pointed to the survivor in one transaction, and the ids of these rows are
 kept, so that a merge can be undone exactly. An enrollment of which the survivor has the same stays where it is and is
-stopped: nobody gets twice what either got. The other contact stays as an empty row that says who has taken its place.
+stopped, and one that its campaign would not have begun so soon beside the survivor's is stopped as well: nobody gets
+twice what either got. The other contact stays as an empty row that says who has taken its place.
 """
 
 from collections.abc import Iterator
@@ -13,9 +14,10 @@ from sqlalchemy import Connection, bindparam, exists, func, insert, or_, select,
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from evergreet.campaigns import hold_off, states
+from evergreet.campaigns import hold_off, states, version_of
 from evergreet.consent import ABOUT_ADDRESSES, EVERYTHING, Withdrawal, newest_consents, withdraw
 from evergreet.database import exclusive, ingest_position
+from evergreet.durations import Duration
 from evergreet.errors import DataError
 from evergreet.importing.storing import Entry, suppress_all
 from evergreet.merging.values import joined, written
@@ -78,8 +80,9 @@ def merge(connection: Connection, loser_id: int, survivor_id: int, *, found_by: 
     refused = _refused(connection, loser_id) | _refused(connection, survivor_id)
     moved: dict[str, Any] = {table.__tablename__: _move(connection, table, loser_id, survivor_id) for table in MOVING}
     moved["consent"] = _move_consents(connection, loser_id, survivor_id)
+    too_near = _too_near(connection, loser_id, survivor_id)
     moved["enrollment"] = _move_enrollments(connection, loser_id, survivor_id)
-    moved["stopped"] = _stop_the_rest(connection, loser_id)
+    moved["stopped"] = _stop(connection, loser_id, too_near)
     _point(connection, loser, survivor_id, now)
     values = joined(survivor, loser)
     connection.execute(
@@ -175,11 +178,35 @@ def hand_over(connection: Connection, enrollments: list[int], contact: int) -> N
     )
 
 
-def _stop_the_rest(connection: Connection, loser: int) -> list[list[Any]]:
-    """Stop the enrollments that stay; return them with the times at which they would have gone on."""
-    going = (col(Enrollment.contact_id) == loser, col(Enrollment.state) == "active")
-    rows = connection.execute(select(col(Enrollment.id), col(Enrollment.next_due_at)).where(*going)).all()
-    connection.execute(update(Enrollment).where(*going).values(state="stopped", reason=MERGED, next_due_at=None))
+def _too_near(connection: Connection, loser: int, survivor: int) -> list[int]:
+    """Return the loser's enrollments that their campaign (`re_entry`) would not have begun beside the survivor's."""
+    going = connection.execute(
+        select(Enrollment).where(col(Enrollment.contact_id) == loser, col(Enrollment.state) == "active")
+    ).all()
+    found = []
+    for row in going:
+        apart = version_of(connection, row.version_id).campaign.re_entry
+        if isinstance(apart, Duration):
+            begun = select(col(Enrollment.id)).where(
+                col(Enrollment.contact_id) == survivor, col(Enrollment.campaign_id) == row.campaign_id,
+                col(Enrollment.state).in_(["active", "finished"]),
+                col(Enrollment.caused_at) > row.caused_at - apart.span,
+                col(Enrollment.caused_at) < row.caused_at + apart.span,
+            )  # fmt: skip
+            if connection.execute(begun.limit(1)).first():
+                found.append(row.id)
+    return found
+
+
+def _stop(connection: Connection, loser: int, too_near: list[int]) -> list[list[Any]]:
+    """Stop the enrollments that stay, and these; return them with the times at which they would have gone on."""
+    going = (
+        or_(col(Enrollment.contact_id) == loser, among(Enrollment.id, "near")),
+        col(Enrollment.state) == "active",
+    )
+    near = {"near": too_near}
+    rows = connection.execute(select(col(Enrollment.id), col(Enrollment.next_due_at)).where(*going), near).all()
+    connection.execute(update(Enrollment).where(*going).values(state="stopped", reason=MERGED, next_due_at=None), near)
     return [[row.id, None if row.next_due_at is None else row.next_due_at.isoformat()] for row in rows]
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, text
 from sqlmodel import col
 
 from evergreet.audit import audit
-from evergreet.campaign import TRANSACTIONAL, Campaign, Email, event
+from evergreet.campaign import TRANSACTIONAL, Campaign, Email, event, send_window
 from evergreet.clock import FrozenClock
 from evergreet.consent import resubscribe, suppress, unsubscribe, unsubscribe_everything
 from evergreet.contracts import CrmContact, EmailMessage, Kind, Outcome, ProviderEvent, Verdict
@@ -30,6 +30,7 @@ from evergreet.preferences import preferences_of
 from evergreet.reconcile import reconcile
 from evergreet.tokens import Tokens
 from models import Consent, Contact, ContactMerge, CrmCursor, CrmRow, Enrollment, Event, Message, Suppression
+from tests.conftest import NOW
 from tests.story import THANKS, Recorder, Story
 
 ONCE = Campaign(
@@ -131,6 +132,38 @@ def test_nobody_gets_twice_what_either_got_and_undone_it_is_as_it_was(story: Sto
     own = [row.properties["order_id"] for row in rows(story, Event, col(Event.contact_id) == ann) if row.properties]
     assert own.count("7") == 1
     assert "9" not in own
+
+
+def test_of_two_enrollments_that_would_not_have_begun_so_near_each_other_one_goes_on(story: Story) -> None:
+    basket = Campaign(
+        name="basket", topic="orders", trigger=event("cart_left"), re_entry=days(3),
+        steps=tuple(
+            Email(key, template="note", after=days(after), window=send_window("mon-sun", 9, 17))
+            for key, after in (("soon", 0), ("later", 2), ("last", 4))
+        ),
+    )  # fmt: skip
+    story.clock.instant = NOW.replace(hour=18)  # both wait for the morning
+    story.launch(basket)
+    ana, ann = (story.contact(name, consents=["orders"]) for name in ("ana", "ann"))
+    story.happened("cart_left", ann)
+    story.run(basket)
+    story.clock.advance(timedelta(hours=1))
+    story.happened("cart_left", ana)
+    story.run(basket)
+    before = owners(story), rows(story, Enrollment), rows(story, Message)
+    undone(story, joined(story, ann, ana))
+    assert (owners(story), rows(story, Enrollment), rows(story, Message)) == before
+
+    joined(story, ann, ana)
+    for hours in (14, 72, 48):
+        story.clock.advance(timedelta(hours=hours))
+        story.run(basket)
+        assert clean(story)
+    assert story.sender.recipients == ["ana@example.org"] * 3
+    assert story.states() == {"accepted": 3, "skipped: merged": 1}
+    assert [(row.contact_id, row.state, row.reason) for row in rows(story, Enrollment)] == [
+        (ana, "stopped", "merged"), (ana, "finished", ""),
+    ]  # fmt: skip
 
 
 def test_what_one_did_before_it_was_looked_at_counts_for_the_other(story: Story) -> None:
