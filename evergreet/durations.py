@@ -66,6 +66,10 @@ def days(amount: Amount) -> Duration:
     return Duration(amount, "days")
 
 
+EVER = days(36_500)
+"""A hundred years: `within=EVER` asks of all that is known, also of what came before the triggering moment."""
+
+
 def option(name: str) -> Any:
     """Use the option `name` where a number stands: `days(option("check_in_days"))`."""
     return Option(name)

@@ -13,7 +13,7 @@ from evergreet.campaigns import State
 from evergreet.causes import OCCURRENCE_LENGTH
 from evergreet.clock_causes import add_months
 from evergreet.schedule import at_local, zone_of
-from evergreet.wording import moment, ordinal, span_in_words
+from evergreet.wording import moment, one_of, ordinal, span_in_words
 from models import Broadcast, Event
 
 LOOKED_BACK = 20
@@ -36,7 +36,7 @@ def silence_lines(
     span = span_in_words(trigger.span)
     last = _event(connection, contact.id, trigger.after, newest=True)
     if last is None:
-        yield Line(state.live_since, "no silence", f"the contact never did {_any(trigger.after)}")
+        yield Line(state.live_since, "no silence", f"the contact never did {one_of(trigger.after)}")
         return
     over = last.occurred_at + trigger.span.span
     said = f"last sign of life {moment(last.occurred_at)} {last.name}"
@@ -52,7 +52,7 @@ def silence_lines(
             f"within {span}",
         )  # fmt: skip
     elif trigger.having and not _did_before(connection, contact.id, trigger.having, last):
-        yield Line(over, "silence does not count", f"{said}, and never before {_any(trigger.having)}")
+        yield Line(over, "silence does not count", f"{said}, and never before {one_of(trigger.having)}")
     elif over > now:
         yield Line(over, "silent", f"{said}; {span} are over on {moment(over)}")
     else:
@@ -83,7 +83,7 @@ def anniversary_lines(
     """Say which anniversary comes next, and why the last one made no enrollment where it did not."""
     first = _event(connection, contact.id, trigger.of, newest=False)
     if first is None:
-        yield Line(state.live_since, "no anniversary", f"the contact never did {_any(trigger.of)}")
+        yield Line(state.live_since, "no anniversary", f"the contact never did {one_of(trigger.of)}")
         return
     if "once" in known:
         return
@@ -153,7 +153,3 @@ def _follows(one: Any) -> Any:
 def _did_before(connection: Connection, contact_id: int, names: tuple[str, ...], last: Any) -> bool:
     first = _event(connection, contact_id, names)
     return first is not None and first.occurred_at <= last.occurred_at
-
-
-def _any(names: tuple[str, ...]) -> str:
-    return names[0] if len(names) == 1 else f"any of {', '.join(names)}"

@@ -1,6 +1,10 @@
 """Conditions, spans and moments in words, for people who ask why."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
+from itertools import groupby
+from typing import Any
 
 from evergreet.conditions import (
     AllOf,
@@ -18,7 +22,10 @@ from evergreet.conditions import (
     StageIs,
     Where,
 )
-from evergreet.durations import Duration
+from evergreet.durations import EVER, Duration
+
+MANY = 6
+"""So many names are told; of more, all but one of them."""
 
 
 def in_words(condition: Condition) -> str:
@@ -43,17 +50,40 @@ def in_words(condition: Condition) -> str:
         case Did():
             return _did(condition)
         case Not(part):
-            return f"not ({in_words(part)})"
+            return f"did not {_did(part).removeprefix('did ')}" if isinstance(part, Did) else f"not ({in_words(part)})"
         case AllOf(parts):
             return " and ".join(map(_bracketed, parts)) or "everyone"
         case AnyOf(parts):
-            return " or ".join(map(_bracketed, parts)) or "nobody"
+            return " or ".join(_together(parts)) or "nobody"
+
+
+def _together(parts: Sequence[Condition]) -> Iterator[str]:
+    """Say each part, and what differs in the event alone in one: did a, b or c within 30 days."""
+    for _, found in groupby(parts, key=_circumstances):
+        alike = list(found)
+        dids = [part for part in alike if isinstance(part, Did)]
+        if len(dids) > 1:
+            yield _did(replace(dids[0], event=one_of([part.event for part in dids])))
+        else:
+            yield from map(_bracketed, alike)
+
+
+def _circumstances(part: Condition) -> tuple[Any, ...]:
+    return (part.where, part.within, part.at_least, part.before) if isinstance(part, Did) else (part,)
+
+
+def one_of(names: Sequence[str]) -> str:
+    """Name a few, and count the rest of many: a, b or c."""
+    if len(names) > MANY:
+        return f"{', '.join(names[: MANY - 1])} or one of {len(names) - MANY + 1} others"
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _did(condition: Did) -> str:
     often = f" {condition.at_least} times" if condition.at_least > 1 else ""
     where = f" with {' and '.join(map(_compared, condition.where))}" if condition.where else ""
     within = f" within {span_in_words(condition.within)}" if condition.within else ""
+    within = " ever" if condition.within == EVER else within
     before = f" before {moment(condition.before)}" if condition.before else ""
     return f"did {condition.event}{often}{where}{within}{before}"
 

@@ -7,12 +7,11 @@ from evergreet import campaign as words
 from evergreet.balance import Report
 from evergreet.campaign import Campaign, Email, event, local, pick, stage_entered
 from evergreet.conditions import AllOf, did, did_not, has_email
-from evergreet.durations import days, option
+from evergreet.durations import EVER, days, option
 from evergreet.orchestration.runs import run_campaign, run_name
 from evergreet.settings import settings
 
 CHECKLIST = settings().checklist
-EVER = days(36_500)
 COMPLETE = AllOf(tuple(did(milestone.event, within=EVER) for milestone in CHECKLIST))
 
 

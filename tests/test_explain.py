@@ -173,7 +173,7 @@ def test_contacts_are_found_by_address_id_and_source_id(story: Story) -> None:
 def test_a_silence_that_lasts_says_since_when_and_until_when(story: Story) -> None:
     ana = story.contact("ana")
     story.launch(QUIET)
-    assert why(story, ana, "quiet") == ["no silence (the contact never did any of page_viewed, login)"]
+    assert why(story, ana, "quiet") == ["no silence (the contact never did page_viewed or login)"]
     story.happened("order_placed", ana, at=story.now - timedelta(days=20))
     story.happened("page_viewed", ana, at=story.now - timedelta(days=9))
     story.run(QUIET)

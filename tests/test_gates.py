@@ -227,7 +227,7 @@ def test_who_got_the_last_word_and_stays_silent_gets_no_marketing_of_any_campaig
     story.launch(invited)
     story.launch(receipt)
     story.happened("invited", ana)  # by the company: no sign of life of the contact
-    story.happened("login", ana, at=story.now - timedelta(days=1))  # learned late, but before the last word
+    story.happened("login", ana, at=story.now - timedelta(days=80))  # learned late, of before the silence
     story.clock.advance(timedelta(hours=1))
     story.happened("login", story.contact("ben"))  # somebody else is alive
     story.happened("page_viewed", ana)  # counts for nothing in this campaign

@@ -3,18 +3,10 @@
 from typing import Annotated, Any, get_args
 
 import typer
-from typer.core import TyperGroup
+
+from evergreet.commands.listing import ListFirst
 
 app = typer.Typer()
-
-
-class ListFirst(TyperGroup):
-    """Without a command of its own it lists: `evergreet broadcasts new-product-announcement`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put `list` where no command stands."""
-        known = {*self.commands, "--help"}
-        return super().parse_args(ctx, args if args and args[0] in known else ["list", *args])
 
 
 group = typer.Typer(cls=ListFirst, help="Look at broadcasts, and confirm or cancel those that wait for your word.")

@@ -4,11 +4,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evergreet.commands.listing import ListFirst
+
 if TYPE_CHECKING:
     from evergreet.campaign import Options
     from evergreet.registry import CampaignModule
 
 app = typer.Typer()
+group = typer.Typer(cls=ListFirst, help="List the campaigns and how they stand, and say in words what one does.")
+app.add_typer(group, name="campaigns")
 
 Name = Annotated[str, typer.Argument(help="Name of the campaign, as `evergreet campaigns` lists it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -17,11 +21,11 @@ Set = Annotated[
 ]
 
 
-@app.command("campaigns")
+@group.command("list")
 def list_campaigns(json: Json = False) -> None:
-    """List the campaigns in the ledger: state, balance, and what has something due.
+    """List the campaigns in the ledger: state, balance, and what has something due. `list` may be left out.
 
-    Example: evergreet campaigns
+    Example: evergreet campaigns list
     """
     from rich.table import Table
 
@@ -64,6 +68,41 @@ def list_campaigns(json: Json = False) -> None:
     for state, _ in found:
         if question := waiting_for_a_word([one for one in broadcasts if one.campaign == state.name]):
             typer.echo(f"{state.name}: {question}")
+
+
+@group.command()
+def show(name: Name, json: Json = False) -> None:
+    """Say in words what a campaign does: as it stands in the ledger, or in its file where it was never launched.
+
+    Example: evergreet campaigns show win-back
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from evergreet.campaigns import state_of, version_of
+    from evergreet.commands.opening import open_database
+    from evergreet.commands.printing import console, print_json
+    from evergreet.describing import describe
+
+    with open_database() as database, database.read() as connection:
+        state = state_of(connection, name)
+        version = None if state is None or state.version_id is None else version_of(connection, state.version_id)
+    if version is None or state is None:
+        found, chosen = _chosen(name, None)
+        standing, campaign, options = "never launched", found.campaign.resolve(chosen), chosen.of_version()
+    else:
+        standing = state.state + (f" ({state.reason})" if state.reason else "")
+        campaign, options = version.campaign, version.options
+    lines = list(describe(campaign))
+    if json:
+        print_json({"name": name, "state": standing, "options": options, "does": lines})
+        return
+    table = Table(show_header=False, title=escape(f"{name}: {standing}"), title_justify="left")
+    for word, sentence in lines:
+        table.add_row(escape(word), escape(sentence))
+    for option, value in options.items():
+        table.add_row(escape(f"--set {option}"), escape(str(value)))
+    console().print(table)
 
 
 @app.command()

@@ -60,6 +60,20 @@ def test_a_campaign_from_launch_to_stop(store: Story, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_campaign_says_what_it_does_by_its_file_and_once_it_is_live_by_the_ledger(store: Story) -> None:
+    assert "review-request: never launched" in said("campaigns", "show", "review-request")
+    found = json.loads(said("campaigns", "show", "review-request", "--json"))
+    assert ["starts", "at order_completed, once for each order_id"] in found["does"]
+    assert found["options"]["days_after"] == 14
+    said("launch", "review-request")
+    shown = said("campaigns", "show", "review-request")
+    assert "review-request: live" in shown
+    assert "--set hour" in shown
+    wrong = evergreet("campaigns", "show", "review-reqest")
+    assert isinstance(wrong.exception, EvergreetError)
+    assert "There is no campaign 'review-reqest'" in str(wrong.exception)
+
+
 def test_history_is_counted_and_confirmed_with_the_line_that_is_printed(store: Story) -> None:
     store.happened("order_placed", *store.contacts(3), at=store.now - timedelta(days=3))
     output = said("launch", "thank-you", "--backfill", "10d")
