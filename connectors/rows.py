@@ -18,6 +18,8 @@ NO = frozenset({"false", "no", "n", "f", "off", "0", ""})
 _PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
 """A number that a text is read as: no leading zeros, no plus, exact as a double; as in an import."""
 _LONGEST_EXACT = 15
+MILLISECONDS = 100_000_000_000
+"""A count since 1970 from which on it is one of milliseconds: as seconds it would be the year 5138."""
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
@@ -111,7 +113,7 @@ def _moment(value: Any, name: str) -> datetime:
 
 
 def _counted(count: Decimal) -> datetime:
-    seconds = count / 1000 if count >= 100_000_000_000 else count
+    seconds = count / 1000 if count >= MILLISECONDS else count
     return _FIRST + timedelta(microseconds=int(seconds * 1_000_000))
 
 

@@ -46,7 +46,8 @@ def audience_of(settings: SalesforceSettings) -> str:
     if settings.audience:
         return settings.audience
     host = httpx.URL(settings.base_url).host
-    return "https://test.salesforce.com" if ".sandbox." in host else "https://login.salesforce.com"
+    is_for_tests = ".sandbox." in host or ".scratch." in host
+    return "https://test.salesforce.com" if is_for_tests else "https://login.salesforce.com"
 
 
 def _key(written: str) -> bytes:

@@ -5,6 +5,7 @@ knows such, and is rolled back. https://docs.sqlalchemy.org/en/20/core/engines.h
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
@@ -15,6 +16,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
 )
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
@@ -57,9 +59,14 @@ class Sql:
         return cls(read_settings(SqlSettings))
 
     def check(self) -> str:
-        """Ask for one row."""
+        """Ask for one row, and for one that is not read."""
         rows = self._ask(None, 1)
-        return f"{self._place} answers the query{', which has contacts' if rows else '; there is no contact yet'}."
+        there = ", which has contacts" if rows else "; there is no contact yet"
+        with suppress(Retryable):  # looking for them may take longer than reading a page
+            if self._asked(or_(self._changed.is_(None), self._number.is_(None)), 1):
+                names = f"{self._settings.changed_at_column} or {self._settings.id_column}"
+                there += f". Rows without {names} are there, and are not read"
+        return f"{self._place} answers the query{there}."
 
     def changed_since(self, cursor: str) -> CrmPage:
         """Return the rows that were changed after a place, those first that were changed first."""
@@ -95,17 +102,26 @@ class Sql:
         """Where the database is. What follows a `?` may be a password."""
         return self._engine.url.set(query={}).render_as_string(hide_password=True)
 
+    @property
+    def _changed(self) -> ColumnElement[Any]:
+        return column(self._settings.changed_at_column)
+
+    @property
+    def _number(self) -> ColumnElement[Any]:
+        return column(self._settings.id_column)
+
     def _ask(self, place: Place | None, most: int) -> Sequence[Mapping[str, Any]]:
-        changed: ColumnElement[Any] = column(self._settings.changed_at_column)
-        number: ColumnElement[Any] = column(self._settings.id_column)
+        """Return the rows behind a place."""
+        changed, number = self._changed, self._number
+        behind = true() if place is None else _after(place, changed, number)
+        return self._asked(and_(changed.is_not(None), number.is_not(None), behind), most)
+
+    def _asked(self, condition: ColumnElement[bool], most: int) -> Sequence[Mapping[str, Any]]:
         asked = self._settings.query.strip().rstrip(";").replace(":", "\\:")  # a colon begins no parameter
-        query = select(text("*")).select_from(text(f"({asked}\n) contacts"))
-        query = query.where(changed.is_not(None), number.is_not(None))
-        if place is not None:
-            query = query.where(_after(place, changed, number))
+        query = select(text("*")).select_from(text(f"({asked}\n) contacts")).where(condition)
         try:
             with self._engine.connect() as connection:
-                found = connection.execute(query.order_by(changed, number).limit(most))
+                found = connection.execute(query.order_by(self._changed, self._number).limit(most))
                 rows = [dict(zip(found.keys(), row, strict=True)) for row in found.tuples()]
         except SQLAlchemyError as error:
             raise self._fault(error) from None

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from connectors.rows import MILLISECONDS
 from evergreet.errors import Misconfigured
 
 _KINDS: dict[str, Any] = {
@@ -41,10 +42,14 @@ class Place:
 
         Whatever was changed then may stand in a transaction that is not committed yet, and be seen only later.
         """
-        if type(self.changed) is not datetime:
+        since: Any = now - timedelta(seconds=seconds)
+        if isinstance(self.changed, int | float | Decimal):  # seconds since 1970, or milliseconds
+            count = int(since.timestamp())
+            since = count * 1000 if self.changed >= MILLISECONDS else count
+        elif type(self.changed) is not datetime:
             return self
-        since = now - timedelta(seconds=seconds)
-        since = since if self.changed.tzinfo else since.replace(tzinfo=None)
+        elif not self.changed.tzinfo:
+            since = since.replace(tzinfo=None)
         return Place(since, None) if self.changed > since else self
 
 

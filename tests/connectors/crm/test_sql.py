@@ -138,6 +138,27 @@ def test_a_transaction_that_is_committed_late_is_not_missed(shop: psycopg.Connec
     assert later in [one.id for one in read(just_a_page, cursor)[0]]
 
 
+@pytest.mark.parametrize("unit", [1, 1000])
+def test_times_that_are_counts_are_read_again_as_well(tmp_path: Path, unit: int) -> None:
+    """In seconds since 1970, or milliseconds: what is committed late is not missed there either."""
+    path = tmp_path / "shop.db"
+    count = int(NOW.timestamp()) * unit
+    with closing(sqlite3.connect(path)) as shop:
+        shop.execute("CREATE TABLE customers (id INTEGER PRIMARY KEY, email TEXT, changed_at INTEGER)")
+        shop.execute("INSERT INTO customers VALUES (1, 'p1@example.com', ?)", [count - 5 * unit])
+        shop.commit()
+        query = "SELECT id, email, changed_at FROM customers"
+        connector = sql(f"sqlite:///{path}", query=query, overlap=60)
+        contacts, _, cursor = read(connector)
+        assert [one.id for one in contacts] == ["1"]
+        shop.execute("INSERT INTO customers VALUES (2, 'p2@example.com', ?)", [count - 20 * unit])
+        shop.execute("INSERT INTO customers VALUES (3, 'p3@example.com', NULL)")
+        shop.commit()
+    contacts, _, cursor = read(connector, cursor)
+    assert [one.id for one in contacts] == ["2", "1"]
+    assert "Rows without changed_at or id are there, and are not read." in connector.check()
+
+
 def test_nothing_can_be_written_and_a_slow_query_ends(
     shop: psycopg.Connection, fresh_postgres_url: str, tmp_path: Path
 ) -> None:
