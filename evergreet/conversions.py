@@ -99,8 +99,9 @@ def conversions(
     rows = connection.execute(
         select(
             *flags, func.sum(sides.c.sent * person.c.compared),
-            func.count(), func.sum(person.c.converted), func.sum(person.c.open),
-            func.sum(person.c.compared), func.sum(person.c.compared_converted), func.sum(person.c.compared_open),
+            func.count(), func.sum(person.c.converted), func.sum(person.c.open * (1 - person.c.converted)),
+            func.sum(person.c.compared), func.sum(person.c.compared_converted),
+            func.sum(person.c.compared_open * (1 - person.c.compared_converted)),
         )
         .select_from(person.outerjoin(sides, sides.c.contact_id == person.c.contact_id))
         .group_by(*flags)

@@ -12,7 +12,7 @@ Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Contacts that are compared: how many, how many of them converted, how many may still do so in time."""
+    """Contacts that are compared: how many, how many of them converted, how many others may still do so in time."""
 
     contacts: int = 0
     converted: int = 0
@@ -34,13 +34,15 @@ NOBODY = Group()
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """The difference between two rates, with its confidence interval; `relative` is None where nobody held out
-    converted."""
+    """The difference between two rates, and how much more that is than the second (0.1: a tenth more), each with its
+    confidence interval; the relative figures are None where nobody held out converted."""
 
     difference: float
     low: float
     high: float
     relative: float | None
+    relative_low: float | None = None
+    relative_high: float | None = None
 
     @property
     def certain(self) -> bool:
@@ -74,12 +76,35 @@ def difference(first: tuple[int, int], second: tuple[int, int]) -> tuple[float, 
     return p - q, p - q - sqrt((p - low_a) ** 2 + (high_b - q) ** 2), p - q + sqrt((high_a - p) ** 2 + (q - low_b) ** 2)
 
 
+def ratio(first: tuple[int, int], second: tuple[int, int]) -> tuple[float, float, float]:
+    """Return the ratio of two independent proportions (successes, trials), and its 95 % interval.
+
+    MOVER-R from Wilson's intervals: A. Donner and G. Y. Zou, Closed-form confidence intervals for functions of the
+    normal mean and standard deviation, Statistical Methods in Medical Research 21 (2012) 347-359. It holds 1 exactly
+    where `difference` holds 0. Raises ZeroDivisionError where the second has no successes.
+    """
+    (a, m), (b, n) = first, second
+    (low_a, high_a), (low_b, high_b) = wilson(a, m), wilson(b, n)
+    p, q = a / m, b / n
+
+    def root(of_first: float, of_second: float) -> tuple[float, float, float]:
+        one, other = of_first * (2 * p - of_first), of_second * (2 * q - of_second)
+        return one, other, sqrt(max(0.0, (p * q) ** 2 - one * other))
+
+    one, _, middle = root(low_a, high_b)
+    low = one / (p * q + middle) if a else 0.0
+    _, other, middle = root(high_a, low_b)
+    return p / q, low, (p * q + middle) / other
+
+
 def lift(treated: Group, held_out: Group) -> Lift | None:
     """Compare two groups; None where one of them is empty."""
     if not (treated.contacts and held_out.contacts):
         return None
-    found = difference((treated.converted, treated.contacts), (held_out.converted, held_out.contacts))
-    return Lift(*found, relative=found[0] * held_out.contacts / held_out.converted if held_out.converted else None)
+    first, second = (treated.converted, treated.contacts), (held_out.converted, held_out.contacts)
+    if not held_out.converted:
+        return Lift(*difference(first, second), relative=None)
+    return Lift(*difference(first, second), *(share - 1 for share in ratio(first, second)))
 
 
 def verdict(found: Lift, others: str) -> str:
@@ -89,8 +114,15 @@ def verdict(found: Lift, others: str) -> str:
     if not found.certain:
         return f"Too early to tell: compared with {others}, the difference is {much}, which may be chance."
     effect = "more" if found.difference > 0 else "fewer"
-    relative = "" if found.relative is None else f", {abs(found.relative):.0%} {effect} than they"
+    relative = ""
+    if found.relative is not None and found.relative_low is not None and found.relative_high is not None:
+        span = f"{_percent(found.relative_low)} to {_percent(found.relative_high)}"
+        relative = f", that is {abs(found.relative):.0%} {effect} than they ({span})"
     return f"Compared with {others}, {effect} people convert: {much}{relative}."
+
+
+def _percent(share: float) -> str:
+    return f"{share:+.0%}".replace("-", "−")
 
 
 def points(share: float) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from evergreet.lift import Group, difference, lift, points, verdict, wilson
+from evergreet.lift import Group, difference, lift, points, ratio, verdict, wilson
 
 # Newcombe, Statistics in Medicine 17 (1998) 873-890, table II, method 10.
 PUBLISHED = [
@@ -50,6 +50,22 @@ def test_an_interval_holds_its_estimate_and_stays_in_bounds(first: tuple[int, in
     assert swapped == pytest.approx((-found, -above, -below))
 
 
+@given(counts, counts.filter(lambda pair: pair[0] > 0))
+def test_the_ratio_ends_where_the_first_may_just_be_so_many_times_the_second(
+    first: tuple[int, int], second: tuple[int, int]
+) -> None:
+    """The interval of p − R·q, put together from Wilson's as Newcombe does, ends at 0 for the R at its ends."""
+    p, q = first[0] / first[1], second[0] / second[1]
+    (low_p, high_p), (low_q, high_q) = wilson(*first), wilson(*second)
+    found, low, high = ratio(first, second)
+    assert low - 1e-9 <= found <= high + 1e-9
+    assert p - low * q == pytest.approx(math.hypot(p - low_p, low * (high_q - q)), abs=1e-7)
+    assert high * q - p == pytest.approx(math.hypot(high_p - p, high * (q - low_q)), rel=1e-6, abs=1e-7)
+    _, below, above = difference(first, second)
+    if min(abs(below), abs(above)) > 1e-9:
+        assert (low <= 1 <= high) == (below <= 0 <= above), "both say the same of chance"
+
+
 @given(counts, counts)
 def test_what_is_said_has_no_figure_that_is_none(first: tuple[int, int], second: tuple[int, int]) -> None:
     found = lift(Group(first[1], first[0]), Group(second[1], second[0]))
@@ -65,13 +81,13 @@ def test_a_certain_lift_is_said_with_its_interval() -> None:
     assert found is not None
     assert verdict(found, "others") == (
         "Compared with others, more people convert: +20.0 percentage points (95% confidence interval +5.2 to +33.4), "
-        "33% more than they."
+        "that is 33% more than they (+8% to +66%)."
     )
     worse = lift(Group(80, 48), Group(70, 56))
     assert worse is not None
     assert verdict(worse, "others") == (
         "Compared with others, fewer people convert: −20.0 percentage points (95% confidence interval −33.4 to −5.2), "
-        "25% fewer than they."
+        "that is 25% fewer than they (−40% to −7%)."
     )
 
 
