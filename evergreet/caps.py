@@ -34,8 +34,14 @@ COMPETING = timedelta(hours=1)
 SPACINGS = (7, 30)
 """What somebody may ask for: at most one marketing message in any so many days."""
 
+FREQUENCY_CAP = "frequency_cap"
+"""The reason of what waits, or does not go, because the places of all messages are taken."""
+
+TOPIC_CAP = "topic_cap"
+"""The reason where those of its topic are."""
+
 LESS_OFTEN = "less_often"
-"""The reason of what waits, or does not go, because its reader asked for less."""
+"""The reason where the one that its reader asked for is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +66,9 @@ def limits_of(settings: Settings, topic: str | None) -> tuple[Limit, ...]:
     """Return the caps that a marketing message of this topic is under."""
     limits = []
     if settings.cap is not None:
-        limits.append(Limit("frequency_cap", settings.cap, timedelta(days=settings.cap_days)))
+        limits.append(Limit(FREQUENCY_CAP, settings.cap, timedelta(days=settings.cap_days)))
     if topic is not None and (cap := settings.topic_caps.get(topic)) is not None:
-        limits.append(Limit("topic_cap", cap.messages, timedelta(days=cap.days), topic))
+        limits.append(Limit(TOPIC_CAP, cap.messages, timedelta(days=cap.days), topic))
     return tuple(limits)
 
 
@@ -77,7 +83,7 @@ def place_columns(limits: Sequence[Limit], priority: int, now: ColumnElement[dat
             col(other.sent_at) > shift(now, -limit.span),
         ]
         if limit.topic is not None:
-            taken.append(_of_topic(other, limit.topic))
+            taken.append(of_topic(other, limit.topic))
         columns += [
             select(func.count()).where(*taken).scalar_subquery().label(f"taken_{number}"),
             select(func.min(col(other.sent_at))).where(*taken).scalar_subquery().label(f"oldest_{number}"),
@@ -162,7 +168,7 @@ def _rivals(limit: Limit, priority: int, now: ColumnElement[datetime]) -> Column
         or_(col(message.not_before).is_(None), col(message.not_before) < shift(now, limit.span)),
     ]
     if limit.topic is not None:
-        waiting.append(_of_topic(message, limit.topic))
+        waiting.append(of_topic(message, limit.topic))
     definition = col(CampaignVersion.definition)["campaign"]
     due = [
         col(rival.state) == "active",
@@ -178,7 +184,7 @@ def _rivals(limit: Limit, priority: int, now: ColumnElement[datetime]) -> Column
     return planned + unplanned
 
 
-def _of_topic(message: Any, topic: str) -> ColumnElement[bool]:
+def of_topic(message: Any, topic: str) -> ColumnElement[bool]:
     """Say whether a message is of a topic, by any channel."""
     return or_(col(message.topic) == topic, col(message.topic) == consent_topic(topic, "sms"))
 

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, bindparam, false, func, literal, select, unio
 from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition
-from evergreet.campaign import Campaign, Step
+from evergreet.campaign import MARKETING, Campaign, Step
 from evergreet.campaigns import State, version_of
+from evergreet.caps import FREQUENCY_CAP, LESS_OFTEN, TOPIC_CAP, of_topic
 from evergreet.conditions import AllOf, Condition
 from evergreet.dormancy import last_word
 from evergreet.errors import EvergreetError
@@ -22,7 +23,13 @@ from evergreet.merging.showing import merges
 from evergreet.reasons import explained
 from evergreet.steps import place_of
 from evergreet.wording import in_words, moment
-from models import Contact, Enrollment, Event, FrequencyChoice, Instant, Message, Suppression, Transition
+from models import CampaignRow, Contact, Enrollment, Event, FrequencyChoice, Instant, Message, Suppression, Transition
+
+CAPS = (FREQUENCY_CAP, TOPIC_CAP, LESS_OFTEN)
+"""The reasons of what found no place."""
+
+LATEST = 3
+"""So many of the messages that took the places are named."""
 
 __all__ = ["Line", "explain", "find_contacts", "row_id"]
 
@@ -160,9 +167,30 @@ def _detail(asked: _Question, message: Any, step: Step | None) -> str:
         where = to or ("the team" if message.channel == "crm" else message.address)
         return f"{where} by {message.provider}, {moment(message.sent_at)}"
     reason = explained(message.reason).rstrip(".") if message.reason else ""
+    places = _places(asked, message) if message.reason in CAPS else ""
     out = asked.held.get((message.channel, "")) or asked.held.get((message.channel, to), "")
     again = f"asked again at {moment(message.not_before)}" if message.not_before else ""
-    return "; ".join(filter(None, (reason, again, out if message.state == "planned" else "")))
+    asked_at = f"asked at {moment(message.changed_at)}" if message.reason == "too_late" else ""
+    return "; ".join(filter(None, (reason, places, asked_at, again, out if message.state == "planned" else "")))
+
+
+def _places(asked: _Question, message: Any) -> str:
+    """Name the last messages that had taken the places under a cap when it was asked."""
+    wanted = [
+        col(Message.contact_id) == asked.contact.id, col(Message.purpose) == str(MARKETING),
+        col(Message.sent_at) <= message.changed_at, col(Message.id) != message.id,
+    ]  # fmt: skip
+    if message.reason == TOPIC_CAP and asked.campaign.topic is not None:
+        wanted.append(of_topic(Message, asked.campaign.topic))
+    rows = asked.connection.execute(
+        select(col(CampaignRow.name), col(Message.step_key), col(Message.sent_at))
+        .join(CampaignRow, col(CampaignRow.id) == col(Message.campaign_id))
+        .where(*wanted)
+        .order_by(col(Message.sent_at).desc())
+        .limit(LATEST + 1)
+    ).all()
+    named = [f"{row.name} {row.step_key} of {moment(row.sent_at)}" for row in rows[:LATEST]]
+    return f"the last: {', '.join(named)}{' and others' if len(rows) > LATEST else ''}" if named else ""
 
 
 def _counted(step: Step | None, row: Any) -> str:

@@ -152,12 +152,12 @@ class Settings(BaseSettings):
     )
     default_timezone: str = Field(default="UTC", description="IANA zone of contacts that have none.")
     default_locale: str = Field(default="en", description="Locale of contacts that have none.")
-    quiet_from: time | None = Field(default=None, description="No marketing mail from this local time, e.g. 21:00 …")
+    quiet_from: time | None = Field(default=None, description="No marketing from this local time, e.g. 21:00 …")
     quiet_until: time | None = Field(
         default=None, validate_default=True, description="… until this local time, e.g. 08:00."
     )
     cap: int | None = Field(
-        default=None, ge=1, description="At most so many marketing emails per contact over all campaigns …"
+        default=None, ge=1, description="At most so many marketing messages per contact over all campaigns …"
     )
     cap_days: int = Field(default=7, ge=1, le=LONGEST_CAP_DAYS, description="… within so many days.")
     topic_caps: dict[str, Cap] = Field(

@@ -313,6 +313,31 @@ def test_a_deferred_message_says_why_and_until_when(story: Story) -> None:
     story.clock.advance(timedelta(hours=22))
     story.run(tuesday_only)
     assert why(story, ana)[-1] == (
-        "offer: deferred (topic_cap: the contact got as many emails of this topic as EVERGREET_TOPIC_CAPS allows; "
-        "asked again at 2026-03-18 10:00 UTC)"
+        "offer: deferred (topic_cap: the contact got as many messages of this topic as EVERGREET_TOPIC_CAPS allows; "
+        "the last: thanks offer of 2026-03-11 10:00 UTC; asked again at 2026-03-18 10:00 UTC)"
     )
+    story.clock.advance(timedelta(days=60))
+    story.run(tuesday_only)
+    assert why(story, ana)[-1] == (
+        "offer: skipped (too_late: it would have gone later than the step's `lateness` allows; "
+        "asked at 2026-05-10 10:00 UTC)"
+    )
+
+
+def test_a_cap_names_the_last_that_took_its_places(story: Story) -> None:
+    news = Campaign(name="news", topic="news", trigger=event("told"), steps=(Email("hello", template="note"),))
+    offers = Campaign(name="offers", topic="offers", trigger=event("asked"), steps=(Email("offer", template="note"),))
+    story.settings = Settings(secret_keys=("test-key",), cap=4)
+    ana, ben = (story.contact(name, consents=["news", "offers"]) for name in ("ana", "ben"))
+    for campaign in (news, offers, THANKS):
+        story.launch(campaign)
+    for _ in range(4):
+        story.happened("told", ana, ben)
+        story.run(news)
+        story.clock.advance(timedelta(hours=1))
+    story.happened("order_placed", ana)
+    story.run()  # a receipt takes no place
+    story.happened("asked", ana)
+    story.run(offers)
+    last = ", ".join(f"news hello of 2026-03-10 {hour}:00 UTC" for hour in (15, 14, 13))
+    assert why(story, ana, "offers")[-1].endswith(f"as EVERGREET_CAP allows; the last: {last} and others)")
