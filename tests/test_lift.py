@@ -54,7 +54,7 @@ def test_an_interval_holds_its_estimate_and_stays_in_bounds(first: tuple[int, in
 def test_the_ratio_ends_where_the_first_may_just_be_so_many_times_the_second(
     first: tuple[int, int], second: tuple[int, int]
 ) -> None:
-    """The interval of p less R times q, put together from Wilson's as Newcombe does, ends at 0 for the R at its ends."""
+    """The interval of p less R times q, put together from Wilson's, ends at 0 for the R at its ends."""
     p, q = first[0] / first[1], second[0] / second[1]
     (low_p, high_p), (low_q, high_q) = wilson(*first), wilson(*second)
     found, low, high = ratio(first, second)
