@@ -45,7 +45,9 @@ CODES: Mapping[int, Fault] = {
 """What the codes of sending are about. 406 says neither since when nor why a recipient is inactive: a hard bounce, a
 complaint or somebody's decision; what suppresses is the event that told of it."""
 
-_ABOUT_US = re.compile(r"'(?:From|ReplyTo|MessageStream)'|message stream|sender signature", re.IGNORECASE)
+_SHARED = (300, 402, 403, 411)
+"""Codes that may be about what messages share; their words name the address where it is about one."""
+_ABOUT_US = re.compile(r"'(?:From|Reply-?To|MessageStream)'|message stream|sender signature", re.IGNORECASE)
 """Words of a message's fault that are the same for every message."""
 
 
@@ -64,8 +66,13 @@ def _entries(content: Any, count: int, secret: str) -> list[Outcome]:
     if not isinstance(content, list) or len(content) != count:
         return [Retryable("Postmark took the request and its answer cannot be read.", accepted="maybe")] * count
     outcomes = [_entry(entry, secret) for entry in content]
-    codes = [entry.get("ErrorCode") if isinstance(entry, dict) else None for entry in content]
-    if count > 1 and all(isinstance(code, int) and code == codes[0] and code not in {0, *CODES} for code in codes):
+    told = [
+        (entry.get("ErrorCode"), entry.get("Message")) if isinstance(entry, dict) else (None, None) for entry in content
+    ]
+    codes = [code for code, _ in told]
+    new = count > 1 and all(isinstance(code, int) and code == codes[0] and code not in {0, *CODES} for code in codes)
+    alike = count > 2 and codes[0] in _SHARED and all(one == told[0] for one in told)
+    if new or alike:  # in the same words: what is about one of them names whom
         reason = getattr(outcomes[0], "reason", "")
         return [Misconfigured(f"{reason}. It says so of every message of the request.")] * count
     return outcomes

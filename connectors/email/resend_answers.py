@@ -31,10 +31,17 @@ def _taken(content: Mapping[str, Any], count: int, secret: str) -> list[Outcome]
     """Match names with places; where they do not add up nobody knows who was accepted."""
     refused: dict[int, Outcome] = {}
     errors = content.get("errors")
-    for error in errors if isinstance(errors, list) else []:
-        if isinstance(error, dict) and isinstance(error.get("index"), int):
+    listed = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    told = {str(error.get("message")) for error in listed}
+    # In the same words of everybody, and not about whom it is to: it is about what they share.
+    shared = count > 2 and len(listed) == count and len(told) == 1 and not any("`to`" in words for words in told)
+    for error in listed:
+        if isinstance(error.get("index"), int):
             words = said(str(error.get("message") or "no message"), secret)
-            refused[error["index"]] = Permanent(f"Resend refuses it: {words}")
+            if shared or _is_about_sender(words):
+                refused[error["index"]] = Misconfigured(f"Resend refuses it: {words}. It stands for every message.")
+            else:
+                refused[error["index"]] = Permanent(f"Resend refuses it: {words}")
     data = content.get("data")
     names = [one.get("id") if isinstance(one, dict) else None for one in data] if isinstance(data, list) else []
     good = [place for place in range(count) if place not in refused]
@@ -58,12 +65,16 @@ def refusal(answered: Answered, secret: str) -> Retryable | Permanent | Misconfi
     if status == 408:
         return Retryable(words, accepted="no")
     if status in {400, 413, 422}:
-        if status == 413 or not any(word in told.lower() for word in _ABOUT_SENDER):
+        if status == 413 or not _is_about_sender(told):
             return Permanent(words)
         return Misconfigured(f"{words}. It stands for every message of the request.")
     if 300 <= status < 500:
         return Misconfigured(f"{words}. Is EVERGREET_RESEND_BASE_URL right?")
     return Retryable(f"{words}; it may have taken the request.", accepted="maybe")
+
+
+def _is_about_sender(words: str) -> bool:
+    return any(word in words.lower() for word in _ABOUT_SENDER)
 
 
 def understand_check(answered: Answered, secret: str) -> str:

@@ -132,6 +132,7 @@ def test_a_key_that_is_longer_than_metadata_may_be_stays_away(sink: PostmarkSink
 CODES: list[tuple[int, str, type[Exception]]] = [
     (300, "Invalid 'To' address: 'ann@customer.example'.", Permanent),
     (300, "Invalid 'From' address: 'x'.", Misconfigured),
+    (300, "Error parsing 'Reply-To': Illegal email domain '+' in address 'x@+'.", Misconfigured),
     (406, "Found inactive addresses: ann@customer.example. They generated a hard bounce.", Permanent),
     (10, "The Server Token you provided is not valid.", Misconfigured),
     (400, "The 'From' address you supplied is not a Sender Signature.", Misconfigured),
@@ -162,6 +163,10 @@ def test_each_code_of_one_message_has_its_outcome_and_the_others_are_accepted(
 def test_a_code_that_nobody_knows_is_our_fault_where_everybody_gets_it(sink: PostmarkSink, at: At) -> None:
     sink.judge = lambda mail: (77_777, "Something new.")
     assert {type(outcome) for outcome in at(sink.url).send([letter("a"), letter("b")])} == {Misconfigured}
+    sink.judge = lambda mail: (300, "Invalid metadata content.")
+    assert {type(outcome) for outcome in at(sink.url).send([letter(key) for key in "abc"])} == {Misconfigured}
+    sink.judge = lambda mail: (300, f"Invalid 'To' address: '{mail['Metadata']['evergreet_key']}'.")
+    assert {type(outcome) for outcome in at(sink.url).send([letter(key) for key in "abc"])} == {Permanent}
     sink.judge = lambda mail: (406, "Found inactive addresses.")
     assert {type(outcome) for outcome in at(sink.url).send([letter("a"), letter("b")])} == {Permanent}
 

@@ -120,6 +120,20 @@ def test_those_it_names_are_refused_and_the_others_accepted(sink: ResendSink, at
     assert "ann@" not in str(outcomes[1])
 
 
+def test_what_is_refused_of_everybody_or_of_the_sender_is_our_fault(
+    sink: ResendSink, at: Callable[..., Resend]
+) -> None:
+    def refused(words: str, count: int) -> set[type]:
+        errors = [{"index": place, "message": words} for place in range(count)]
+        sink.judge = lambda batch: Told(200, {"data": [], "errors": errors})
+        return {type(outcome) for outcome in at(sink.url).send([letter(subject=words)] * count)}
+
+    assert refused("The `from` field is not of a verified domain", 1) == {Misconfigured}
+    assert refused("`subject` is too long", 3) == {Misconfigured}
+    assert refused("`subject` is too long", 2) == {Permanent}
+    assert refused("Invalid `to` field", 3) == {Permanent}
+
+
 ANSWERS: list[tuple[Told, int, type[Exception], str | None]] = [
     (Told(200, b"<html>"), 2, Retryable, "maybe"),
     (Told(200, {"data": [{"id": "x"}]}), 2, Retryable, "maybe"),
