@@ -26,8 +26,9 @@ def send_samples(
 ) -> Iterator[tuple[str, str]]:
     """Send the steps of the sender's channel and yield each step's key with a sentence; raises what the connector does.
 
-    The subject, or the beginning of an SMS, says that it is a test, and the unsubscribe link is a sample that takes
-    nobody off a list. Steps of another channel are named and passed over.
+    All are made before the first is sent: where one cannot be made, none is. The subject, or the beginning of an SMS,
+    says that it is a test, and the unsubscribe link is a sample that takes nobody off a list. Steps of another channel
+    are named and passed over.
     """
     address = read_destination(to)
     resolved = campaign.resolve(options)
@@ -35,16 +36,21 @@ def send_samples(
     if not steps:
         keys = ", ".join(one.key for one in resolved.steps)
         raise DataError(f"--step {step}: campaign {campaign.name!r} has the steps {keys}.")
+    messages: dict[str, EmailMessage | SmsMessage] = {}
     for one in steps:
         if isinstance(sender, CrmSink) or one.channel != sender.capabilities.channel:
-            yield one.key, f"not sent: it is for {one.channel}{_ADDRESSES.get(one.channel, ', not for the contact')}"
             continue
         source = load_template(settings.templates, one.template, purpose=one.purpose)
         sample, _ = read_sample(settings.templates, one.template, settings)
         context = replace(
             sample, options=options.of_version(), campaign=campaign.name, step=one.key, topic=campaign.topic
         )
-        outcome = sender.send([_message(source, context, settings, address)])[0]
+        messages[one.key] = _message(source, context, settings, address)
+    for one in steps:
+        if isinstance(sender, CrmSink) or one.key not in messages:
+            yield one.key, f"not sent: it is for {one.channel}{_ADDRESSES.get(one.channel, ', not for the contact')}"
+            continue
+        outcome = sender.send([messages[one.key]])[0]
         if not isinstance(outcome, Accepted):
             raise outcome
         yield one.key, f"accepted for {address} by {sender.name} ({outcome.provider_id})"

@@ -38,7 +38,7 @@ function measure(frame, name, width) {
     const style = view.getComputedStyle(element), box = element.getBoundingClientRect();
     if (!box.width || !box.height || style.opacity === "0") continue;
     if (box.right > width + .5) wide.push(element.outerHTML.slice(0, 80));
-    const pressed = element.matches("button, .button a, .brand a, .foot a");
+    const pressed = element.matches("button, .button a, .brand a, .foot a, header a, .alone");
     if (pressed && box.height < 44) small.push(element.textContent.trim());
     if (![...element.childNodes].some(node => node.nodeType === 3 && node.data.trim())) continue;
     const pair = [numbers(style.color).slice(0, 3), background(view, element)].map(luminance).sort((a, b) => b - a);

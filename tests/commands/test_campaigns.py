@@ -1,6 +1,7 @@
 """The campaign commands as a person types them, on the embedded default."""
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from evergreet.commands.opening import parse_moment, parse_since
 from evergreet.commands.printing import print_report
 from evergreet.database import Database
 from evergreet.errors import DataError, EvergreetError
+from evergreet.settings import settings
+from evergreet.template_sources import template_root
 from models import AuditLog, Consent
 from tests.story import Story
 
@@ -114,6 +117,18 @@ def test_a_test_send_reaches_the_address_and_not_the_ledger(store: Story, tmp_pa
     assert "has the steps receipt, check-in" in str(
         evergreet("send-test", "thank-you", "--to", "me@example.org", "--step", "x").exception
     )
+
+
+def test_a_test_send_sends_nothing_where_one_step_cannot_be_made(
+    store: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(template_root("templates") / "thank_you", tmp_path / "acme" / "thank_you")
+    (tmp_path / "acme" / "thank_you" / "check_in" / "subject.txt").write_text("\n{{ contact.shoe_size }}", "utf-8")
+    monkeypatch.setenv("EVERGREET_TEMPLATES", str(tmp_path / "acme"))
+    settings.cache_clear()
+    answer = evergreet("send-test", "thank-you", "--to", "me@example.org")
+    assert "thank_you/check_in/subject.txt, line 2: there is no 'shoe_size' here" in str(answer.exception)
+    assert not list((tmp_path / ".evergreet").glob("outbox/new/*"))
 
 
 def test_times_are_read_as_people_write_them() -> None:
