@@ -14,7 +14,6 @@ from gettext import NullTranslations
 from io import BytesIO, StringIO
 from pathlib import Path
 
-from babel import Locale, UnknownLocaleError
 from babel.messages.catalog import Catalog, Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import PoFileError, read_po, write_po
@@ -23,6 +22,7 @@ from jinja2 import nodes
 from jinja2.ext import extract_from_ast
 
 from evergreet.errors import DefinitionError
+from evergreet.localization import locale_named
 
 _LINE = re.compile(r'(#.*|((msgctxt|msgid|msgid_plural|msgstr(\[\d+\])?)\s+)?"([^"\\]|\\.)*")?')
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
@@ -87,7 +87,8 @@ def read_catalogue(path: Path, content: bytes) -> Catalog:
     Raises DefinitionError with the file, the line and what to write.
     """
     language = path.parts[-3]
-    if (named := _named(language)) != language:
+    named = locale_named(language)
+    if str(named) != language:
         raise DefinitionError(
             f"{path}: no contact reads {language!r}; name the folder "
             f"{f'{named}.' if named else 'as languages are named, such as de, pt_BR or zh_Hant.'}"
@@ -113,14 +114,6 @@ def _translations(read: Catalog) -> NullTranslations:
     write_mo(binary, read)
     binary.seek(0)
     return Translations(fp=binary)
-
-
-def _named(language: str) -> str | None:
-    """Return what contacts' locales call a language; None where there is no such."""
-    try:
-        return str(Locale.parse(language.replace("-", "_")))
-    except (UnknownLocaleError, ValueError):
-        return None
 
 
 def _fault_of(entry: Message) -> str | None:

@@ -1,7 +1,7 @@
 """All messages of a template root on one page, to look at them side by side; it needs no network."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import unescape
 from pathlib import Path
 from typing import Literal
@@ -76,9 +76,9 @@ class Shown:
         return _SCHEME.sub(lambda asked: "(min-width: 0)" if asked[1] == scheme else "(max-width: 0)", html)
 
 
-def all_messages(settings: Settings) -> list[Shown]:
-    """Render every message of the template root with its sample; a broken one carries its error."""
-    return [_shown(settings, name) for name in template_names(settings.templates)]
+def all_messages(settings: Settings, locale: str | None = None) -> list[Shown]:
+    """Render every message of the template root with its sample, read in a locale; a broken one carries its error."""
+    return [_shown(settings, name, locale) for name in template_names(settings.templates)]
 
 
 def write_page(folder: Path, shown: list[Shown], settings: Settings) -> Path:
@@ -99,9 +99,10 @@ def write_page(folder: Path, shown: list[Shown], settings: Settings) -> Path:
     return page
 
 
-def _shown(settings: Settings, name: str) -> Shown:
+def _shown(settings: Settings, name: str, locale: str | None) -> Shown:
     try:
         context, _ = read_sample(settings.templates, name, settings)
+        context = replace(context, locale=locale or context.locale)
         rendered = render(settings, name, context)
         return Shown(name, context, rendered, proofread(settings, name, context, rendered))
     except EvergreetError as error:

@@ -92,6 +92,14 @@ def place_of(locale: str, timezone: str, catalogues: Mapping[str, NullTranslatio
     return Place(mine, spoken, words, _zone(timezone), translations)
 
 
+def locale_named(name: str) -> Locale | None:
+    """Return the locale of exactly this name, `pt-BR` or `pt_BR`; None where there is none."""
+    try:
+        return Locale.parse(name.replace("-", "_"))
+    except (UnknownLocaleError, ValueError):
+        return None
+
+
 @lru_cache(maxsize=1024)
 def _locale(name: str) -> Locale:
     parts = name.partition(".")[0].replace("-", "_").split("_")

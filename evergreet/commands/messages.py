@@ -24,6 +24,9 @@ def preview(
         str | None,
         typer.Option(help="Address, id, or id in its source of a contact: render for them and their newest event."),
     ] = None,
+    locale: Annotated[
+        str | None, typer.Option(help="As somebody with this locale reads it, e.g. de_AT; default: the sample's.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write to; default: preview/ in the data folder.")] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
@@ -31,18 +34,21 @@ def preview(
 
     Example: evergreet preview thank_you/receipt --open
 
-    Example: evergreet preview --all --open
+    Example: evergreet preview --all --locale de_AT --open
     """
     from evergreet.errors import DataError
     from evergreet.gallery import all_messages, write_page
+    from evergreet.localization import locale_named
     from evergreet.settings import settings
 
     if every == (name is not None) or (every and contact is not None):
         raise DataError("Say which: the NAME of a message, for a --contact where you like, or --all with the samples.")
+    if locale is not None and locale_named(locale) is None:
+        raise DataError(f"--locale {locale}: there is no such locale; write one as in de, de_AT or pt_BR.")
     if name is not None:
-        page, said = _preview_one(name, contact, out)
+        page, said = _preview_one(name, contact, locale, out)
     else:
-        shown = all_messages(settings())
+        shown = all_messages(settings(), locale)
         page = write_page(out or settings().data_dir / "preview", shown, settings()).resolve()
         said = [sentence for one in shown for sentence in one.to_mend]
         typer.echo(f"{len(shown)} message{'' if len(shown) == 1 else 's'}\n{page}")
@@ -54,8 +60,10 @@ def preview(
         raise typer.Exit(1)
 
 
-def _preview_one(name: str, contact: str | None, out: Path | None) -> tuple[Path, list[str]]:
+def _preview_one(name: str, contact: str | None, locale: str | None, out: Path | None) -> tuple[Path, list[str]]:
     """Write the page of one message; return it, and what is to be mended."""
+    from dataclasses import replace
+
     from evergreet.clock import DatabaseClock
     from evergreet.commands.opening import open_database
     from evergreet.explain import find_contacts
@@ -72,6 +80,8 @@ def _preview_one(name: str, contact: str | None, out: Path | None) -> tuple[Path
             person = find_contacts(connection, contact)[0]
             now = DatabaseClock().now(connection)
             context = for_contact(connection, person.id, context, event_name, settings(), now)
+    if locale is not None:
+        context = replace(context, locale=locale)
     rendered = render(settings(), name, context)
     proof = proofread(settings(), name, context, rendered)
     folder = out or settings().data_dir / "preview" / name

@@ -175,6 +175,13 @@ def test_a_preview_of_a_contact_has_what_the_campaign_has_for_them_now(
     )
 
 
+def test_a_preview_is_read_in_the_locale_that_was_asked_for(run: Run, tmp_path: Path) -> None:
+    run("preview", "thank_you/receipt", "--locale", "de-AT", "--out", tmp_path)
+    assert "€ 86,50" in (tmp_path / "message.txt").read_text("utf-8").replace("\u00a0", " ").replace("£", "€")
+    with pytest.raises(DataError, match="--locale german: there is no such locale; write one as in de, de_AT or pt_BR"):
+        run("preview", "--all", "--locale", "german", "--out", tmp_path)
+
+
 def test_a_preview_of_an_erased_contact_shows_nothing_of_them(run: Run, maya: int, tmp_path: Path) -> None:
     run("erase", maya, "--confirm", "maya@example.com")
     with pytest.raises(DataError, match=f"Contact {maya} was erased: nothing is written to them"):
