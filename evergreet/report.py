@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 from sqlmodel import col
 
 from evergreet.balance import Balance
+from evergreet.campaign import TRANSACTIONAL
 from evergreet.campaigns import State, Version
 from evergreet.conversions import GoalFigures, conversions
 from evergreet.errors import DataError
@@ -79,7 +80,7 @@ def report(connection: Connection, state: State, now: datetime, since: datetime 
         outside_audience=counts.get("excluded", 0),
         steps=_steps(connection, state, current, since),
         goal=goal,
-        sentences=tuple(_sentences(goal, held=any(version.campaign.holdout for version in versions))),
+        sentences=tuple(_sentences(goal, current, held=any(version.campaign.holdout for version in versions))),
     )  # fmt: skip
 
 
@@ -119,7 +120,7 @@ def _largest_first(counts: dict[str, int]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _sentences(goal: GoalFigures | None, *, held: bool) -> Iterable[str]:
+def _sentences(goal: GoalFigures | None, current: Version, *, held: bool) -> Iterable[str]:
     if goal is None:
         yield (
             "The campaign has no goal, so nobody knows who converted: write goal=did(…, within=days(…)) in its file. "
@@ -128,7 +129,7 @@ def _sentences(goal: GoalFigures | None, *, held: bool) -> Iterable[str]:
         return
     changed = tuple(_changes(goal))
     yield from changed if goal.even_since else ()  # first, since what follows is uneven then
-    yield from _comparison(goal, held=held)
+    yield from _comparison(goal, current, held=held)
     yield from () if goal.even_since else changed
     if goal.window is None:
         yield "The goal has no window (within=…): all that happened after the enrollment counts, up to now."
@@ -158,7 +159,7 @@ def _changes(goal: GoalFigures) -> Iterable[str]:
         )
 
 
-def _comparison(goal: GoalFigures, *, held: bool) -> Iterable[str]:
+def _comparison(goal: GoalFigures, current: Version, *, held: bool) -> Iterable[str]:
     found = {"those held out from it": goal.lift, "those held out from all marketing": goal.lift_of_all}
     for others, one in found.items():
         if one is not None:
@@ -174,6 +175,8 @@ def _comparison(goal: GoalFigures, *, held: bool) -> Iterable[str]:
         return
     if goal.held_out.contacts or goal.held_out_of_all.contacts:
         yield "Nobody has come through to a marketing message yet, so there is nothing to compare the held-out with."
+    elif all(step.purpose is TRANSACTIONAL for step in current.campaign.steps):
+        yield "All steps are transactional and go to everybody, so nobody is held out and there is no lift to tell."
     elif held:
         yield "Nobody has been held out yet, so the lift cannot be told."
     else:

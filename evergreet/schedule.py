@@ -106,9 +106,10 @@ def opening(moment: datetime, zone: ZoneInfo, hours: OpenHours) -> datetime | No
 
     It follows the wall: what a change of the clock leaves out is not there, what it repeats is there twice.
     """
-    turns = _turns(moment.astimezone(zone).date(), range(-1, FURTHEST + 1), zone, hours.beginnings)
-    later = sorted(at for at in turns if at > moment)
-    return next((at for at in (moment, *later) if hours.open(at.astimezone(zone))), None)
+    if hours.open(local := moment.astimezone(zone)):
+        return moment
+    turns = _turns(local.date(), range(-1, FURTHEST + 1), zone, hours.beginnings)
+    return next((at for at in sorted(turns) if at > moment and hours.open(at.astimezone(zone))), None)
 
 
 def longest_wait(step: Step) -> timedelta:

@@ -385,6 +385,12 @@ def test_a_campaign_without_a_holdout_still_counts_its_conversions(story: Story)
     assert found.sentences[1].startswith("4 of 5 contacts may still convert")
 
 
+def test_of_a_campaign_of_receipts_there_is_no_lift(story: Story) -> None:
+    receipts = replace(HALF, steps=HALF.steps[:1])
+    tell(story, 2, receipts)
+    assert reported(story, receipts).sentences[0].startswith("All steps are transactional and go to everybody")
+
+
 def test_when_all_are_held_out_there_is_nothing_to_compare(story: Story) -> None:
     nobody = replace(HALF, holdout=100)
     tell(story, 5, nobody)

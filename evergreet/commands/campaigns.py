@@ -150,6 +150,12 @@ def launch(
         for proof in proofs:
             if not proof.sound:
                 typer.echo(f"Look at {proof}.", err=True)
+        if strangers := sorted(settings().topic_caps.keys() - (topics := _topics())):
+            typer.echo(
+                f"Look at EVERGREET_TOPIC_CAPS: no campaign has the topic {strangers[0]!r}, so its cap counts nothing. "
+                f"There are: {', '.join(sorted(topics)) or 'none'}.",
+                err=True,
+            )
         typer.echo(f"{name} is live since {state.live_since:%Y-%m-%d %H:%M:%S} UTC.")
         if since is None:
             return
@@ -317,6 +323,15 @@ def explain(
         for line in lines:
             table.add_row(f"{line.at:%Y-%m-%d %H:%M}" if line.at else "", escape(line.what), escape(line.detail))
         console().print(table)
+
+
+def _topics() -> set[str]:
+    """Return the topics of all campaigns that there are."""
+    from evergreet.registry import find_campaigns
+    from evergreet.settings import settings
+
+    found = find_campaigns(settings().campaigns).values()
+    return {one.campaign.topic for one in found if one.campaign.topic is not None}
 
 
 def _chosen(name: str, options: list[str] | None) -> "tuple[CampaignModule, Options]":

@@ -39,6 +39,19 @@ def said(*words: str) -> str:
     return result.output
 
 
+def test_a_cap_on_a_topic_that_no_campaign_has_is_told_at_the_launch(
+    store: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "EVERGREET_TOPIC_CAPS", '{"order": {"messages": 1, "days": 7}, "offers": {"messages": 1, "days": 7}}'
+    )
+    launched = evergreet("launch", "thank-you")
+    assert "EVERGREET_TOPIC_CAPS: no campaign has the topic 'order', so its cap counts nothing" in launched.stderr
+    assert "'offers'" not in launched.stderr
+    assert "thank-you is live since" in launched.stdout
+    assert store.messages == []
+
+
 def test_a_campaign_from_launch_to_stop(store: Story, tmp_path: Path) -> None:
     assert "thank-you is live since" in said("launch", "thank-you")
     ana = store.contact("ana")
