@@ -34,7 +34,7 @@ MOST = 1000
 _WHOSE: Select[Any] = (
     select(
         col(CrmRow.id).label("row"), col(CrmRow.source_id).label("number"), col(CrmRow.gone_at),
-        col(Contact.id), col(Contact.source), col(Contact.source_id),
+        col(Contact.id), col(Contact.source), col(Contact.source_id), col(Contact.attributes),
     )
     .join(Contact, col(Contact.id) == col(CrmRow.contact_id))
     .where(col(Contact.erased_at).is_(None))
@@ -90,28 +90,27 @@ def _people(connection: Connection, source: str, numbers: Sequence[str]) -> Sequ
 def _off(connection: Connection, source: str, name: str, left: Mapping[int, int]) -> Sequence[Any]:
     """Take records off a list; return those of whose people none is on it any more.
 
-    A record that its CRM has merged into another is not one that has left: the other is asked about in its place.
+    Somebody whose record its CRM has merged into another has not left: the other is expected on the list in its place.
+    Who was a contact of their own until then, and is not merged here yet, leaves it: the other comes by itself.
     """
     if not left:
         return ()
     rows = connection.execute(_WHOSE.where(among(CrmRow.id, "rows")), {"rows": sorted(left)}).all()
+    rows = [row for row in rows if name in (row.attributes or {})]
     merged_into = aliased(CrmRow)
-    heirs: Sequence[Any] = connection.execute(
-        select(col(CrmRow.id), col(merged_into.id).label("heir"), col(merged_into.source_id))
-        .join(merged_into, col(merged_into.contact_id) == col(CrmRow.contact_id))
-        .where(
-            among(CrmRow.id, "rows"), col(CrmRow.gone_at).is_not(None),
-            col(merged_into.source) == source, col(merged_into.gone_at).is_(None),
-        ),
-        {"rows": sorted(left)},
-    ).all()  # fmt: skip
+    heirs = connection.execute(
+        select(col(merged_into.id), col(merged_into.source_id))
+        .join(CrmRow, col(CrmRow.contact_id) == col(merged_into.contact_id))
+        .where(among(CrmRow.id, "rows"), col(merged_into.source) == source, col(merged_into.gone_at).is_(None)),
+        {"rows": [row.row for row in rows if row.gone_at is not None]},
+    ).all()
     ours = (col(CrmMember.source) == source, col(CrmMember.list) == name)
     connection.execute(
         delete(CrmMember).where(*ours, among(CrmMember.number, "numbers")), {"numbers": sorted(left.values())}
     )
     insert_ignore(
         connection, CrmMember,
-        [{"source": source, "list": name, "number": int(row.source_id), "row_id": row.heir} for row in heirs],
+        [{"source": source, "list": name, "number": int(row.source_id), "row_id": row.id} for row in heirs],
     )  # fmt: skip
     record = aliased(CrmRow)
     on_it = exists().where(col(record.contact_id) == col(Contact.id), col(CrmMember.row_id) == col(record.id), *ours)
@@ -121,7 +120,17 @@ def _off(connection: Connection, source: str, name: str, left: Mapping[int, int]
             {"contacts": sorted({row.id for row in rows})},
         ).scalars()
     )
-    return [row for row in rows if row.id not in still]
+    lives = exists().where(
+        col(CrmRow.contact_id) == col(Contact.id), col(CrmRow.source) == source, col(CrmRow.gone_at).is_(None)
+    )
+    moved = connection.execute(
+        select(col(Contact.id), col(Contact.source), col(Contact.source_id), col(Contact.attributes)).where(
+            col(Contact.source) == source, among_texts(col(Contact.source_id), "numbers"),
+            col(Contact.erased_at).is_(None), not_(lives),
+        ),
+        {"numbers": [str(number) for number in left.values()]},
+    ).all()  # fmt: skip
+    return [row for row in rows if row.id not in still] + [row for row in moved if name in (row.attributes or {})]
 
 
 def _tell(

@@ -142,6 +142,21 @@ def test_who_is_merged_into_another_record_is_off_the_list_at_no_time(
     assert on_it(embedded) == {}
 
 
+@pytest.mark.parametrize("on", [True, False])
+def test_who_was_a_contact_of_their_own_until_the_merge_is_on_no_list_any_more(
+    embedded: Database, read: Read, on: bool
+) -> None:
+    """The record is that of the other contact now, who is on the list or not; they are merged here later, if at all."""
+    crm = WithLists(*people(3, 1, 7), vip={1, 3})
+    read(embedded, crm)
+    for number, merged in ((1, 3), (7, 1)):
+        told = record(str(number), NOW + timedelta(minutes=number), f"p{number}@example.com")
+        crm.changes.append(replace(told, merged=(str(merged),)))
+    crm.members = {"vip": {7} if on else set()}
+    read(embedded, crm)
+    assert on_it(embedded) == ({"7": True} if on else {})
+
+
 def test_what_others_say_of_the_attribute_since_stays_until_the_list_changes(embedded: Database, read: Read) -> None:
     crm = WithLists(*people(1), vip={1})
     read(embedded, crm)
