@@ -12,7 +12,7 @@ from evergreet.channels import writes_to_contacts
 from evergreet.conditions import Attribute, Condition, Consented, Did, HasEmail, Scalar, everyone, leaves
 from evergreet.durations import Amount, Duration, Option
 from evergreet.errors import DefinitionError
-from evergreet.reviews import BOUGHT, REVIEWED, forbids_asking, incentive_in, incentive_written, is_https
+from evergreet.reviews import BOUGHT, NOT_BOUGHT, REVIEWED, forbids_asking, incentive_in, incentive_written, is_https
 from evergreet.steps import (
     INTERNAL,
     MARKETING,
@@ -265,7 +265,8 @@ def _check_review_request(where: str, campaign: Campaign, step: Email) -> None:
         if odd is not None:
             raise DefinitionError(
                 f"{where}: a request for a review goes to everyone alike, but a condition asks for {odd!r}. Only "
-                f"has_email, consented(…), attributes of place and did({' or '.join(sorted(REVIEWED))}) may choose."
+                f"has_email, consented(…), attributes of place, did({' or '.join(sorted(REVIEWED))}), and that the "
+                "same order was cancelled, may choose."
             )
     values = [each for pick in campaign.picks for case in pick.cases for each in case.value]
     if gift := incentive_in(name for name, _value in values) or _promised(value for _name, value in values):
@@ -300,7 +301,8 @@ def _same_for_everyone(part: Condition) -> bool:
         case Attribute(name=name):
             return name in {"country", "locale", "timezone"}
         case Did(event=name, where=where):
-            return name in REVIEWED and all(each.op == "same" for each in where)
+            alike = all(each.op == "same" for each in where)
+            return alike and (name in REVIEWED or (name in NOT_BOUGHT and bool(where)))
         case _:
             return False
 

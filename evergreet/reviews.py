@@ -31,6 +31,9 @@ SHORTENERS = frozenset(
 REVIEWED = frozenset(REVIEWS)
 """Events that say a review was written: whoever did need not be asked again, whatever it said."""
 
+NOT_BOUGHT = frozenset({"order_cancelled"})
+"""Events that say of an order that it did not come about: there is nothing to review. A refund says no such thing."""
+
 BOUGHT = frozenset({*PURCHASED, *DELIVERED})
 """Events that every buyer has alike: what a request for a review may start from."""
 

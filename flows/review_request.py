@@ -6,7 +6,7 @@ from pydantic import Field
 from evergreet import campaign as words
 from evergreet.balance import Report
 from evergreet.campaign import Campaign, Email, event, latest, local
-from evergreet.conditions import has_email, same
+from evergreet.conditions import did, has_email, same
 from evergreet.durations import days, option
 from evergreet.orchestration.runs import run_campaign, run_name
 from evergreet.presets.vocabulary import PURCHASED, REVIEWS, any_of
@@ -27,7 +27,7 @@ class Options(words.Options):
     )
 
 
-REVIEWED = any_of(REVIEWS, where=same("order_id"))
+SAME_ORDER = same("order_id")
 
 campaign = Campaign(
     name="review-request",
@@ -41,11 +41,11 @@ campaign = Campaign(
             after=days(option("days_after")),
             at=local(option("hour")),
             counted_from=latest("order_delivered", same="order_id"),
-            unless=REVIEWED,
+            unless=any_of(REVIEWS, where=SAME_ORDER) | did("order_cancelled", where=SAME_ORDER),
             review_site=option("review_url"),
         ),
     ),
-    goal=any_of(REVIEWS, where=same("order_id"), within=days(60)),
+    goal=any_of(REVIEWS, where=SAME_ORDER, within=days(60)),
 )
 
 

@@ -87,6 +87,7 @@ UNFAIR = {
     "a stage": stage_is("advocacy"),
     "who is in no recovery": ~in_campaign("service-recovery"),
     "a free attribute": attribute("satisfaction") == "high",
+    "who cancelled any order": did("order_cancelled"),
     "reviews with stars": did("review_submitted", where=(same("order_id"), prop("rating") >= 4)),
 }
 
@@ -132,8 +133,9 @@ def test_it_may_start_from_whatever_every_buyer_does() -> None:
 
 def test_what_is_the_same_for_everyone_may_choose() -> None:
     written = did("review_submitted", where=same("order_id"))
+    never_was = did("order_cancelled", where=same("order_id"))
     request(
-        Email("ask", "note", review_site=OWN, unless=written),
+        Email("ask", "note", review_site=OWN, unless=written | never_was),
         audience=has_email & consented("reviews") & (attribute("country") == "DE"),
         goal=written,
         picks=(pick("page", (attribute("locale") == "de", {"path": "/de"})),),

@@ -124,6 +124,7 @@ def launch(
     from evergreet.commands.opening import actor, open_database, parse_since
     from evergreet.enrollment import backfill as take_in
     from evergreet.errors import DefinitionError
+    from evergreet.event_names import misspelt
     from evergreet.preview import check_samples
     from evergreet.proving import prove
     from evergreet.sending import opened_others
@@ -143,6 +144,7 @@ def launch(
                 connection, found.campaign.resolve(chosen), chosen.of_version(),
                 lambda step: load(step.template, step.purpose), settings(), clock.now(connection),
             )  # fmt: skip
+            doubtful = list(misspelt(connection, found.campaign))
         for proof in proofs:
             if proof.hopeless:
                 raise DefinitionError(f"{name} was not launched. {proof}.")
@@ -156,6 +158,8 @@ def launch(
                 f"There are: {', '.join(sorted(topics)) or 'none'}.",
                 err=True,
             )
+        for sentence in doubtful:
+            typer.echo(f"Look at {sentence}", err=True)
         typer.echo(f"{name} is live since {state.live_since:%Y-%m-%d %H:%M:%S} UTC.")
         if since is None:
             return

@@ -16,6 +16,7 @@ from evergreet.commands.opening import parse_moment, parse_since
 from evergreet.commands.printing import print_report
 from evergreet.database import Database
 from evergreet.errors import DataError, EvergreetError
+from evergreet.presets import vocabulary
 from evergreet.settings import settings
 from evergreet.template_sources import template_root
 from models import AuditLog, Consent
@@ -88,6 +89,16 @@ def test_a_campaign_says_what_it_does_by_its_file_and_once_it_is_live_by_the_led
     wrong = evergreet("campaigns", "show", "review-reqest")
     assert isinstance(wrong.exception, EvergreetError)
     assert "There is no campaign 'review-reqest'" in str(wrong.exception)
+
+
+def test_an_event_that_looks_misspelt_is_asked_about_as_long_as_nobody_tells_it(
+    store: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vocabulary, "KNOWN", frozenset({"profile_complete", "account_created"}))
+    question = "Look at 'profile_completed': no such event was told yet; did you mean profile_complete?"
+    assert question in said("launch", "onboarding-nudges")
+    store.happened("profile_completed", store.contact("ana"))
+    assert "Look at" not in said("launch", "onboarding-nudges")
 
 
 def test_history_is_counted_and_confirmed_with_the_line_that_is_printed(store: Story) -> None:

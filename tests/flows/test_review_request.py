@@ -62,12 +62,14 @@ def test_a_delivery_that_is_told_while_the_request_waits_moves_it(shop: Shop) ->
 
 def test_the_unhappy_are_asked_like_everyone_and_only_who_wrote_about_this_order_is_not(shop: Shop) -> None:
     shop.opens("review-request", "2026-03-01 10:00", days_after=7, hour=18)
-    names = ("gus", "hal", "ivy", "one-star")
-    gus, hal, ivy, angry = (shop.customer(name, "reviews") for name in names)
-    shop.happened("order_placed", gus, hal, ivy, angry, at=shop.moment("2026-03-02 09:00"), order_id="C-1")
+    names = ("gus", "hal", "ivy", "one-star", "never")
+    gus, hal, ivy, angry, never = (shop.customer(name, "reviews") for name in names)
+    shop.happened("order_placed", gus, hal, ivy, angry, never, at=shop.moment("2026-03-02 09:00"), order_id="C-1")
     shop.until("2026-03-06 10:00")
     shop.happened("refund_requested", gus, order_id="C-1")
     shop.happened("support_ticket_opened", gus)
+    shop.happened("order_cancelled", gus, order_id="B-2")  # of another order
+    shop.happened("order_cancelled", never, order_id="C-1")  # so that there is nothing to review
     shop.happened("review_submitted", hal, order_id="C-1", rating=5)
     shop.happened("review_submitted", angry, order_id="C-1", rating=1)
     shop.happened("review_submitted", ivy, order_id="A-7", rating=2)  # of another order
@@ -85,6 +87,7 @@ def test_the_unhappy_are_asked_like_everyone_and_only_who_wrote_about_this_order
     assert shop.letter("anon").subject == "How did your order turn out?"
     told = shop.fates()
     assert told["hal"] == told["one-star"] == ["request skipped: goal_reached"], "whatever it said"
+    assert told["never"] == ["request skipped: unless"]
     assert told["silent"] == ["request skipped: no_consent"]
     assert told["mute"] == ["excluded: not_in_audience"]
 
