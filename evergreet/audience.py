@@ -39,6 +39,7 @@ from evergreet.comparisons import (
     by_code_point,
     by_store,
     in_document,
+    same_thing,
     shift,
 )
 from evergreet.conditions import (
@@ -203,12 +204,7 @@ def _same(where: Where, event: FromClause, scope: Scope) -> ColumnElement[bool]:
         return false()
     cause = _table("event")
     name = str(where.value)
-    alike = or_(
-        *(
-            in_document(kind, event.c.properties, where.name) == in_document(kind, cause.c.properties, name)
-            for kind in (DocumentText, DocumentNumber)
-        )
-    )
+    alike = same_thing(event.c.properties, where.name, cause.c.properties, name)
     return exists(select(literal(1)).where(cause.c.id == scope.cause, _sure(alike)).correlate_except(cause))
 
 

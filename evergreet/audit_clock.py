@@ -197,5 +197,5 @@ class Anchors:
 
 
 def _thing(value: Any) -> str:
-    """Spell what an event is about so that it compares as `same` does: text with text, number with number."""
-    return str(float(value)) if isinstance(value, (int, float)) else repr(value)
+    """Spell what an event is about so that it compares as `same` does: 17 and "17" are one, and 1.5 is a number."""
+    return key_in({"same": value}, "same") or repr(float(value) if isinstance(value, int) else value)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Interval, Numeric, String, literal
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Interval, Numeric, String, literal, or_
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -133,6 +133,14 @@ def in_document(kind: type[_FromDocument], document: ColumnElement[Any], name: s
     """Return the value of `kind` under `name`, NULL where the document has none of that kind."""
     sayable = json.dumps(name, ensure_ascii=False) == f'"{name}"'
     return (kind if sayable else _AWKWARD[kind])(document, name)
+
+
+def same_thing(
+    document: ColumnElement[Any], name: str, other: ColumnElement[Any], others_name: str
+) -> ColumnElement[bool]:
+    """Whether two documents have the same text or number there; 17 and "17" are one, as for a trigger's key."""
+    kinds = (DocumentKey, DocumentNumber)
+    return or_(*(in_document(kind, document, name) == in_document(kind, other, others_name) for kind in kinds))
 
 
 @compiles(_FromDocument, "sqlite")

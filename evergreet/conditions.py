@@ -87,9 +87,9 @@ class Where:
     Numbers compare with numbers, text with text, booleans with booleans (`==`, `!=` only); a property that
     is missing, null or of another type satisfies nothing except `!=`, which is the exact opposite of `==`.
     `in` takes a tuple; `exists` takes True or False and asks for presence with a value other than null; `same`
-    names a property of the causing event that has the same text or number (it holds for nothing where there is
-    no causing event). Text compares exactly and in the order of code points. Integers are exact within 64 bits;
-    an integer compared with a fraction is exact up to 2**53.
+    names a property of the causing event that is the same text or number, 17 and "17" alike (it holds for nothing
+    where there is no causing event). Text compares exactly and in the order of code points. Integers are exact within
+    64 bits; an integer compared with a fraction is exact up to 2**53.
     """
 
     name: str

@@ -27,7 +27,7 @@ from evergreet.audience import shift
 from evergreet.campaign import TRANSACTIONAL, CountedFrom, Step
 from evergreet.campaigns import State, Version, required
 from evergreet.channels import consent_topic, writes_to_contacts
-from evergreet.comparisons import DocumentNumber, DocumentText, in_document
+from evergreet.comparisons import DocumentText, in_document, same_thing
 from evergreet.database import exclusive
 from evergreet.schedule import due_time, longest_wait, zone_of
 from evergreet.store import among, checked, insert_select_ignore
@@ -131,12 +131,7 @@ def _latest(anchor: CountedFrom, now: datetime) -> ScalarSelect[datetime]:
     """Return when the latest event came that the step of an enrollment is counted from; NULL where none is known."""
     cause: Any = aliased(Event)
     later: Any = aliased(Event)
-    alike = or_(
-        *(
-            in_document(kind, cause.properties, anchor.same) == in_document(kind, later.properties, anchor.same)
-            for kind in (DocumentText, DocumentNumber)
-        )
-    )
+    alike = same_thing(cause.properties, anchor.same, later.properties, anchor.same)
     return (
         select(func.max(col(later.occurred_at)))
         .select_from(cause)

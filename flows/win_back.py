@@ -22,18 +22,25 @@ class Options(words.Options):
 QUIET, PAUSE = 60, 14
 """Days of silence before we write, and days between the two emails."""
 
+LATE = days(7)
+"""After downtime both letters still go, a week apart at least: a silence is as true a few days later."""
+
 BACK = any_of(ACTIVITY)
 DAYTIME = send_window("mon-sun", 9, 20)
+
+
+def letter(key: str, day: int) -> Email:
+    """Write so many days after the last sign of life; never to who came back."""
+    template = f"win_back/{key.replace('-', '_')}"
+    return Email(key, template=template, after=days(day), unless=BACK, lateness=LATE, window=DAYTIME)
+
 
 campaign = Campaign(
     name="win-back",
     topic="offers",
     trigger=silence(days(QUIET), after=ACTIVITY, having=PURCHASED),
     audience=has_email,
-    steps=(
-        Email("we-miss-you", template="win_back/we_miss_you", after=days(QUIET), unless=BACK, window=DAYTIME),
-        Email("last-word", template="win_back/last_word", after=days(QUIET + PAUSE), unless=BACK, window=DAYTIME),
-    ),
+    steps=(letter("we-miss-you", QUIET), letter("last-word", QUIET + PAUSE)),
     goal=any_of(PURCHASED, within=days(QUIET + 30)),
     ends_mailing=True,
     holdout=10,

@@ -42,6 +42,16 @@ def restock(shop: Shop, contact: int, campaign: Campaign | None = None) -> Campa
     return campaign
 
 
+def test_after_days_without_a_worker_both_letters_go_and_not_at_once(shop: Shop) -> None:
+    shop.opens("win-back", "2026-01-01 10:00")
+    shop.happened("order_placed", shop.customer("ana", "offers"), at=shop.moment("2026-01-05 12:00"))
+    shop.until("2026-03-01 12:00", every=A_WEEK)
+    shop.clock.instant = shop.moment("2026-03-12 12:00")  # six days after the first was due
+    assert shop.until("2026-04-01 12:00", every=A_WEEK) == [
+        "2026-03-12 12:00 ana we-miss-you", "2026-03-20 12:00 ana last-word",
+    ]  # fmt: skip
+
+
 def test_a_sign_of_life_on_day_59_starts_the_sixty_days_again(shop: Shop) -> None:
     shop.opens("win-back", "2026-01-01 10:00")
     ben, dan = shop.customer("ben", "offers"), shop.customer("dan", "offers")
