@@ -21,7 +21,7 @@ def shipped() -> dict[str, CampaignModule]:
 
 
 def test_these_campaigns_come_along(shipped: dict[str, CampaignModule]) -> None:
-    assert tuple(sorted(shipped)) == NAMES
+    assert set(NAMES) <= set(shipped)  # one of your own beside them is no fault
 
 
 @pytest.mark.parametrize("name", NAMES)

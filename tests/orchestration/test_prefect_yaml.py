@@ -114,18 +114,19 @@ def test_it_has_no_key_that_prefect_would_ignore(document: dict[str, Any]) -> No
     "path",
     [
         (),
-        ("deployments", 0),
-        ("deployments", 0, "work_pool"),
-        ("deployments", 0, "concurrency_limit"),
-        ("deployments", 0, "triggers", 0),
-        ("deployments", 7, "schedules", 0),
+        ("deployments", "thank-you"),
+        ("deployments", "thank-you", "work_pool"),
+        ("deployments", "thank-you", "concurrency_limit"),
+        ("deployments", "thank-you", "triggers", 0),
+        ("deployments", "dispatch", "schedules", 0),
     ],
 )
 def test_a_misspelt_key_is_found_at_every_level(document: dict[str, Any], path: tuple[str | int, ...]) -> None:
     spoilt = copy.deepcopy(document)
     place: Any = spoilt
     for step in path:
-        place = place[step]
+        by_name = isinstance(place, list) and isinstance(step, str)
+        place = next(each for each in place if each["name"] == step) if by_name else place[step]
     place["entrypiont"] = "x"
 
     # what stands behind a YAML anchor is found wherever it is used
