@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from evergreet.composing import surroundings_of
-from evergreet.preview import read_sample
-from evergreet.rendering import Renderer, TemplateSource
+from evergreet.preview import read_sample, render
+from evergreet.rendering import Rendered, Renderer, TemplateSource
 from evergreet.settings import Settings
 from evergreet.template_sources import COMPANY_NAMES, MESSAGE_NAMES, template_root
 
@@ -34,3 +34,14 @@ def test_its_examples_render() -> None:
     for words in ("Hello Maya,", "£86.50", "10 March 2026", "10/03/2026, 18:42", "1,200"):
         assert words in said
     assert "Hello,\n" in renderer.render(replace(context, contact={})).text
+
+
+def test_its_sample_is_one(tmp_path: Path) -> None:
+    (sample,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "receipt").mkdir()
+    (tmp_path / "receipt" / "preview.json").write_text(sample, "utf-8")
+    context, event = read_sample(str(tmp_path), "receipt", Settings())
+    assert event == "order_placed"
+    said = render(Settings(), "thank_you/receipt", context)
+    assert isinstance(said, Rendered)
+    assert "Mug" in said.text
