@@ -9,7 +9,9 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
+from evergreet.channels import read_destination
 from evergreet.contracts import ProviderEvent
+from evergreet.errors import DataError
 from evergreet.ledger import storable
 from evergreet.store import insert_ignore
 from models import ProviderEvent as Row
@@ -29,11 +31,20 @@ def _row(connector: str, event: ProviderEvent, now: datetime) -> dict[str, Any]:
     return {
         "connector": connector, "event_id": storable(event.id, 255), "kind": event.kind, "verdict": event.verdict,
         "at": min(event.at, now),  # a clock that is ahead decides nothing that somebody does later
-        "received_at": now, "address": storable(event.address, 320), "row": event.row, "key": storable(event.key, 100),
+        "received_at": now, "address": storable(_normalised(event.address), 320), "row": event.row,
+        "key": storable(event.key, 100),
         "provider_id": storable(event.provider_id, 998), "reason": storable(event.reason, 500),
         "url": storable(event.url, 2000), "machine": event.machine, "topic": storable(event.topic, 100),
         "payload": _payload(event.raw),
     }  # fmt: skip
+
+
+def _normalised(address: str) -> str:
+    """Return an address as contacts have it, by which an erasure finds it; as it was told where it is none."""
+    try:
+        return read_destination(address)
+    except DataError:
+        return address
 
 
 def _payload(raw: Any) -> Any:

@@ -331,6 +331,7 @@ def test_an_erasure_empties_what_was_told_and_what_is_told_later(story: Story, p
         "url": "https://x.example/?e=ana@example.org",
     }
     provider.tells(provider.event(Kind.CLICKED, **personal))
+    provider.tells(provider.event(Kind.DELIVERED, row=0, key="", **{**personal, "address": "Ana@EXAMPLE.org"}))
     provider.stores(provider.event(Kind.OPENED, **personal))
     late = provider.event(Kind.HARD_BOUNCED, **personal)
     foreign = provider.event(Kind.HARD_BOUNCED, row=0, key="", **personal)
