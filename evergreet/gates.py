@@ -25,7 +25,7 @@ from evergreet.comparisons import DocumentText, in_document
 from evergreet.consent import agreed
 from evergreet.dormancy import Ending, is_dormant
 from evergreet.holdout import holdout_reason
-from evergreet.schedule import OpenHours, latest, opening, zone_of
+from evergreet.schedule import OpenHours, latest, longest_wait, opening, zone_of
 from evergreet.settings import Settings
 from evergreet.store import among, given
 from evergreet.tokens import Tokens
@@ -233,9 +233,11 @@ def _wait(rules: Rules, row: Any, until: datetime, reason: str) -> Decision:
 
 def _late(rules: Rules, row: Any, at: datetime) -> bool:
     """Whether a message that goes then is later than its step may be."""
-    if at - row.due_at <= rules.lateness:
+    if (late_by := at - row.due_at) <= rules.lateness:
         return False
-    return rules.hours is None or at > latest(row.due_at, rules.lateness, _zone(rules, row), rules.hours)
+    if rules.hours is None or late_by > rules.lateness + longest_wait(rules.step):
+        return True
+    return at > latest(row.due_at, rules.lateness, _zone(rules, row), rules.hours)
 
 
 def _zone(rules: Rules, row: Any) -> ZoneInfo:

@@ -1,6 +1,5 @@
 """When a step is due, and when it may go: spans, local times and open hours where the contact lives."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -109,14 +108,14 @@ def opening(moment: datetime, zone: ZoneInfo, hours: OpenHours) -> datetime | No
     if hours.open(local := moment.astimezone(zone)):
         return moment
     turns = _turns(local.date(), range(-1, FURTHEST + 1), zone, hours.beginnings)
-    return next((at for at in sorted(turns) if at > moment and hours.open(at.astimezone(zone))), None)
+    return next((at for at in turns if at > moment and hours.open(at.astimezone(zone))), None)
 
 
 def longest_wait(step: Step) -> timedelta:
     """Return how much longer than its lateness a step may go after its due time, in whatever hours and zone."""
     if step.window is not None:
         return timedelta(days=2 * FURTHEST)
-    return timedelta(days=2) if step.purpose is MARKETING else timedelta(0)
+    return timedelta(days=3) if step.purpose is MARKETING else timedelta(0)
 
 
 @lru_cache(maxsize=4096)
@@ -134,19 +133,20 @@ def latest(due_at: datetime, lateness: timedelta, zone: ZoneInfo, hours: OpenHou
     if again is None or again == end:
         return end
     turns = _turns(end.astimezone(zone).date(), range(-FURTHEST, 2), zone, hours.ends)
-    closed = (at for at in sorted(turns, reverse=True) if at <= end and hours.open((at - INSTANT).astimezone(zone)))
+    closed = (at for at in reversed(turns) if at <= end and hours.open((at - INSTANT).astimezone(zone)))
     return again + (end - next(closed, end))
 
 
-def _turns(today: date, ahead: range, zone: ZoneInfo, times: Iterable[time]) -> set[datetime]:
-    """Return the moments of some days before or after at which a wall clock shows these times, or is changed."""
-    found = set()
-    for day in (today + timedelta(days=days) for days in ahead):
-        walls = (datetime.combine(day, at, tzinfo=zone).replace(fold=fold) for at in times for fold in (0, 1))
-        found |= {wall.astimezone(UTC) for wall in walls}
-        if (change := _change(at_local(day, time(0), zone), zone)) is not None:
-            found.add(change)
-    return found
+def _turns(today: date, ahead: range, zone: ZoneInfo, times: tuple[time, ...]) -> list[datetime]:
+    """Return in order the moments of some days before or after at which a wall clock shows these times, or changes."""
+    return sorted({at for days in ahead for at in _turns_of(today + timedelta(days=days), zone, times)})
+
+
+@lru_cache(maxsize=16384)
+def _turns_of(day: date, zone: ZoneInfo, times: tuple[time, ...]) -> frozenset[datetime]:
+    walls = (datetime.combine(day, at, tzinfo=zone).replace(fold=fold) for at in times for fold in (0, 1))
+    change = _change(at_local(day, time(0), zone), zone)
+    return frozenset(wall.astimezone(UTC) for wall in walls) | (frozenset() if change is None else {change})
 
 
 def _change(start: datetime, zone: ZoneInfo) -> datetime | None:
