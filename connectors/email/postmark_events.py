@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors.calling import said
 from connectors.email.postmark_payload import KEY, ROW
-from connectors.email.replies import told_reply
+from connectors.email.replies import pairs, told_reply
 from connectors.email.statuses import kind_said
 from connectors.json_bodies import name_or_digest, object_in, read_json, text_in, whole_number
 from connectors.moments import from_text
@@ -93,14 +93,8 @@ def read_events(request: WebhookRequest, secret: str) -> list[ProviderEvent]:
 
 def _reply(raw: Mapping[str, Any], received_at: datetime) -> list[ProviderEvent]:
     """Read mail that came in: https://postmarkapp.com/developer/webhooks/inbound-webhook."""
-    listed = raw.get("Headers")
-    headers = [
-        (each.get("Name"), each.get("Value"))
-        for each in (listed if isinstance(listed, list) else ())
-        if isinstance(each, dict)
-    ]
+    headers = [*pairs(raw.get("Headers"), "Name", "Value"), ("Date", raw.get("Date"))]
     address = text_in(object_in(raw, "FromFull"), "Email")
-    headers.append(("Date", text_in(raw, "Date")))
     return told_reply(headers, address, text_in(raw, "MessageID"), received_at, whole=False)
 
 

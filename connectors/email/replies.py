@@ -1,20 +1,20 @@
 """Answers of readers to mails of ours, known by the Message-ID that they answer; what a machine writes is none."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from email.message import Message
 from email.utils import parseaddr
-from re import compile as pattern
 from typing import Any
 
 from connectors.email.report_parts import Mail, date, fields, text
 from connectors.json_bodies import name_or_digest
 from evergreet.contracts import Kind, ProviderEvent
 
-NAMED = pattern(r"<([^<>@\s]{1,100})@[^<>@\s]+>")
+NAMED = re.compile(r"<([^<>@\s]{1,100})@[^<>@\s]+>")
 """A Message-ID; its first part is the key where the mail was ours (connectors/email/mime.py)."""
 
-_ANSWERED = pattern(r"<([^<>@\s]{1,200}@[^<>@\s]{1,255})>")
+_ANSWERED = re.compile(r"<([^<>@\s]{1,200}@[^<>@\s]{1,255})>")
 _OF_MACHINES = (
     "List-Id", "List-Unsubscribe", "X-Auto-Response-Suppress", "X-Autoreply", "X-Autorespond", "X-Failed-Recipients"
 )  # fmt: skip
@@ -45,6 +45,13 @@ def told_reply(
     if not answered or not address:
         return []
     return [_event(head, name, address, received_at, provider_id=answered if whole else answered.partition("@")[0])]
+
+
+def pairs(listed: Any, name: str, value: str) -> list[tuple[Any, Any]]:
+    """Return headers that a provider tells as a list of objects, of which two fields are name and value."""
+    if not isinstance(listed, list):
+        return []
+    return [(each.get(name), each.get(value)) for each in listed if isinstance(each, dict)]
 
 
 def _answered(head: Mail) -> str:

@@ -37,8 +37,8 @@ def _whole(block: Mail) -> Mail:
     rest = block.get_payload()
     if not isinstance(rest, str) or not rest.strip():
         return block
-    fields = "".join(f"{name}: {value}\n" for name, value in block.items())
-    return headers_of(_LOOSE.sub("\n ", fields + rest).encode("utf-8", "surrogateescape"))
+    before = "".join(f"{name}: {value}\n" for name, value in block.items())
+    return headers_of(_LOOSE.sub("\n ", before + rest).encode("utf-8", "surrogateescape"))
 
 
 def _groups(written: str) -> list[Mail]:
@@ -61,8 +61,8 @@ def _parts(mail: Mail) -> list[Mail]:
 
 def decoded(part: Mail) -> str:
     """Return the text of a part; octets that are no UTF-8 stand for themselves."""
-    decoded = part.get_payload(decode=True)
-    return decoded.decode("utf-8", "surrogateescape") if isinstance(decoded, bytes) else ""
+    content = part.get_payload(decode=True)
+    return content.decode("utf-8", "surrogateescape") if isinstance(content, bytes) else ""
 
 
 def flat(mail: Mail) -> list[Mail]:

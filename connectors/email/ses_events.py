@@ -11,7 +11,7 @@ from email.utils import parseaddr
 from typing import Any, NamedTuple
 
 from connectors.calling import said
-from connectors.email.replies import told_reply
+from connectors.email.replies import pairs, told_reply
 from connectors.email.ses_payload import KEY, ROW
 from connectors.email.statuses import COMPLAINT, REPORTS, kind_otherwise
 from connectors.json_bodies import name_or_digest, object_in, read_json, text_in, whole_number
@@ -110,14 +110,9 @@ def read_events(name: str, text: str, received_at: datetime) -> list[ProviderEve
 
 def _replies(name: str, mail: Mapping[str, Any], received_at: datetime) -> list[ProviderEvent]:
     """Read mail that came in: https://docs.aws.amazon.com/ses/latest/dg/receiving-email-notifications-contents.html."""
-    listed = mail.get("headers")
-    headers = [
-        (each.get("name"), each.get("value"))
-        for each in (listed if isinstance(listed, list) else ())
-        if isinstance(each, dict)
-    ]
     senders = object_in(mail, "commonHeaders").get("from")
     sender = senders[0] if isinstance(senders, list) and senders and isinstance(senders[0], str) else ""
+    headers = pairs(mail.get("headers"), "name", "value")
     return told_reply(headers, parseaddr(sender)[1], name, received_at, whole=False)
 
 

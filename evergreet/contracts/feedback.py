@@ -69,7 +69,8 @@ class ProviderEvent:
     `id` is the provider's own for this event, or a digest of it: told twice, it is the same. `row` and `key` are what
     came along with the message, 0 and empty where nothing did. `machine`: a proxy or a scanner did it, not a reader.
     `topic` is that of the provider's own list, where it names one that stands for a topic: it is more certain than the
-    row's. `reason` names no address. `raw` is what the provider sent, whole.
+    row's. What a reader wrote comes without a key, and `provider_id` is then that of the message which it answers.
+    `reason` names no address. `raw` is what the provider sent, whole.
     """
 
     id: str
