@@ -169,8 +169,8 @@ def test_what_waits_as_a_message_keeps_its_place_also_while_it_is_deferred(story
     announce(story)
     story.run(NEWS)
     assert told(story, mornings) + told(story, NEWS) == ["deferred: send_window", "deferred: priority"]
-    for _ in range(24):
-        story.clock.advance(HOUR)
+    for passed in (7, 7, 7, 1):
+        story.clock.advance(passed * HOUR)
         story.run(NEWS)
         story.run(mornings)
     assert told(story, mornings) + told(story, NEWS) == ["accepted", "skipped: frequency_cap"]
@@ -533,18 +533,14 @@ def test_a_lateness_of_days_is_of_24_hours_also_when_the_clock_is_changed(
     assert told(story, campaign) == [said]
 
 
-@pytest.mark.parametrize(
-    ("start", "between_runs"),
-    [
-        (datetime(2026, 3, 27, 13, tzinfo=UTC), timedelta(hours=7, minutes=13)),
-        (datetime(2026, 10, 23, 13, tzinfo=UTC), timedelta(hours=11, minutes=41)),
-    ],
-    ids=["spring", "autumn"],
-)
-def test_whatever_defers_a_message_every_due_step_ends_as_one_row_with_a_reason(
-    story: Story, start: datetime, between_runs: timedelta
-) -> None:
-    """Ten days over a change of the clock: caps, windows, quiet hours and rivals, with a worker that is often away."""
+def test_whatever_defers_a_message_every_due_step_ends_as_one_row_with_a_reason(story: Story) -> None:
+    """Ten days over a change of the clock: caps, windows, quiet hours and rivals, with a worker that is often away.
+
+    On one store it is spring and on the other autumn: which clock is changed, no store knows.
+    """
+    start, between_runs = datetime(2026, 3, 27, 13, tzinfo=UTC), timedelta(hours=7, minutes=13)
+    if story.database.is_sqlite:
+        start, between_runs = datetime(2026, 10, 23, 13, tzinfo=UTC), timedelta(hours=11, minutes=41)
     story.clock.instant = start
     given_settings(
         story, cap=2, cap_days=3, topic_caps={"news": Cap(messages=1, days=5)}, quiet_from=time(21), quiet_until=time(8)
