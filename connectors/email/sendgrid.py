@@ -17,7 +17,7 @@ from connectors.calling import Answered, bearer
 from connectors.elapsed import Clock, elapsed
 from connectors.email.sendgrid_answers import Answer, understand, understand_scopes
 from connectors.email.sendgrid_delivery import Delivery
-from connectors.email.sendgrid_events import read_events, verify
+from connectors.email.sendgrid_events import public_key, read_events, verify
 from connectors.email.sendgrid_payload import Request, pack, pack_whole
 from connectors.email.sendgrid_settings import SendGridSettings
 from connectors.email.sendgrid_suppressions import Lists
@@ -64,12 +64,14 @@ class SendGrid(HttpConnector[SendGridSettings]):
         return [outcomes[position] for position in range(len(batch))]
 
     def check(self) -> str:
-        """Ask what the key may do."""
+        """Ask what the key may do, and look whether the one of the event webhook is one, where it is set."""
         answered = self._caller.call("GET", "/v3/scopes")
         if isinstance(answered, Retryable | Misconfigured):
             raise answered
         if MAY_SEND not in understand_scopes(answered, self._key):
             raise Misconfigured("The key of EVERGREET_SENDGRID_API_KEY may not send mail: give it Mail Send.")
+        if written := self._settings.verification_key.get_secret_value():
+            public_key(written)
         host = httpx.URL(self._settings.base_url).host
         if self._settings.sandbox:
             return f"{host} answers and the key may send mail; sandbox mode is on, so nobody gets any."

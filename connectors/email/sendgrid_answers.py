@@ -175,7 +175,7 @@ def _refusal(problems: list[_Problem], words: str, recipients: int) -> Answer:
                 address_invalid=invalid or (known is not None and known.address_invalid),
             )
     reasons = {one.reason for one in named.values()}
-    if 1 < recipients == len(named) and len(reasons) == 1 and not any(one.address_invalid for one in named.values()):
+    if 2 < recipients == len(named) and len(reasons) == 1 and not any(one.address_invalid for one in named.values()):
         return Misconfigured(f"{reasons.pop()}. It says so of every recipient.")
     return Refused(words, named, frozenset(apart - named.keys()))
 

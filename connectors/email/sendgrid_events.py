@@ -88,7 +88,7 @@ def verify(request: WebhookRequest, verification_key: str) -> None:
 
     SendGrid sets no age at which a signature ends, and repeats for a day: an event that comes again is known by its id.
     """
-    key = _public_key(verification_key)
+    key = public_key(verification_key)
     try:
         signature = base64.b64decode(request.headers[SIGNATURE], validate=True)
         stamped = request.headers[TIMESTAMP].encode("ascii")
@@ -104,8 +104,8 @@ def verify(request: WebhookRequest, verification_key: str) -> None:
         raise NotGenuine("the signature is not that of the body") from None
 
 
-def _public_key(written: str) -> EllipticCurvePublicKey:
-    """Read the key as SendGrid's page shows it, or in PEM."""
+def public_key(written: str) -> EllipticCurvePublicKey:
+    """Read the key as SendGrid's page shows it, or in PEM; raises `Misconfigured` where it is none."""
     if not written:
         raise Misconfigured(
             "EVERGREET_SENDGRID_VERIFICATION_KEY is not set: switch on the signed event webhook and copy the key there."

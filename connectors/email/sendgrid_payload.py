@@ -193,7 +193,7 @@ def _together(group: _Group, settings: SendGridSettings) -> tuple[list[Request],
     seen: dict[str, int] = {}
     for position, message, address in group.members:
         content = _personalization(message, address, tokens.substitutions(message), settings)
-        if content is None or tokens.arise_in(message):
+        if content is None or not message.subject or tokens.arise_in(message):
             alone.append((position, message, address))
             continue
         known = address.lower()

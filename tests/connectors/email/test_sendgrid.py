@@ -110,6 +110,14 @@ def test_a_message_alone_of_its_skeleton_needs_no_substitutions(sink: Sink, send
     assert sink.mails[0].subject == "Hello Person 0"
 
 
+def test_whose_subject_comes_out_empty_goes_alone_with_a_space(sink: Sink, sendgrid_at: Connect) -> None:
+    bare = replace(HELLO, key="bare", subject=(0,))
+    batch = [split_letter(bare, (name, "1"), f"1.{n}") for n, name in enumerate(["Anna", "", "Bo"])]
+    sendgrid_at(sink.url).send(batch)
+    assert sink.groups == [2, 1]
+    assert [mail.subject for mail in sink.mails] == ["Anna", "Bo", " "]
+
+
 @pytest.mark.parametrize("limit", [10_000, 300])
 def test_what_differs_too_much_goes_alone(sink: Sink, sendgrid_at: Connect, limit: int) -> None:
     large = split_letter(HELLO, ("ä" * (limit // 2), "1"), "2.a")

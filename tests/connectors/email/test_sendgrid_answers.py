@@ -542,6 +542,12 @@ def test_the_check_says_what_a_person_must_mend(sink: Sink, sendgrid_at: Connect
     assert sink.bodies == []
 
 
+def test_the_check_looks_at_the_key_of_the_event_webhook_where_it_is_set(sink: Sink, sendgrid_at: Connect) -> None:
+    with pytest.raises(Misconfigured, match="EVERGREET_SENDGRID_VERIFICATION_KEY is not a public key") as refused:
+        sendgrid_at(sink.url, verification_key="MFkwEwYHKoZIzj0C").check()
+    assert "MFkwEwYH" not in str(refused.value)
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_the_check_says_what_passes(sink: Sink, sendgrid_at: Connect, status: int) -> None:
     sink.scopes = Told(status)
