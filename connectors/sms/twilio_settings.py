@@ -31,6 +31,7 @@ class TwilioSettings(BaseSettings):
     )
     public_url: str = Field(
         default="", validation_alias=AliasChoices("EVERGREET_TWILIO_PUBLIC_URL", "EVERGREET_PUBLIC_URL"),
+        pattern=r"^(https?://[^\s/@?#]+(/[^\s?#]*)?)?$",
         description="Where Twilio reaches `evergreet serve`; empty: EVERGREET_PUBLIC_URL, without which it cannot.",
     )  # fmt: skip
     base_url: Annotated[str, AfterValidator(keeps_the_key)] = Field(

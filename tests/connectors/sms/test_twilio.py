@@ -109,7 +109,8 @@ def test_an_api_key_signs_in_in_place_of_the_token(at: Callable[..., Twilio]) ->
 @pytest.mark.parametrize(
     "wrong",
     [{"auth_token": ""}, {"key_sid": "SK" + "0c" * 16}, {"sender": ""}, {"messaging_service_sid": SERVICE},
-     {"account_sid": "x"}, {"base_url": "http://api.twilio.com"}, {"auth_token": "two\nlines"}],
+     {"account_sid": "x"}, {"base_url": "http://api.twilio.com"}, {"auth_token": "two\nlines"},
+     {"public_url": "mail.fernway.example"}],
     ids=lambda wrong: next(iter(wrong)),
 )  # fmt: skip
 def test_settings_that_cannot_work_are_refused(at: Callable[..., Twilio], wrong: dict[str, str]) -> None:
