@@ -94,11 +94,11 @@ def read_message(call: str, told: Any, request: Request) -> Message | None:
         return None
     at = _moment(told, request)
     if call == "identify":
-        traits = as_object(told.get("traits"), "traits")
+        traits = _object(told, "traits")
         return Message(
             _id(call, told), "identify", user, anonymous, at, content=_fields(traits, _context(told, request))
         )
-    properties = as_object(told.get("properties"), "properties")
+    properties = _object(told, "properties")
     if call == "track":
         written = as_text(told.get("event"), "event", 255)
         if written is None:
@@ -108,6 +108,12 @@ def read_message(call: str, told: Any, request: Request) -> Message | None:
         name = request.names.get(VIEWED, VIEWED)
         properties = {key: told[key] for key in ("name", "category") if told.get(key)} | properties
     return Message(_id(call, told), "track", user, anonymous, at, name, properties)
+
+
+def _object(told: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return an object that a message has; PHP writes one with nothing in it as an empty list."""
+    value = told.get(name)
+    return as_object(None if value == [] else value, name)
 
 
 def _check(told: dict[str, Any]) -> None:

@@ -133,6 +133,11 @@ def test_what_cannot_be_used_is_a_sentence(call: str, told: dict[str, Any], sent
     assert sentence in str(rejected.value)
 
 
+def test_an_empty_list_is_the_empty_object_that_php_writes() -> None:
+    assert read("track", event="x", properties=[]) == read("track", event="x", properties={})
+    assert read("identify", traits=[]).content == {}
+
+
 @pytest.mark.parametrize("told", [None, "x", 3, ["a"]])
 def test_a_message_is_an_object(told: Any) -> None:
     with pytest.raises(Rejected, match="not an object"):
