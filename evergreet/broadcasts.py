@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, cast, func, insert, literal, null, select, update
+from sqlalchemy import Connection, and_, cast, func, insert, literal, null, select, update
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition, shift
@@ -155,11 +156,14 @@ def _freeze(connection: Connection, version: Version, row: Any, now: datetime, d
 
 
 def announcements(connection: Connection, campaign: str | None = None) -> list[Announcement]:
-    """List the broadcasts, the newest first."""
+    """List the broadcasts, the newest first, with what their event says now: a correction is what will be written."""
+    told = aliased(Event)
     query = (
         select(Broadcast, col(CampaignRow.name), col(Event.properties))
         .join(CampaignRow, col(CampaignRow.id) == col(Broadcast.campaign_id))
-        .join(Event, col(Event.id) == col(Broadcast.event_id))
+        .join(told, col(told.id) == col(Broadcast.event_id))
+        .join(Event, and_(col(Event.source) == col(told.source), col(Event.source_id) == col(told.source_id)))
+        .where(~col(Event.superseded))
         .order_by(col(Broadcast.id).desc())
     )
     if campaign is not None:

@@ -54,10 +54,10 @@ def silence_lines(
     elif trigger.having and not _did_before(connection, contact.id, trigger.having, last):
         yield Line(over, "silence does not count", f"{said}, and never before {one_of(trigger.having)}")
     elif over > now:
-        yield Line(over, "silent", f"{said}; {span} are over on {moment(over)}")
+        yield Line(over, "silent", f"{said}; {span} end on {moment(over)}")
     else:
         yield Line(
-            over, "silence: did not enroll", f"{said}; {span} were over on {moment(over)}; {_why(state, over, last)}"
+            over, "silence: did not enroll", f"{said}; {span} ended on {moment(over)}; {_why(state, over, last)}"
         )
 
 

@@ -178,10 +178,10 @@ def test_a_silence_that_lasts_says_since_when_and_until_when(story: Story) -> No
     story.happened("page_viewed", ana, at=story.now - timedelta(days=9))
     story.run(QUIET)
     assert why(story, ana, "quiet") == [
-        "silent (last sign of life 2026-03-01 12:00 UTC page_viewed; 60 days are over on 2026-04-30 12:00 UTC)"
+        "silent (last sign of life 2026-03-01 12:00 UTC page_viewed; 60 days end on 2026-04-30 12:00 UTC)"
     ]
     story.clock.advance(timedelta(days=55))
-    assert "were over on 2026-04-30 12:00 UTC; the next run will see it" in why(story, ana, "quiet")[0]
+    assert "ended on 2026-04-30 12:00 UTC; the next run will see it" in why(story, ana, "quiet")[0]
     story.run(QUIET)
     enrolled, message = why(story, ana, "quiet")
     assert enrolled == "enrolled (silence:test:e3)"
@@ -206,7 +206,7 @@ def test_a_silence_that_was_broken_does_not_count_or_came_too_early_says_so(stor
         "silence does not count (last sign of life 2026-03-01 12:00 UTC login, and never before order_placed)"
     ]
     assert why(story, cleo, "quiet") == [
-        "silence: did not enroll (last sign of life 2025-12-20 12:00 UTC login; 60 days were over on "
+        "silence: did not enroll (last sign of life 2025-12-20 12:00 UTC login; 60 days ended on "
         "2026-02-18 12:00 UTC; before the campaign went live (2026-03-10 12:00 UTC))"
     ]
 

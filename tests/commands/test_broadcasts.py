@@ -46,9 +46,9 @@ def said(*words: str) -> str:
     return result.output
 
 
-def launched(store: Story, product: str) -> None:
+def launched(store: Story, product: str, name: str = "Trail Lantern") -> None:
     """Say that a product is there, and let the campaign see it."""
-    said("record", "product_launched", "--id", product, "--set", f"product_id={product}", "--set", "name=Trail Lantern")
+    said("record", "product_launched", "--id", product, "--set", f"product_id={product}", "--set", f"name={name}")
     run(store)
 
 
@@ -69,6 +69,9 @@ def test_a_broadcast_waits_in_sight_until_somebody_confirms_it(store: Story) -> 
     assert listed["properties"] == {"product_id": "Lantern 2", "name": "Trail Lantern"}
     question = "1 broadcast waits for your word: 3 recipients of product_launched:Lantern 2; "
     assert f"news: {question}" in said("campaigns")
+    launched(store, "Lantern 2", name="Trail Lantern II")  # corrected while there is time
+    (listed,) = json.loads(said("broadcasts", "--json"))
+    assert listed["properties"] == {"product_id": "Lantern 2", "name": "Trail Lantern II"}
     (campaign,) = json.loads(said("campaigns", "--json"))
     assert campaign["waiting"] == [{"occurrence": "product_launched:Lantern 2", "recipients": 3}]
     command = said("broadcasts").partition(question)[2].strip()
