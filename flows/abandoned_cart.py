@@ -27,7 +27,7 @@ campaign = Campaign(
     trigger=silence(hours(1), after=CART, broken_by=PURCHASED),
     audience=has_email,
     steps=(
-        Email("reminder", template="abandoned_cart/reminder", after=hours(1), lateness=hours(8), window=DAYTIME),
+        Email("reminder", template="abandoned_cart/reminder", after=hours(1), lateness=hours(12), window=DAYTIME),
         Email("help", template="abandoned_cart/help", after=days(1), lateness=days(1), window=DAYTIME),
         Email("last-note", template="abandoned_cart/last_note", after=days(3), lateness=days(1), window=DAYTIME),
     ),
