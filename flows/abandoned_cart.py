@@ -26,7 +26,7 @@ campaign = Campaign(
     topic="basket",
     trigger=silence(hours(1), after=CART, broken_by=PURCHASED),
     audience=has_email,
-    steps=(
+    steps=(  # each is too late before the next is due, so that after downtime no two go together
         Email("reminder", template="abandoned_cart/reminder", after=hours(1), lateness=hours(12), window=DAYTIME),
         Email("help", template="abandoned_cart/help", after=days(1), lateness=days(1), window=DAYTIME),
         Email("last-note", template="abandoned_cart/last_note", after=days(3), lateness=days(1), window=DAYTIME),
