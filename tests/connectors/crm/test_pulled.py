@@ -37,14 +37,15 @@ def test_hubspot_is_read_into_contacts(database: Database, clock: FrozenClock) -
         sink.add(51, "Ada@customer.example", hubspot_sink.START - DAY, firstname="Ada", hs_language="pt-br",
                  hs_timezone="europe_slash_berlin", phone="+49 30 901820", lifecyclestage="lead")  # fmt: skip
         sink.add(52, "bob@customer.example", hubspot_sink.START - DAY, hs_email_optout="true")
-        settings = HubSpotSettings.model_validate({"token": "pat", "base_url": sink.url})
+        sink.lists = {"41": hubspot_sink.ContactList({51})}
+        settings = HubSpotSettings.model_validate({"token": "pat", "base_url": sink.url, "lists": {"vip": "41"}})
         with closing(HubSpot(settings, make_client(1))) as source:
             assert read(database, source, clock).new == 2
             ada = contacts(database)["51"]
             assert (ada.address, ada.timezone, ada.locale, ada.phone) == (
                 "ada@customer.example", "Europe/Berlin", "pt_BR", "+4930901820",
             )  # fmt: skip
-            assert ada.attributes == {"first_name": "Ada", "hubspot_stage": "lead"}
+            assert ada.attributes == {"first_name": "Ada", "hubspot_stage": "lead", "vip": True}
             assert read(database, source, clock).sentence == "hubspot: nothing has changed."
             sink.change(51, firstname="", hs_merged_object_ids="52")
             del sink.contacts[52]
