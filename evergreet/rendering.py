@@ -13,8 +13,6 @@ from operator import attrgetter
 from threading import Lock
 from typing import Any, NamedTuple
 
-from inscriptis import get_text
-from inscriptis.model.config import ParserConfig
 from markupsafe import escape
 
 from evergreet.campaign import Purpose
@@ -25,6 +23,7 @@ from evergreet.inlining import MARK as STYLE_MARK
 from evergreet.inlining import inlined
 from evergreet.interception import TracingSandbox, tracing_environment
 from evergreet.localization import Place, here, place_of, reading_in
+from evergreet.plain_text import plain_text
 from evergreet.posting import CONTROL, single_line, tidy
 from evergreet.sandbox import environment, place_of_error, sentence
 from evergreet.splitting import INPUTS, Filled, Inputs, Ways, filled, leaf_of
@@ -42,8 +41,6 @@ __all__ = [
     "kind_of",
     "load_template",
 ]
-
-_LINKED = ParserConfig(display_links=True)
 
 PLACES_AT_MOST = 4096
 """Places (locale and zone) that are looked up once and kept."""
@@ -209,8 +206,8 @@ class Renderer:
         if split is not None:
             html, text = split.part("html"), split.part("text")
         else:
-            text = tidy(get_text(html, _LINKED))
-        assert html is not None
+            assert html is not None
+            text = plain_text(html)
         if context.purpose is Purpose.MARKETING and not (leaf.shows_unsubscribe and context.unsubscribe_url):
             self._check_unsubscribe(context.unsubscribe_url, html, text)
         return Rendered(subject, html, text, split)
@@ -226,7 +223,7 @@ class Renderer:
                 html = CONTROL.sub("", self._html.render(values))
                 if STYLE_MARK in html:
                     html = inlined(html)
-                text = tidy(self._text.render(values) if self._text else get_text(html, _LINKED))
+                text = tidy(self._text.render(values)) if self._text else plain_text(html)
         except MemoryError:  # perhaps nobody's fault but the machine's
             raise
         except Exception as error:

@@ -177,7 +177,7 @@ def test_the_text_part_is_derived_with_its_links_and_without_the_preheader() -> 
         '<div style="display:none">Hidden</div><table role="presentation"><tr><td><h1>Hi</h1><p>Read '
         '<a href="https://a.example/?x=1&amp;y=2">this</a>.</p></td></tr></table>'
     )
-    assert renderer(body).render(CONTEXT).text == "Hi\n\nRead [this](https://a.example/?x=1&y=2).\n"
+    assert renderer(body).render(CONTEXT).text == "Hi\n\nRead this <https://a.example/?x=1&y=2>.\n"
 
 
 def test_words_and_lang_follow_the_catalogue_among_the_sources() -> None:
