@@ -24,8 +24,6 @@ from evergreet.web.guard import POSTS, WITHOUT_TOKENS, BodyLimit, Headers
 from evergreet.web.pages import Pages
 from evergreet.web.posts import refusal
 
-NOTHING_HERE = "This page does not exist, or the link to it is not whole. Nothing was changed."
-
 
 def create_app(
     database: Database,
@@ -64,15 +62,15 @@ def create_app(
             answer.headers.update(error.headers or {})
             return answer
         if error.status_code == HTTPStatus.NOT_FOUND:
-            return pages.message("There is nothing here", NOTHING_HERE, HTTPStatus.NOT_FOUND)
+            return pages.missing(_languages(request))
         sentence = error.detail if error.detail else HTTPStatus(error.status_code).phrase
-        answer = pages.message("That did not work", f"{sentence.rstrip('.')}. Nothing was changed.", error.status_code)
+        answer = pages.refused(f"{sentence.rstrip('.')}.", error.status_code, _languages(request))
         answer.headers.update(error.headers or {})
         return answer
 
     @app.exception_handler(RequestValidationError)
-    async def _unreadable(_request: Request, _error: RequestValidationError) -> Response:
-        return pages.message("There is nothing here", NOTHING_HERE, HTTPStatus.NOT_FOUND)
+    async def _unreadable(request: Request, _error: RequestValidationError) -> Response:
+        return pages.missing(_languages(request))
 
     @app.exception_handler(EvergreetError)
     async def _unable(request: Request, error: EvergreetError) -> Response:
@@ -96,14 +94,13 @@ def _is_post(request: Request) -> bool:
     return request.url.path.startswith(POSTS)
 
 
+def _languages(request: Request) -> str:
+    return request.headers.get("accept-language", "")
+
+
 def _later(request: Request, pages: Pages) -> Response:
     if _is_post(request):
         return refusal(HTTPStatus.SERVICE_UNAVAILABLE, "Nothing was stored; post it again.")
-    answer = pages.message(
-        "Please try again in a moment",
-        "Something on our side did not work just now, and nothing was changed. Please use the link again in a few "
-        "minutes.",
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    )
+    answer = pages.later(_languages(request))
     answer.headers["Retry-After"] = "120"
     return answer

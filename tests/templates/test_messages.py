@@ -315,6 +315,8 @@ def test_every_word_of_the_pages_is_translated(marked: str) -> None:
         shown.ask("news", mailbox, "t", place),
         *(shown.done("news", mailbox, "t", place, everything=everything) for everything in (False, True)),
         shown.preferences(known, mailbox, place, saved=True),
+        *(shown._page(name, place) for name in ("missing.html", "later.html")),
+        shown._page("refused.html", place, sentence="News."),
     ):
         html = Page(bytes(page.body).decode())
         assert [each["lang"] for each in html.all("html")] == ["de"]

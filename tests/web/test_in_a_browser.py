@@ -39,7 +39,7 @@ def looked_at() -> dict[str, str]:
         shown[f"preferences, {name}"] = bytes(
             pages.preferences(one, "m•••@example.com", NOWHERE, saved=saved).body
         ).decode()
-    shown["message"] = bytes(pages.message("There is nothing here", "Sorry.", 404).body).decode()
+    shown["message"] = bytes(pages.refused("Sorry.", 400, "").body).decode()
     return shown
 
 

@@ -15,6 +15,7 @@ from evergreet.erasure import erase
 from evergreet.settings import Settings
 from evergreet.tokens import Tokens
 from evergreet.web.app import create_app
+from evergreet.web.pages import Pages
 from models import Consent, Suppression
 from tests.contacts import add_consent, add_contact
 from tests.web.conftest import KEY, Call, caller
@@ -194,12 +195,35 @@ def test_links_that_are_not_ours_all_get_the_same_page(
     ]
     pages = set()
     for path in wrong:
-        answer = call(method, path, **({"data": ONE_CLICK} if method == "POST" else {}))
+        answer = call(
+            method, path, headers={"Accept-Language": "de"}, **({"data": ONE_CLICK} if method == "POST" else {})
+        )
         assert answer.status_code == 404, path
         pages.add(answer.text)
     assert len(pages) == 1
     assert "Nothing was changed." in pages.pop()
     assert granted(database) == {"orders", "news"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "title"),
+    [
+        ("fr;q=0.9, de-CH, en;q=0.5", "Hier ist nichts"),
+        ("en-GB, de;q=0.9", "There is nothing here"),
+        ("de;q=0.4,en;q=0.7", "There is nothing here"),
+        ("fr, *;q=0.1", "There is nothing here"),
+        ("de;q=" + "9" * 600 + ",\u0000,;;,", "There is nothing here"),
+        ("", "There is nothing here"),
+    ],
+)
+def test_who_has_no_whole_link_reads_the_language_of_their_browser(tmp_path: Path, asked: str, title: str) -> None:
+    folder = tmp_path / "locales" / "de" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    (folder / "evergreet.po").write_text('msgid "There is nothing here"\nmsgstr "Hier ist nichts"\n', "utf-8")
+    page = Pages(Settings(templates=str(tmp_path))).missing(asked)
+    assert page.status_code == 404
+    assert f"<h1>{title}</h1>".encode() in page.body
+    assert f'<html lang="{"de" if title.startswith("Hier") else "en"}'.encode() in page.body
 
 
 def test_a_link_signed_with_an_old_key_works_after_a_change_of_keys(call: Call, database: Database, maya: int) -> None:

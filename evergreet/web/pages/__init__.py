@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from http import HTTPStatus
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -27,6 +28,9 @@ HOW_OFTEN = "How often may we write?"
 
 SPACING_WORDS = {None: "As usual", 7: "At most once a week", 30: "At most once a month"}
 """The words of each choice there; stored with it."""
+
+
+_LANGUAGE = re.compile(r"(?P<tag>[A-Za-z-]+)(?:\s*;\s*q=(?P<weight>[01](?:\.\d{0,3})?))?")
 
 
 class Pages:
@@ -70,9 +74,26 @@ class Pages:
             spacing_days=known.spacing_days, silenced=known.silenced, saved=saved,
         )  # fmt: skip
 
-    def message(self, title: str, sentence: str, status: int) -> HTMLResponse:
-        """Say one thing, in English: nobody knows who asks."""
-        return self._page("message.html", NOWHERE, status, title=title, sentence=sentence)
+    def missing(self, languages: str) -> HTMLResponse:
+        """Say that there is nothing here; `languages` is what the browser asks for (Accept-Language)."""
+        return self._page("missing.html", self._asked_for(languages), HTTPStatus.NOT_FOUND)
+
+    def later(self, languages: str) -> HTMLResponse:
+        """Ask to come back later; `languages` as for `missing`."""
+        return self._page("later.html", self._asked_for(languages), HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def refused(self, sentence: str, status: int, languages: str) -> HTMLResponse:
+        """Say why nothing was done, which no button or link of ours leads to; `languages` as for `missing`."""
+        return self._page("refused.html", self._asked_for(languages), status, sentence=sentence)
+
+    def _asked_for(self, languages: str) -> Place:
+        """Return a place whose words the browser asks for: nobody knows who reads (RFC 9110, 12.5.4)."""
+        asked = [_LANGUAGE.fullmatch(part.strip()) for part in languages[:500].split(",")]
+        for found in sorted(filter(None, asked), key=lambda one: -float(one["weight"] or 1)):
+            place = self.place(found["tag"], None)
+            if place.words.language == found["tag"].partition("-")[0].lower():
+                return place
+        return NOWHERE
 
     def _page(self, name: str, place: Place, status: int = HTTPStatus.OK, **values: object) -> HTMLResponse:
         with reading_in(place):
