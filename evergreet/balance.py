@@ -44,7 +44,8 @@ class Report:
 
     `attempted` counts this run's hand-overs by outcome, with those of its `shards` (how each stands, by its number);
     `reasons` the campaign's rows that were not accepted, by "state: reason"; `halted` says why the run stopped early.
-    `warnings` are sentences about a new version. `providers` says why a connector cannot be asked now, by its name.
+    `warnings` are sentences about a new version, and about steps that can never go. `providers` says why a connector
+    cannot be asked now, by its name.
     """
 
     campaign: str

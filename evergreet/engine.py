@@ -49,7 +49,7 @@ from evergreet.rehearsal import rehearse
 from evergreet.routing import Route
 from evergreet.settings import Settings
 from evergreet.shards import Shard, check_run, shards_of, summary_of, together
-from evergreet.step_checks import check_channels, check_hours
+from evergreet.step_checks import check_channels, never_open
 from evergreet.steps import place_of
 from evergreet.store import by_index
 from evergreet.switchboard import Switchboard
@@ -119,7 +119,6 @@ class Engine:
         """
         check_schema(self.database)
         self.check_channels(campaign.name, campaign.steps)
-        check_hours(campaign.name, campaign.resolve(options).steps, self.settings)
         if options.dry_run:
             return rehearse(self, campaign, options)
         ends = None if budget is None else time.monotonic() + budget.total_seconds()
@@ -135,7 +134,8 @@ class Engine:
                 if state.state != "live":
                     return report_of(connection, state, halted=state.not_live)
                 run_id = _begin_run(connection, own, state, now, {})
-            warnings = self._prove(own, version) if version.new else ()
+            warnings = never_open(campaign.name, version.campaign.steps, self.settings)
+            warnings += self._prove(own, version) if version.new else ()
             running = _CampaignRun(self, own, version, state, run_id, options.batch_size, over, share=share)
             return replace(running.perform(), warnings=warnings)
 
@@ -155,7 +155,7 @@ class Engine:
                 connection, now, "engine", "prove", version.campaign.name, version=version.id,
                 steps=[str(proof) for proof in proofs],
             )  # fmt: skip
-        return tuple(str(proof) for proof in proofs if not proof.sound)
+        return tuple(f"New version: {proof}" for proof in proofs if not proof.sound)
 
     def deliver(self, name: str, run: int) -> Report:
         """Send, beside the campaign's run of that number, what it has planned: be one of its shards."""

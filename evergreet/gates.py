@@ -61,6 +61,9 @@ class Stale:
 
 Decision: TypeAlias = Go | Skip | Defer | Stale
 
+NEVER_OPEN = timedelta(hours=6)
+"""How long a message waits, while it is in time, for somebody to change hours in which it could never go."""
+
 HASHED = col(Suppression.address).between("hmac", "hmad") & col(Suppression.address).startswith("hmac:")
 """The suppressions of erased people: in the order of any collation they lie between these two, where an index finds."""
 
@@ -217,13 +220,13 @@ def _held_out(rules: Rules, row: Any) -> str | None:
 
 
 def _closed(rules: Rules, hours: OpenHours, row: Any, now: datetime) -> Decision | None:
-    """Wait for the next moment that is in the step's window and not quiet; skip where there is none."""
+    """Wait for the next moment that is in the step's window and not quiet; where there is none, for other hours."""
     zone = _zone(rules, row)
     until = opening(now, zone, hours)
     if until == now:
         return None
     reason = "send_window" if hours.outside_window(now.astimezone(zone)) else "quiet_hours"
-    return Skip(reason) if until is None else Defer(until, reason)
+    return _wait(rules, row, now + NEVER_OPEN, "send_window") if until is None else Defer(until, reason)
 
 
 def _wait(rules: Rules, row: Any, until: datetime, reason: str) -> Decision:

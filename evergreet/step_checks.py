@@ -25,18 +25,19 @@ def check_template(campaign: str, step: Step, source: TemplateSource) -> None:
         )
 
 
-def check_hours(campaign: str, steps: Iterable[Step], settings: Settings) -> None:
-    """Refuse a marketing step whose window lies wholly within the quiet hours; the campaign's options are filled in."""
-    for step in steps:
-        if step.window is None or step.purpose is not MARKETING:
-            continue
-        if opening(SOME_DAY, UTC_ZONE, OpenHours(step.window, settings.quiet_from, settings.quiet_until)) is None:
-            raise ConfigurationError(
-                f"Campaign {campaign!r}, step {step.key!r}: it would never go. All of its window, "
-                f"{step.window.opens}:00 to {step.window.closes}:00, is quiet "
-                f"(EVERGREET_QUIET_FROM={settings.quiet_from:%H:%M}, "
-                f"EVERGREET_QUIET_UNTIL={settings.quiet_until:%H:%M}): widen the window, or change the quiet hours."
-            )
+def never_open(campaign: str, steps: Iterable[Step], settings: Settings) -> tuple[str, ...]:
+    """Say of marketing steps whose window lies wholly within the quiet hours that they would never go.
+
+    The campaign's options are filled in.
+    """
+    return tuple(
+        f"Campaign {campaign!r}, step {step.key!r}: it would never go. All of its window, {step.window.opens}:00 to "
+        f"{step.window.closes}:00, is quiet (EVERGREET_QUIET_FROM={settings.quiet_from:%H:%M}, "
+        f"EVERGREET_QUIET_UNTIL={settings.quiet_until:%H:%M}): widen the window, or change the quiet hours."
+        for step in steps
+        if step.window is not None and step.purpose is MARKETING
+        and opening(SOME_DAY, UTC_ZONE, OpenHours(step.window, settings.quiet_from, settings.quiet_until)) is None
+    )  # fmt: skip
 
 
 def check_channels(campaign: str, steps: Iterable[Step], senders: Mapping[str, AnySender]) -> None:

@@ -1,6 +1,5 @@
 """How often and when: caps over all and per topic, who is first, send windows, downtime; and no row is ever lost."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from evergreet.caps import COMPETING, Limit, limits_of, wait_for_place
 from evergreet.consent import choose_spacing
 from evergreet.database import ingest_position
 from evergreet.durations import days, hours
-from evergreet.errors import ConfigurationError
 from evergreet.settings import Cap, Settings
 from models import CampaignRow, Contact, Event, Message
 from tests.documents import ROOT, Workplace, blocks
@@ -475,28 +473,30 @@ def test_a_zone_that_changes_while_a_message_waits_counts_from_then_on(story: St
     assert told(story, impatient) == ["accepted"]
 
 
-def test_a_window_that_lies_wholly_in_quiet_hours_is_refused_before_anything_is_skipped(story: Story) -> None:
-    late = lifecycle("orders", window=send_window("mon-sun", 22, 24))
-    story.launch(late)
-    story.happened("orders", story.contact("ana", consents=TOPICS))
+def test_a_window_that_is_wholly_quiet_waits_for_other_hours_and_never_for_ever(story: Story) -> None:
+    """Somebody has changed the quiet hours: the run says so, receipts go, and the rest waits while it is in time."""
+    receipt = Email("receipt", template="note", purpose=TRANSACTIONAL)
+    late = Email("late", template="note", window=send_window("mon-sun", 22, 24), lateness=days(1))
+    campaign = Campaign(name="orders", topic="orders", trigger=event("orders"), steps=(receipt, late))
+    ana = story.contact("ana", consents=TOPICS)
+    story.launch(campaign)
     given_settings(story, **NIGHT)
-    with pytest.raises(ConfigurationError, match=r"step 'hello': it would never go.* 22:00 to 24:00, is quiet"):
-        story.run(late)
-    assert story.enrollments == []
-    earlier = replace(late, steps=(replace(late.steps[0], window=send_window("mon-sun", 20, 24)),))
-    story.run(earlier)
-    assert told(story, earlier) == ["deferred: send_window"]
-
-
-def test_who_is_on_the_way_in_such_a_window_is_skipped_and_never_waits_for_ever(story: Story) -> None:
-    late = lifecycle("orders", after=days(1), window=send_window("mon-sun", 22, 24))
-    story.launch(late)
-    story.happened("orders", story.contact("ana", consents=TOPICS))
-    story.run(late)
+    story.happened("orders", ana)
+    (warning,) = story.run(campaign).warnings
+    assert warning.startswith(
+        "Campaign 'orders', step 'late': it would never go. All of its window, 22:00 to 24:00, is "
+    )
+    assert told(story, campaign) == ["accepted", "deferred: send_window"]
+    given_settings(story)
+    story.clock.instant = datetime(2026, 3, 10, 22, tzinfo=UTC)
+    assert story.run(campaign).warnings == ()
+    assert told(story, campaign) == ["accepted", "accepted"]
     given_settings(story, **NIGHT)
-    story.clock.advance(DAY)
-    story.run(replace(late, steps=ORDERS.steps))
-    assert told(story, late) == ["skipped: send_window"]
+    story.happened("orders", ana)
+    for _ in range(6):
+        story.run(campaign)
+        story.clock.advance(6 * HOUR)
+    assert told(story, campaign)[2:] == ["accepted", "skipped: send_window"]
 
 
 @pytest.mark.parametrize(("step", "said"), [({}, "skipped: too_late"), ({"lateness": days(5)}, "accepted")])

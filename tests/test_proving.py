@@ -139,7 +139,7 @@ def test_a_run_tells_once_what_is_wrong_with_a_new_version(story: Story) -> None
     assert f"not for contact {ana}" in warning
     assert story.run().warnings == ()
     (logged,) = [row for row in story.rows(AuditLog) if row.action == "prove"]
-    assert logged.detail["steps"] == [warning]
+    assert [f"New version: {step}" for step in logged.detail["steps"]] == [warning]
 
 
 def test_what_can_be_made_for_nobody_is_not_launched(

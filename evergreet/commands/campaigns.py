@@ -123,18 +123,19 @@ def launch(
     from evergreet.clock import DatabaseClock
     from evergreet.commands.opening import actor, open_database, parse_since
     from evergreet.enrollment import backfill as take_in
-    from evergreet.errors import DefinitionError
+    from evergreet.errors import ConfigurationError, DefinitionError
     from evergreet.event_names import misspelt
     from evergreet.preview import check_samples
     from evergreet.proving import prove
     from evergreet.sending import opened_others
     from evergreet.settings import settings
-    from evergreet.step_checks import check_channels, check_hours
+    from evergreet.step_checks import check_channels, never_open
 
     found, chosen = _chosen(name, None)
     with opened_others() as others:
         check_channels(name, found.campaign.steps, others)
-    check_hours(name, found.campaign.resolve(chosen).steps, settings())
+    for refused in never_open(name, found.campaign.resolve(chosen).steps, settings()):
+        raise ConfigurationError(refused)
     check_samples(found.campaign, settings())
     clock, load = DatabaseClock(), template_loader(settings().templates)
     with open_database() as database:

@@ -57,7 +57,7 @@ def print_report(report: "Report") -> None:
     if report.dry_run:
         out.print("Pending is what would be sent. Nothing was stored.")
     for warning in report.warnings:
-        out.print(f"[yellow]New version:[/yellow] {escape(warning)}")
+        out.print(f"[yellow]Look:[/yellow] {escape(warning)}")
     for name, said in report.providers.items():
         out.print(f"[red]{name} cannot be asked:[/red] {escape(said)}")
     if report.halted:

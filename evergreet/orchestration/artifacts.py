@@ -30,7 +30,7 @@ def campaign_page(report: Report, waiting: str | None = None) -> str:
         *([f"**Halted: {one_line(report.halted)}**"] if report.halted else []),
         *([f"**{one_line(waiting)}**"] if waiting else []),
         *(f"**{name} cannot be asked: {one_line(said)}**" for name, said in report.providers.items()),
-        *(f"**New version: {one_line(warning)}**" for warning in report.warnings),
+        *(f"**{one_line(warning)}**" for warning in report.warnings),
         _this_run(report),
         table(("", "messages"), rows.items()),
         "due = accepted + skipped + deferred + pending + failed + unknown",

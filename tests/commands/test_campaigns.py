@@ -15,11 +15,11 @@ from evergreet.clock import FrozenClock
 from evergreet.commands.opening import parse_moment, parse_since
 from evergreet.commands.printing import print_report
 from evergreet.database import Database
-from evergreet.errors import DataError, EvergreetError
+from evergreet.errors import ConfigurationError, DataError, EvergreetError
 from evergreet.presets import vocabulary
 from evergreet.settings import settings
 from evergreet.template_sources import template_root
-from models import AuditLog, Consent
+from models import AuditLog, CampaignRow, Consent
 from tests.story import Story
 
 
@@ -51,6 +51,16 @@ def test_a_cap_on_a_topic_that_no_campaign_has_is_told_at_the_launch(
     assert "'offers'" not in launched.stderr
     assert "thank-you is live since" in launched.stdout
     assert store.messages == []
+
+
+def test_a_campaign_with_a_step_that_would_never_go_is_not_launched(
+    store: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVERGREET_QUIET_FROM", "07:30")
+    monkeypatch.setenv("EVERGREET_QUIET_UNTIL", "22:00")
+    with pytest.raises(ConfigurationError, match="'abandoned-cart', step 'reminder': it would never go"):
+        raise evergreet("launch", "abandoned-cart").exception or AssertionError
+    assert store.rows(CampaignRow) == []
 
 
 def test_a_campaign_from_launch_to_stop(store: Story, tmp_path: Path) -> None:
