@@ -81,7 +81,8 @@ def _broken_at(current: Sequence[Any], row: Any, breaking: Sequence[datetime], t
     at = bisect_right(breaking, row.occurred_at)
     following = breaking[at] if at < len(breaking) else datetime.max.replace(tzinfo=UTC)
     same_moment = any(
-        other.occurred_at == row.occurred_at and other.id > row.id and other.name in trigger.broken_by
+        other.occurred_at == row.occurred_at
+        and (other.name in trigger.breakers or (other.name in trigger.after and other.id > row.id))
         for other in current
     )
     return row.occurred_at if same_moment else following

@@ -124,7 +124,10 @@ def _silent(trigger: SilenceTrigger, once: bool) -> Select[Any]:
         ~FOLLOWING.c.superseded,
         or_(
             FOLLOWING.c.occurred_at > LAST.c.occurred_at,
-            and_(FOLLOWING.c.occurred_at == LAST.c.occurred_at, FOLLOWING.c.id > LAST.c.id),
+            and_(
+                FOLLOWING.c.occurred_at == LAST.c.occurred_at,
+                or_(FOLLOWING.c.id > LAST.c.id, FOLLOWING.c.name.in_(trigger.breakers)),
+            ),
         ),
         FOLLOWING.c.occurred_at <= shift(LAST.c.occurred_at, trigger.span.span),
     )

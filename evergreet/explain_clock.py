@@ -40,11 +40,11 @@ def silence_lines(
         return
     over = last.occurred_at + trigger.span.span
     said = f"last sign of life {moment(last.occurred_at)} {last.name}"
+    broken = _event(connection, contact.id, trigger.broken_by, after=last, breakers=trigger.breakers)
     if f"silence:{last.source}:{last.source_id}"[:OCCURRENCE_LENGTH] in known or "once" in known:
-        if (back := _event(connection, contact.id, trigger.broken_by, after=last)) is not None:
-            yield Line(back.occurred_at, "came back", f"{back.name} {moment(back.occurred_at)}")
+        if broken is not None:
+            yield Line(broken.occurred_at, "came back", f"{broken.name} {moment(broken.occurred_at)}")
         return
-    broken = _event(connection, contact.id, trigger.broken_by, after=last)
     if broken is not None and broken.occurred_at <= over:
         yield Line(
             broken.occurred_at, "no silence",
@@ -131,22 +131,28 @@ def broadcast_lines(
 
 
 def _event(
-    connection: Connection, contact_id: int, names: tuple[str, ...], *, newest: bool = False, after: Any = None
+    connection: Connection,
+    contact_id: int,
+    names: tuple[str, ...],
+    *,
+    newest: bool = False,
+    after: Any = None,
+    breakers: tuple[str, ...] = (),
 ) -> Any:
     """Return the contact's first (or newest) event of these names, after another one where given; None if none."""
     query = select(Event).where(col(Event.contact_id) == contact_id, col(Event.name).in_(names), ~col(Event.superseded))
     if after is not None:
-        query = query.where(_follows(after))
+        query = query.where(_follows(after, breakers))
     order = (col(Event.occurred_at), col(Event.id))
     return connection.execute(
         query.order_by(*(each.desc() if newest else each for each in order)).limit(1)
     ).one_or_none()
 
 
-def _follows(one: Any) -> Any:
+def _follows(one: Any, breakers: tuple[str, ...]) -> Any:
     return or_(
         col(Event.occurred_at) > one.occurred_at,
-        and_(col(Event.occurred_at) == one.occurred_at, col(Event.id) > one.id),
+        and_(col(Event.occurred_at) == one.occurred_at, or_(col(Event.id) > one.id, col(Event.name).in_(breakers))),
     )
 
 

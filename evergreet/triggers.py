@@ -45,7 +45,9 @@ class SilenceTrigger:
     """Starts an enrollment when, for `span` after one of `after`, the contact did none of `broken_by`.
 
     The occurrence is the event that was the last; the triggering moment is its time, so a step `after=` counts
-    from there. With `having`, only contacts who did one of these at or before that event.
+    from there. Of two of `after` at one moment the one told last is the last. What else breaks a silence does so at
+    that moment too, whichever was told first: who bought in the minute of the last look into the cart left none.
+    With `having`, only contacts who did one of these at or before that event.
     """
 
     span: Duration
@@ -53,6 +55,11 @@ class SilenceTrigger:
     broken_by: tuple[str, ...]
     having: tuple[str, ...] = ()
     kind: Literal["silence"] = "silence"
+
+    @property
+    def breakers(self) -> tuple[str, ...]:
+        """What breaks a silence and begins none."""
+        return tuple(name for name in self.broken_by if name not in self.after)
 
     def __post_init__(self) -> None:
         """Refuse what could not be told from noise."""

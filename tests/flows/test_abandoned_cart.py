@@ -15,6 +15,9 @@ def test_three_reminders_after_an_hour_a_day_and_three_days(shop: Shop) -> None:
     shop.happened("cart_viewed", ana, name="Enamel mug")
     shop.until("2026-03-10 09:40", every=TEN_MINUTES)
     shop.happened("order_placed", ben)  # within the hour: nothing was abandoned
+    dan = shop.customer("dan", "basket")
+    for name in ("order_placed", "payment_info_entered"):  # in the same minute, told in the wrong order
+        shop.happened(name, dan, at=shop.moment("2026-03-10 09:35"))
     assert shop.until("2026-03-10 10:10", every=TEN_MINUTES) == []
     assert shop.until("2026-03-10 10:20", every=TEN_MINUTES) == []  # it has been an hour, and not a moment more
     assert shop.until("2026-03-10 10:21") == ["2026-03-10 10:21 ana reminder"]
