@@ -32,7 +32,7 @@ def nudge(day: int) -> Email:
 campaign = Campaign(
     name="onboarding-nudges",
     topic="onboarding",
-    trigger=stage_entered("onboarding") | event("account_created"),
+    trigger=stage_entered("onboarding") | event("account_created", "signed_up"),
     audience=has_email,
     steps=(nudge(1), nudge(3), nudge(7)),
     picks=(

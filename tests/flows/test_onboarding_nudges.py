@@ -77,7 +77,7 @@ def test_after_downtime_one_nudge_goes_and_not_two_at_once(shop: Shop) -> None:
 def test_nobody_is_led_through_the_list_twice_by_account_or_by_stage(shop: Shop) -> None:
     shop.opens("onboarding-nudges", "2026-03-10 08:00", hour=9)
     nia = shop.customer("nia", "onboarding")
-    shop.happened("account_created", nia, at=shop.moment("2026-03-10 08:30"))
+    shop.happened("signed_up", nia, at=shop.moment("2026-03-10 08:30"))
     shop.until("2026-03-10 12:00")
     stage = shop.campaign.trigger.stages[0].stage
     with shop.database.write() as connection:
