@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import re
 from collections.abc import Iterable
+from copy import deepcopy
 from datetime import UTC, datetime
 from functools import lru_cache
 from gettext import NullTranslations
@@ -53,16 +54,21 @@ def catalogue_files(root: Path) -> list[Path]:
 def catalogues_at(root: Path) -> dict[str, NullTranslations]:
     """Return all translations by language, a template root's own before ours.
 
-    A file that cannot be used is logged and left out: a slip in it must keep nobody from unsubscribing.
+    What cannot be used is logged and left out: a slip must keep nobody from unsubscribing.
     """
     found: dict[str, NullTranslations] = {}
     for path in catalogue_files(root):
         language = path.parts[-3]
         try:
-            made = _translations(read_catalogue(path, path.read_bytes()))
+            read = deepcopy(read_catalogue(path, path.read_bytes()))
         except DefinitionError as error:
             logging.getLogger(__name__).error("%s", error)
             continue
+        for entry in read:
+            if entry.id and (fault := _fault_of(entry)):
+                logging.getLogger(__name__).error("%s, line %s: %s", path, entry.lineno, fault)
+                entry.string = ""
+        made = _translations(read)
         found.setdefault(language, made)
         if found[language] is not made:
             found[language].add_fallback(made)
@@ -82,7 +88,7 @@ def catalogue(language: str, po: str) -> NullTranslations:
 
 @lru_cache(maxsize=64)
 def read_catalogue(path: Path, content: bytes) -> Catalog:
-    """Read the content of a .po file, and check that its translations can be used.
+    """Read the content of a .po file; what is read is not to be changed.
 
     Raises DefinitionError with the file, the line and what to write.
     """
@@ -94,19 +100,14 @@ def read_catalogue(path: Path, content: bytes) -> Catalog:
             f"{f'{named}.' if named else 'as languages are named, such as de, pt_BR or zh_Hant.'}"
         )
     try:
-        lines = content.decode("utf-8").splitlines()
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(content.decode("utf-8").splitlines(), 1):
             if not _LINE.fullmatch(line.strip()):
                 raise DefinitionError(f"{path}, line {number}: this is no line of a catalogue: {line.strip()[:60]}")
-        read = read_po(BytesIO(content), locale=language, charset="utf-8", abort_invalid=True)
+        return read_po(BytesIO(content), locale=language, charset="utf-8", abort_invalid=True)
     except UnicodeDecodeError:
         raise DefinitionError(f"{path}: this file is not UTF-8; save it as UTF-8.") from None
     except PoFileError as error:
         raise DefinitionError(f"{path}, line {error.lineno + 1}: {str(error).rpartition(' on ')[0]}.") from None
-    for entry in read:
-        if entry.id and (fault := _fault_of(entry)):
-            raise DefinitionError(f"{path}, line {entry.lineno}: {fault}")
-    return read
 
 
 def _translations(read: Catalog) -> NullTranslations:
@@ -144,15 +145,21 @@ def _message_key(function: str, message: str | tuple[str | None, ...] | None) ->
 
 
 def _excerpt(paths: list[Path], language: str, messages: set[tuple[str | None, str]]) -> str:
-    """Return the translations of these messages, of the first catalogue that has one; always the same text."""
-    whole = [read_catalogue(path, path.read_bytes()) for path in paths]
+    """Return the translations of these messages, of the first catalogue that has one; always the same text.
+
+    Raises DefinitionError for one that cannot be filled in: of these messages only, the others wait for theirs.
+    """
+    whole = [(path, read_catalogue(path, path.read_bytes())) for path in paths]
     fixed = datetime(2000, 1, 1, tzinfo=UTC)
     part = Catalog(locale=language, creation_date=fixed, revision_date=fixed)
     for context, text in sorted(messages, key=str):
-        entries = (each.get(text, context) for each in whole)
-        entry = next((found for found in entries if found and found.string and not found.fuzzy), None)
-        if entry is not None:
-            part.add(entry.id, entry.string, context=context)
+        for path, each in whole:
+            entry = each.get(text, context)
+            if entry is not None and entry.string and not entry.fuzzy:
+                if fault := _fault_of(entry):
+                    raise DefinitionError(f"{path}, line {entry.lineno}: {fault}")
+                part.add(entry.id, entry.string, context=context)
+                break
     if not len(part):
         return ""
     written = BytesIO()

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from evergreet.catalogues import catalogues_at, read_catalogue
+from evergreet.catalogues import catalogues_at, read_catalogue, translations
 from evergreet.errors import DefinitionError
+from evergreet.sandbox import environment
 
+WORDS = environment({}).parse("{{ _('You bought from %(company)s.', company=company) }}{{ _('Hi') }}")
 WHY = 'msgid "You bought from %(company)s."\nmsgstr '
 
 
@@ -32,8 +34,13 @@ def write(root: Path, text: str, language: str = "de") -> Path:
 def test_a_catalogue_that_cannot_be_used_is_told(tmp_path: Path, text: str, says: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(DefinitionError) as error:
-        read_catalogue(path, path.read_bytes())
+        translations([WORDS], tmp_path)
     assert str(error.value) == f"{path}{says}"
+
+
+def test_a_slip_in_words_of_others_stops_no_message(tmp_path: Path) -> None:
+    write(tmp_path, WHY + '"Bei %(firma)s."\n\nmsgid "Hi"\nmsgstr "Hallo"\n')
+    assert 'msgstr "Hallo"' in translations([environment({}).parse("{{ _('Hi') }}")], tmp_path)["locales/de.po"]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +56,7 @@ def test_what_is_right_is_read_and_a_slip_in_another_language_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path, 'msgid "Hi"\nmsgstr "Salut', "fr")
+    write(tmp_path, WHY + '"Da %(ditta)s."\n\nmsgid "Hi"\nmsgstr "Ciao"\n', "it")
     write(
         tmp_path,
         '# comment\n#, python-format\nmsgid ""\n"One %(what)s"\nmsgid_plural "%(num)s %(what)ss"\n'
@@ -56,7 +64,12 @@ def test_what_is_right_is_read_and_a_slip_in_another_language_is_logged(
         'msgid "Not yet"\nmsgstr ""\n#~ msgid "Old"\n#~ msgstr "Alt"\n',
     )
     found = catalogues_at(tmp_path)
-    assert set(found) == {"de"}
+    assert set(found) == {"de", "it"}
+    assert [found["it"].gettext(text) for text in ("Hi", "You bought from %(company)s.")] == [
+        "Ciao",
+        "You bought from %(company)s.",
+    ]
+    assert "it/LC_MESSAGES/evergreet.po, line 1: the message has no %(ditta)s" in caplog.text
     assert "fr/LC_MESSAGES/evergreet.po, line 2: this is no line of a catalogue" in caplog.text
     german = found["de"]
     assert [german.gettext(text) for text in ("50% club", "Not yet")] == ["50%-Klub", "Not yet"]
