@@ -12,9 +12,10 @@ from evergreet.campaigns import State, Version, hold_off, register, required, ve
 from evergreet.composing import read_letters
 from evergreet.dormancy import ending_campaigns
 from evergreet.enrollment import enroll
-from evergreet.gates import Rules, Skip, decide_window
+from evergreet.gates import Go, Rules, Skip, decide_window
+from evergreet.ledger import WRITE_SENDING
 from evergreet.planning import chunk_waiting, plan_chunk
-from models import Message
+from models import Chunk, Message
 
 if TYPE_CHECKING:
     from evergreet.engine import Engine
@@ -53,25 +54,30 @@ def rehearse(engine: "Engine", campaign: Campaign, options: Options) -> Report:
 def _forecast(
     engine: "Engine", connection: Connection, state: State, versions: dict[int, Version]
 ) -> tuple[Balance, dict[str, int]]:
-    """Ask the gates about every planned message; what would go stays `planned` in the forecast."""
+    """Ask the gates about every planned message; what would go stays `planned` in the forecast.
+
+    In the ledger that is rolled back it is written as being sent: what comes after it finds its places taken.
+    """
     now = engine.clock.now(connection)
+    balance, reasons = balance_of(connection, state.id)
     outcomes: Counter[str] = Counter()
     endings = ending_campaigns(connection)
     planned = connection.execute(
-        select(col(Message.version_id), col(Message.step_key), col(Message.chunk_id))
+        select(col(Chunk.priority), col(Chunk.id), col(Message.version_id), col(Message.step_key))
+        .join(Chunk, col(Chunk.id) == col(Message.chunk_id))
         .where(
             col(Message.campaign_id) == state.id,
             col(Message.state) == "planned",
-            col(Message.chunk_id).is_not(None),
         )
         .distinct()
+        .order_by(col(Chunk.priority), col(Chunk.id))
     ).all()
     for row in planned:
         version = versions[row.version_id]
         step = version.campaign.step(row.step_key)
         assert step is not None
         rules = Rules(version.campaign, step, engine.settings, engine.tokens, endings)
-        letters = read_letters(connection, row.chunk_id)
+        letters = read_letters(connection, row.id)
         decisions = decide_window(
             connection, rules, [letter.id for letter in letters],
             {letter.id: letter.changed_at for letter in letters}, now,
@@ -79,7 +85,10 @@ def _forecast(
         for decision in decisions.values():
             if reason := getattr(decision, "reason", None):
                 outcomes[f"{'skipped' if isinstance(decision, Skip) else 'deferred'}: {reason}"] += 1
-    balance, reasons = balance_of(connection, state.id)
+        going = [message for message, decision in decisions.items() if isinstance(decision, Go)]
+        if going:
+            sending = {"messages": going, "chunk": row.id, "through": "", "now": now}
+            connection.execute(WRITE_SENDING[step.channel], sending)
     skipped = sum(count for name, count in outcomes.items() if name.startswith("skipped"))
     deferred = sum(outcomes.values()) - skipped
     figures = {name: getattr(balance, name) for name in ("accepted", "sending", "failed", "unknown")}

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 from sqlmodel import col
 
 from evergreet.audit import audit
-from evergreet.campaign import TRANSACTIONAL, Campaign, Email, broadcast, event, local, send_window
+from evergreet.campaign import TRANSACTIONAL, Campaign, Email, Options, broadcast, event, local, send_window
 from evergreet.campaigns import pause, resume, stop
 from evergreet.caps import COMPETING, Limit, limits_of, wait_for_place
 from evergreet.consent import choose_spacing
@@ -184,6 +184,19 @@ def test_what_waits_for_longer_than_a_place_is_taken_holds_nobody_up(story: Stor
     announce(story)
     story.run(NEWS)
     assert told(story, NEWS) == ["accepted"]
+
+
+def test_a_dry_run_counts_places_over_all_steps_as_the_run_after_it_does(story: Story) -> None:
+    given_settings(story, cap=1)
+    steps = (Email("hello", template="note"), Email("again", template="note"))
+    twice = Campaign(name="orders", topic="orders", trigger=event("orders"), steps=steps)
+    story.launch(twice)
+    story.happened("orders", story.contact("ana", consents=TOPICS))
+    foretold = story.run(twice, Options(dry_run=True))
+    assert (foretold.balance.planned, foretold.reasons) == (1, {"skipped: frequency_cap": 1})
+    assert story.messages == []
+    story.run(twice)
+    assert told(story, twice) == ["accepted", "skipped: frequency_cap"]
 
 
 def test_where_there_is_room_for_all_nobody_steps_back(story: Story) -> None:
