@@ -3,11 +3,14 @@
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import insert
 
+from evergreet.campaign import Options
 from evergreet.database import Database, ingest_position, settled_position
+from evergreet.registry import find_campaigns
 from models import CampaignRow
 from tests.conftest import NOW
 from tests.documents import MAKE, ROOT, Block, Workplace, blocks, run_on_postgres
@@ -28,6 +31,22 @@ def test_every_code_block_runs(name: str, tmp_path: Path, request: pytest.Fixtur
     workplace = Workplace(tmp_path, lambda: str(request.getfixturevalue("fresh_postgres_url")))
     for block in found:
         workplace.run(block)
+
+
+def test_its_campaign_is_the_real_one_without_its_options() -> None:
+    (block,) = [block for block in blocks(ROOT / "README.md") if block.kind == "python"]
+    shown: dict[str, Any] = {}
+    exec(block.text, shown)
+    real = find_campaigns("flows")["thank-you"]
+    assert shown["campaign"].resolve(Options()) == real.campaign.resolve(real.options())
+
+
+def test_it_names_campaigns_that_there_are_and_every_page() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    named = set(re.findall(r"^\| \[([a-z-]+)\]\(flows/", text, re.MULTILINE))
+    assert len(named) >= 7
+    assert named <= set(find_campaigns("flows"))  # one of your own need not be there
+    assert [page.name for page in ROOT.glob("docs/*.md") if f"(docs/{page.name}" not in text] == []
 
 
 def test_a_block_that_nothing_runs_fails(tmp_path: Path) -> None:
