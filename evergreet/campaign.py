@@ -1,5 +1,6 @@
 """The words a campaign is written in: frozen values that check themselves when the module is loaded."""
 
+import operator
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -315,12 +316,16 @@ def _fill(value: Any, options: dict[str, Any], campaign: str) -> Any:
                 f"it has: {', '.join(sorted(options)) or 'none'}."
             )
         return options[value.option]
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(
-            value, **{f.name: _fill(getattr(value, f.name), options, campaign) for f in fields(value) if f.init}
-        )
     if isinstance(value, tuple):
-        return tuple(_fill(item, options, campaign) for item in value)
+        items = tuple(_fill(item, options, campaign) for item in value)
+        return value if all(map(operator.is_, items, value)) else items
+    if is_dataclass(value) and not isinstance(value, type):
+        changed = {
+            field.name: filled
+            for field in fields(value)
+            if field.init and (filled := _fill(given := getattr(value, field.name), options, campaign)) is not given
+        }
+        return replace(value, **changed) if changed else value  # most of a campaign is without options
     return value
 
 

@@ -74,7 +74,11 @@ class Settings(BaseSettings):
     )
     campaigns: str = Field(default="flows", description="Package that holds the campaigns.")
     templates: str = Field(default="templates", description="Package or folder that holds the message templates.")
-    lifecycle: str = Field(default="experience", description="Name of the lifecycle preset.")
+    lifecycle: str = Field(
+        default="experience",
+        description="The lifecycle: discovery, experience, loyalty, reach or retention, or package.module:variable for "
+        "one of your own.",
+    )
     email: str = Field(
         default="outbox",
         description="Name of the connector that sends email. Several in order, as in `sendgrid, ses`: the others stand "
