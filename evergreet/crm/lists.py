@@ -24,7 +24,7 @@ from evergreet.importing.contact_store import ContactRow, ContactStore
 from evergreet.importing.memory import RowMemory
 from evergreet.importing.records import Record
 from evergreet.importing.storing import Setting
-from evergreet.store import among, among_texts, by_index, insert_ignore
+from evergreet.store import among, among_texts, by_index, checked, insert_ignore
 from models import Contact, CrmMember, CrmRow
 
 MOST = 1000
@@ -101,7 +101,9 @@ def _off(connection: Connection, source: str, name: str, left: Mapping[int, int]
     heirs = connection.execute(
         select(col(merged_into.id), col(merged_into.source_id))
         .join(CrmRow, col(CrmRow.contact_id) == col(merged_into.contact_id))
-        .where(among(CrmRow.id, "rows"), col(merged_into.source) == source, col(merged_into.gone_at).is_(None)),
+        .where(
+            among(CrmRow.id, "rows"), checked(col(merged_into.source) == source, col(merged_into.gone_at).is_(None))
+        ),
         {"rows": [row.row for row in rows if row.gone_at is not None]},
     ).all()
     ours = (col(CrmMember.source) == source, col(CrmMember.list) == name)
@@ -112,16 +114,16 @@ def _off(connection: Connection, source: str, name: str, left: Mapping[int, int]
         connection, CrmMember,
         [{"source": source, "list": name, "number": int(row.source_id), "row_id": row.id} for row in heirs],
     )  # fmt: skip
-    record = aliased(CrmRow)
-    on_it = exists().where(col(record.contact_id) == col(Contact.id), col(CrmMember.row_id) == col(record.id), *ours)
     still = set(
         connection.execute(
-            select(col(Contact.id)).where(among(Contact.id, "contacts"), on_it),
+            select(col(CrmRow.contact_id))
+            .join(CrmMember, col(CrmMember.row_id) == col(CrmRow.id))
+            .where(among(CrmRow.contact_id, "contacts"), checked(*ours)),
             {"contacts": sorted({row.id for row in rows})},
         ).scalars()
     )
     lives = exists().where(
-        col(CrmRow.contact_id) == col(Contact.id), col(CrmRow.source) == source, col(CrmRow.gone_at).is_(None)
+        col(CrmRow.contact_id) == col(Contact.id), checked(col(CrmRow.source) == source, col(CrmRow.gone_at).is_(None))
     )
     moved = connection.execute(
         select(col(Contact.id), col(Contact.source), col(Contact.source_id), col(Contact.attributes)).where(

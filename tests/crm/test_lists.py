@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
+from sqlalchemy.event import listen
 from sqlmodel import col
 
 from evergreet.audience import count_audience
@@ -112,6 +113,26 @@ def test_a_list_that_is_emptied_is_followed_in_bounded_transactions(
     crm.members = {"vip": set()}
     assert read(embedded, crm).changed == 8
     assert on_it(embedded) == {}
+
+
+def test_who_leaves_a_list_is_found_without_reading_all_of_it(embedded: Database, read: Read) -> None:
+    crm = WithLists(*people(*range(1, 9)), vip=set(range(1, 9)))
+    read(embedded, crm)
+    crm.members = {"vip": {1, 2, 3, 5}}
+    plans: list[str] = []
+
+    def look(connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        if not many and "crm_" in statement and not statement.startswith("EXPLAIN"):
+            cursor = connection.connection.cursor()
+            plans.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+    listen(embedded.engine, "before_cursor_execute", look)
+    assert read(embedded, crm).changed == 4
+    whole = [line for line in plans if "crm_member" in line and "number" not in line and "row_id" not in line]
+    whole += [line for line in plans if line.startswith(("SCAN crm_", "SCAN contact"))]
+    whole += [line for line in plans if line.endswith("(source=?)") and "crm_cursor" not in line]
+    assert any("crm_member" in line for line in plans)
+    assert whole == []
 
 
 def test_whom_nobody_knows_yet_is_on_it_once_they_are_known(embedded: Database, read: Read) -> None:
