@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -40,10 +41,14 @@ def sample(name: str) -> MessageContext:
     return read_sample(SETTINGS.templates, name, SETTINGS)[0]
 
 
+@cache
+def renderer(name: str, purpose: Purpose) -> Renderer:
+    return Renderer(load_template(SETTINGS.templates, name, purpose=purpose), surroundings_of(SETTINGS))
+
+
 def rendered(name: str, context: MessageContext | None = None) -> Rendered:
     context = context or sample(name)
-    source = load_template(SETTINGS.templates, name, purpose=context.purpose)
-    return Renderer(source, surroundings_of(SETTINGS)).render(context)
+    return renderer(name, context.purpose).render_in_full(context)
 
 
 class Page(HTMLParser):
