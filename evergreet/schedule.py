@@ -142,7 +142,7 @@ def _turns(today: date, ahead: range, zone: ZoneInfo, times: tuple[time, ...]) -
     return sorted({at for days in ahead for at in _turns_of(today + timedelta(days=days), zone, times)})
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=4096)
 def _turns_of(day: date, zone: ZoneInfo, times: tuple[time, ...]) -> frozenset[datetime]:
     walls = (datetime.combine(day, at, tzinfo=zone).replace(fold=fold) for at in times for fold in (0, 1))
     change = _change(at_local(day, time(0), zone), zone)

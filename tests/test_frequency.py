@@ -1,5 +1,6 @@
 """How often and when: caps over all and per topic, who is first, send windows, downtime; and no row is ever lost."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from evergreet.audit import audit
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email, Options, broadcast, event, local, send_window
 from evergreet.campaigns import pause, resume, stop
 from evergreet.caps import COMPETING, Limit, limits_of, wait_for_place
+from evergreet.clock import FrozenClock
 from evergreet.consent import choose_spacing
-from evergreet.database import ingest_position
+from evergreet.database import Database, ingest_position
 from evergreet.durations import days, hours
 from evergreet.settings import Cap, Settings
 from models import CampaignRow, Contact, Event, Message
@@ -22,6 +24,14 @@ from tests.documents import ROOT, Workplace, blocks
 from tests.story import Story
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.fixture
+def one_store(sqlite_url: str, clock: FrozenClock) -> Iterator[Story]:
+    """A story of clocks on the wall, of which no store knows."""
+    database = Database(sqlite_url)
+    yield Story(database, clock)
+    database.close()
 
 
 def lifecycle(name: str, **step: Any) -> Campaign:
@@ -440,50 +450,50 @@ NIGHT = {"quiet_from": time(21), "quiet_until": time(8)}
     ],
 )
 def test_waiting_for_the_end_of_quiet_hours_makes_nothing_late(
-    story: Story, due: tuple[int, ...], asked: list[tuple[int, ...]], said: str
+    one_store: Story, due: tuple[int, ...], asked: list[tuple[int, ...]], said: str
 ) -> None:
     """A step that may be two hours late, and eleven quiet ones."""
-    given_settings(story, **NIGHT)
+    given_settings(one_store, **NIGHT)
     impatient = lifecycle("orders", lateness=hours(2))
-    story.launch(impatient)
-    story.clock.instant = datetime(2026, 3, *due, tzinfo=UTC)  # type: ignore[misc,arg-type]
-    story.happened("orders", story.contact("ana", consents=TOPICS))
+    one_store.launch(impatient)
+    one_store.clock.instant = datetime(2026, 3, *due, tzinfo=UTC)  # type: ignore[misc,arg-type]
+    one_store.happened("orders", one_store.contact("ana", consents=TOPICS))
     for moment in asked:
-        story.clock.instant = datetime(2026, 3, *moment, tzinfo=UTC)  # type: ignore[misc,arg-type]
-        story.run(impatient)
-    assert told(story, impatient) == [said]
+        one_store.clock.instant = datetime(2026, 3, *moment, tzinfo=UTC)  # type: ignore[misc,arg-type]
+        one_store.run(impatient)
+    assert told(one_store, impatient) == [said]
 
 
 @pytest.mark.parametrize(("away", "said"), [(DAY, "accepted"), (9 * DAY, "accepted"), (16 * DAY, "skipped: too_late")])
-def test_a_window_once_a_week_needs_no_longer_lateness(story: Story, away: timedelta, said: str) -> None:
+def test_a_window_once_a_week_needs_no_longer_lateness(one_store: Story, away: timedelta, said: str) -> None:
     """Due on a Tuesday, to go on Mondays from nine to five: a day of lateness is two Mondays and more than one."""
     mondays = lifecycle("orders", window=send_window("mon", 9, 17), lateness=days(1))
-    story.launch(mondays)
-    story.happened("orders", story.contact("ana", consents=TOPICS))
-    story.run(mondays)
-    assert told(story, mondays) == ["deferred: send_window"]
-    story.clock.advance(away)
-    while told(story, mondays)[0].startswith("deferred"):
-        story.run(mondays)
-        story.clock.advance(DAY)
-    assert told(story, mondays) == [said]
+    one_store.launch(mondays)
+    one_store.happened("orders", one_store.contact("ana", consents=TOPICS))
+    one_store.run(mondays)
+    assert told(one_store, mondays) == ["deferred: send_window"]
+    one_store.clock.advance(away)
+    while told(one_store, mondays)[0].startswith("deferred"):
+        one_store.run(mondays)
+        one_store.clock.advance(DAY)
+    assert told(one_store, mondays) == [said]
 
 
-def test_a_zone_that_changes_while_a_message_waits_counts_from_then_on(story: Story) -> None:
-    given_settings(story, **NIGHT)
+def test_a_zone_that_changes_while_a_message_waits_counts_from_then_on(one_store: Story) -> None:
+    given_settings(one_store, **NIGHT)
     impatient = lifecycle("orders", lateness=hours(12))
-    ana = story.contact("ana", timezone="Europe/Berlin", consents=TOPICS)
-    story.launch(impatient)
-    story.clock.instant = datetime(2026, 3, 10, 22, tzinfo=UTC)
-    story.happened("orders", ana)
-    story.run(impatient)
-    with story.database.write() as connection:
+    ana = one_store.contact("ana", timezone="Europe/Berlin", consents=TOPICS)
+    one_store.launch(impatient)
+    one_store.clock.instant = datetime(2026, 3, 10, 22, tzinfo=UTC)
+    one_store.happened("orders", ana)
+    one_store.run(impatient)
+    with one_store.database.write() as connection:
         connection.execute(update(Contact).where(col(Contact.id) == ana).values(timezone="America/New_York"))
     for hour in (7, 12):  # eight in Berlin, and in New York
-        assert told(story, impatient) == ["deferred: quiet_hours"]
-        story.clock.instant = datetime(2026, 3, 11, hour, tzinfo=UTC)
-        story.run(impatient)
-    assert told(story, impatient) == ["accepted"]
+        assert told(one_store, impatient) == ["deferred: quiet_hours"]
+        one_store.clock.instant = datetime(2026, 3, 11, hour, tzinfo=UTC)
+        one_store.run(impatient)
+    assert told(one_store, impatient) == ["accepted"]
 
 
 def test_a_window_that_is_wholly_quiet_waits_for_other_hours_and_never_for_ever(story: Story) -> None:
@@ -530,20 +540,20 @@ def test_after_three_days_of_downtime_the_lateness_budget_decides(story: Story, 
 )
 @pytest.mark.parametrize(("late_by", "said"), [(timedelta(0), "accepted"), (timedelta(minutes=1), "skipped: too_late")])
 def test_a_lateness_of_days_is_of_24_hours_also_when_the_clock_is_changed(
-    story: Story, change: datetime, late_by: timedelta, said: str
+    one_store: Story, change: datetime, late_by: timedelta, said: str
 ) -> None:
     """Nine in the evening before the change, two days of lateness: the wall shows another hour when they are over."""
-    story.clock.instant = change - timedelta(hours=12)
+    one_store.clock.instant = change - timedelta(hours=12)
     campaign = lifecycle("orders", at=local(time(21)))
-    story.launch(campaign)
-    story.happened("orders", story.contact("ana", timezone="Europe/Berlin", consents=TOPICS))
-    story.run(campaign)
-    [due_at] = [row.next_due_at for row in story.enrollments]
+    one_store.launch(campaign)
+    one_store.happened("orders", one_store.contact("ana", timezone="Europe/Berlin", consents=TOPICS))
+    one_store.run(campaign)
+    [due_at] = [row.next_due_at for row in one_store.enrollments]
     assert due_at.astimezone(ZoneInfo("Europe/Berlin")).hour == 21
     assert due_at < change < due_at + timedelta(days=2)
-    story.clock.instant = due_at + timedelta(days=2) + late_by
-    story.run(campaign)
-    assert told(story, campaign) == [said]
+    one_store.clock.instant = due_at + timedelta(days=2) + late_by
+    one_store.run(campaign)
+    assert told(one_store, campaign) == [said]
 
 
 def test_whatever_defers_a_message_every_due_step_ends_as_one_row_with_a_reason(story: Story) -> None:
