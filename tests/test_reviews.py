@@ -1,11 +1,13 @@
 """The rules of asking for reviews: where it is forbidden, and what would make it unfair."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from pydantic import Field
 
 from evergreet.campaign import (
+    MARKETING,
     Campaign,
     Email,
     Options,
@@ -22,6 +24,7 @@ from evergreet.conditions import attribute, consented, did, has_email, in_campai
 from evergreet.durations import days, option
 from evergreet.errors import DefinitionError
 from evergreet.presets.vocabulary import PURCHASED
+from evergreet.review_messages import check_review_messages
 from evergreet.reviews import forbids_asking, incentive_in
 from evergreet.template_sources import TemplateSource
 from tests.story import Story, note
@@ -189,19 +192,34 @@ MESSAGES = {
 }
 
 
-@pytest.mark.parametrize("text", MESSAGES)
-def test_what_its_messages_say_is_read_before_it_goes_live(text: str, story: Story) -> None:
+def saying(text: str) -> Callable[[str, Purpose], TemplateSource]:
+    """Templates of which the second says this."""
+
     def load(name: str, _purpose: Purpose) -> TemplateSource:
         body = text if name == "next" else "<p>Write</p>"
         return TemplateSource(name, "0" * 64, {f"{name}/subject.txt": "Hello", f"{name}/body.html": body})
 
-    asks = Campaign("request", event("order_placed"), (ASK, Email("then", "next", after=days(1))), topic="reviews")
+    return load
+
+
+SERIES = Campaign("request", event("order_placed"), (ASK, Email("then", "next", after=days(1))), topic="reviews")
+
+
+@pytest.mark.parametrize("text", MESSAGES)
+def test_what_its_messages_say_is_read(text: str) -> None:
+    sources = {name: saying(text)(name, MARKETING) for name in ("note", "next")}
+    if (why := MESSAGES[text]) is None:
+        check_review_messages(SERIES, sources)
+    else:
+        with pytest.raises(DefinitionError, match=f"step 'then': next/body.html.*{why}"):
+            check_review_messages(SERIES, sources)
+
+
+def test_a_version_with_such_a_message_is_not_stored(story: Story) -> None:
     with story.database.write() as connection:
-        if (why := MESSAGES[text]) is None:
-            register(connection, asks, Options(), load, story.now)
-        else:
-            with pytest.raises(DefinitionError, match=f"step 'then': next/body.html.*{why}"):
-                register(connection, asks, Options(), load, story.now)
+        with pytest.raises(DefinitionError, match="says 'voucher': nothing is given for a review"):
+            register(connection, SERIES, Options(), saying("A voucher waits."), story.now)
+        register(connection, SERIES, Options(), saying("Good or bad."), story.now)
 
 
 class Form(Options):
