@@ -16,7 +16,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from evergreet.audience import Scope, compile_condition, shift
-from evergreet.campaign import BroadcastTrigger
+from evergreet.campaign import BroadcastOptions, BroadcastTrigger, Options
 from evergreet.campaigns import State, Version, hold_off, record, required, version_of
 from evergreet.causes import OCCURRENCE_LENGTH, Reach, key_in
 from evergreet.clock import Clock
@@ -205,6 +205,12 @@ def confirm(database: Database, campaign: str, occurrence: str, recipients: int,
         frozen = _freeze(connection, version, row, now, actor)
         record(connection, now, actor, "broadcast confirmed", campaign, occurrence=occurrence, recipients=frozen)
         return frozen
+
+
+def give_word(database: Database, campaign: str, options: Options, *, clock: Clock, actor: str) -> None:
+    """Confirm the broadcast that the options of a run name, if they name one."""
+    if isinstance(options, BroadcastOptions) and options.recipients is not None and not options.dry_run:
+        confirm(database, campaign, options.confirm, options.recipients, clock=clock, actor=actor)
 
 
 def cancel(database: Database, campaign: str, occurrence: str, *, clock: Clock, actor: str) -> None:

@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import time
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from evergreet.channels import writes_to_contacts
 from evergreet.conditions import Attribute, Condition, Consented, Did, HasEmail, Scalar, everyone, leaves
@@ -49,10 +49,11 @@ from evergreet.triggers import (
 )
 
 __all__ = [
-    "CAMPAIGN", "INTERNAL", "MARKETING", "TRANSACTIONAL", "AnniversaryTrigger", "BroadcastTrigger", "Campaign", "Case",
-    "CountedFrom", "CrmList", "CrmNote", "CrmTask", "Email", "EventTrigger", "Local", "Options", "Pick", "Purpose",
-    "ReEntry", "SendWindow", "SilenceTrigger", "Slack", "Sms", "StageTrigger", "Step", "Trigger", "Triggers", "Webhook",
-    "anniversary", "broadcast", "event", "latest", "local", "pick", "send_window", "silence", "stage_entered",
+    "CAMPAIGN", "INTERNAL", "MARKETING", "TRANSACTIONAL", "AnniversaryTrigger", "BroadcastOptions", "BroadcastTrigger",
+    "Campaign", "Case", "CountedFrom", "CrmList", "CrmNote", "CrmTask", "Email", "EventTrigger", "Local", "Options",
+    "Pick", "Purpose", "ReEntry", "SendWindow", "SilenceTrigger", "Slack", "Sms", "StageTrigger", "Step", "Trigger",
+    "Triggers", "Webhook", "anniversary", "broadcast", "event", "latest", "local", "pick", "send_window", "silence",
+    "stage_entered",
 ]  # fmt: skip
 
 
@@ -75,6 +76,27 @@ class Options(BaseModel):
     def of_version(self) -> dict[str, Any]:
         """Return the fields that belong to the campaign's version."""
         return self.model_dump(mode="json", exclude=set(Options.model_fields))
+
+
+class BroadcastOptions(Options):
+    """Options of a campaign that writes to all at once: its form takes somebody's word for a broadcast that waits."""
+
+    confirm: str = Field(
+        default="", max_length=400, description="Which waiting broadcast may go, as a run's page names it; empty: none."
+    )
+    recipients: int | None = Field(
+        default=None, ge=1, description="How many it may go to at most: the number on that page."
+    )
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if bool(self.confirm) != (self.recipients is not None):
+            raise ValueError("confirm and recipients go together: which broadcast, and how many it may go to at most")
+        return self
+
+    def of_version(self) -> dict[str, Any]:
+        """Return the fields that belong to the campaign's version."""
+        return self.model_dump(mode="json", exclude=set(BroadcastOptions.model_fields))
 
 
 @dataclass(frozen=True, slots=True)

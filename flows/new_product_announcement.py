@@ -12,7 +12,7 @@ from evergreet.orchestration.runs import run_campaign, run_name
 from evergreet.presets.vocabulary import PURCHASED, any_of
 
 
-class Options(words.Options):
+class Options(words.BroadcastOptions):
     """What may be set without touching the code."""
 
     from_hour: int = Field(default=9, ge=0, le=12, description="Not before this hour, on the customer's own clock.")

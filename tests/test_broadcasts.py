@@ -6,11 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import update
 
 from evergreet.audit import audit
-from evergreet.broadcasts import announcements, cancel, confirm, occurrence_of
-from evergreet.campaign import Campaign, Email, broadcast
+from evergreet.broadcasts import announcements, cancel, confirm, give_word, occurrence_of
+from evergreet.campaign import BroadcastOptions, Campaign, Email, Options, broadcast
 from evergreet.campaigns import pause, stop
 from evergreet.conditions import has_email
 from evergreet.errors import EvergreetError
@@ -73,6 +74,25 @@ def test_a_waiting_broadcast_is_not_counted_again_by_itself_and_is_confirmed_as_
     assert story.rows(Enrollment) == []
     assert confirm(story.database, "news", "launch:tent", 99, clock=story.clock, actor="mo") == 3
     assert clean(story)
+
+
+def test_the_form_of_a_run_may_give_the_word_and_no_rehearsal_does(story: Story) -> None:
+    with pytest.raises(ValidationError, match="confirm and recipients go together"):
+        BroadcastOptions(confirm="launch:tent")
+    word = BroadcastOptions(confirm="launch:tent", recipients=3)
+    assert word.of_version() == {}
+    story.contacts(3, consents=["news"])
+    story.launch(NEWS)
+    story.announces("launch", "p-1", id="tent")
+    story.run(NEWS)
+    for nothing in (Options(), BroadcastOptions(), word.model_copy(update={"dry_run": True})):
+        give_word(story.database, "news", nothing, clock=story.clock, actor="mo")
+    assert story.rows(Enrollment) == []
+    give_word(story.database, "news", word, clock=story.clock, actor="the run of mo")
+    with story.database.read() as connection:
+        assert [(one.state, one.decided_by) for one in announcements(connection)] == [("frozen", "the run of mo")]
+    with pytest.raises(EvergreetError, match="does not wait any more"):  # the same form once more
+        give_word(story.database, "news", word, clock=story.clock, actor="mo")
 
 
 @pytest.mark.parametrize("end", [pause, stop])

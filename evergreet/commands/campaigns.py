@@ -233,8 +233,9 @@ def run(
 
     Example: evergreet run thank-you --dry-run
     """
+    from evergreet.broadcasts import give_word
     from evergreet.campaigns import template_loader
-    from evergreet.commands.opening import open_database, stop_on_signal
+    from evergreet.commands.opening import actor, open_database, stop_on_signal
     from evergreet.commands.printing import RichReporter, print_json, print_report
     from evergreet.engine import Engine
     from evergreet.sending import opened_senders
@@ -246,6 +247,7 @@ def run(
     with opened_senders() as senders, open_database() as database, RichReporter() as reporter:
         load = template_loader(settings().templates)
         engine = Engine(database, senders.email, settings(), load, reporter=reporter, others=senders.others)
+        give_word(database, name, chosen, clock=engine.clock, actor=actor())
         with stop_on_signal(engine.request_stop):
             report = engine.run(found.campaign, chosen)
     if json:

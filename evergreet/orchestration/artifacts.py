@@ -12,6 +12,9 @@ async def leave_page(key: str, markdown: str) -> None:
     await acreate_markdown_artifact(markdown, key=key)
 
 
+WORD_BY_FORM = "Or run this deployment with what is to be confirmed in its form: `confirm` and `recipients`."
+
+
 def campaign_page(report: Report, waiting: str | None = None) -> str:
     """Write the page of one campaign run; `waiting` says which broadcasts wait for somebody's word."""
     balance = report.balance
@@ -28,7 +31,7 @@ def campaign_page(report: Report, waiting: str | None = None) -> str:
         f"# {report.campaign}: {count(balance.accepted, 'message')} accepted of {balance.due:,} due",
         *(["A rehearsal: nothing was stored or sent; pending is what would be sent."] if report.dry_run else []),
         *([f"**Halted: {one_line(report.halted)}**"] if report.halted else []),
-        *([f"**{one_line(waiting)}**"] if waiting else []),
+        *([f"**{one_line(waiting)}**", WORD_BY_FORM] if waiting else []),
         *(f"**{name} cannot be asked: {one_line(said)}**" for name, said in report.providers.items()),
         *(f"**{one_line(warning)}**" for warning in report.warnings),
         _this_run(report),

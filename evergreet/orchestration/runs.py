@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 
 from evergreet import campaigns
 from evergreet.balance import Report
-from evergreet.broadcasts import announcements, waiting_for_a_word
+from evergreet.broadcasts import announcements, give_word, waiting_for_a_word
 from evergreet.campaign import Campaign, Options
 from evergreet.commands.opening import open_database
 from evergreet.database import Database
@@ -119,6 +119,7 @@ async def _run(
         load = load or campaigns.template_loader(settings().templates)
         engine = Engine(database, senders.email, settings(), load, reporter=progress, others=senders.others)
         await mirror(database, [campaign.name])
+        give_word(database, campaign.name, options, clock=engine.clock, actor=f"the run {flow_run.name}")
         # One process at a time writes to SQLite, and a run with a time of its own, as in a tick, ends at that time.
         share = None if database.is_sqlite or budget is not None else sharing.from_thread()
 
