@@ -14,7 +14,16 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from evergreet.errors import ConfigurationError, no_json, wrong_setting
@@ -31,12 +40,24 @@ THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 """Where somebody tries things out without a certificate."""
 
 
+def _at_least_one(messages: int) -> int:
+    if messages < 1:
+        raise ValueError(
+            "a cap lets 1 message through or more; leave it out for no cap, and pause campaigns to send none"
+        )
+    return messages
+
+
+Places = Annotated[int, AfterValidator(_at_least_one)]
+"""How many messages a cap lets through."""
+
+
 class Cap(BaseModel):
     """At most so many messages within so many days, counted back from now."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    messages: int = Field(ge=1)
+    messages: Places
     days: int = Field(ge=1, le=LONGEST_CAP_DAYS)
 
 
@@ -160,8 +181,8 @@ class Settings(BaseSettings):
     quiet_until: time | None = Field(
         default=None, validate_default=True, description="… until this local time, e.g. 08:00."
     )
-    cap: int | None = Field(
-        default=None, ge=1, description="At most so many marketing messages per contact over all campaigns …"
+    cap: Places | None = Field(
+        default=None, description="At most so many marketing messages per contact over all campaigns …"
     )
     cap_days: int = Field(default=7, ge=1, le=LONGEST_CAP_DAYS, description="… within so many days.")
     topic_caps: dict[str, Cap] = Field(

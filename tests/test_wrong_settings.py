@@ -19,6 +19,12 @@ from evergreet.settings import settings
             '{"offers/sms": {"messages": 1, "days": 7}}',
             "EVERGREET_TOPIC_CAPS: 'offers/sms' is no ",
         ),
+        ("EVERGREET_CAP", "0", "EVERGREET_CAP: a cap lets 1 message through or more; leave it out for no cap"),
+        (
+            "EVERGREET_TOPIC_CAPS",
+            '{"offers": {"messages": 0, "days": 7}}',
+            "EVERGREET_TOPIC_CAPS_OFFERS_MESSAGES: a cap lets 1 message through or more",
+        ),
         ("EVERGREET_CAP_DAYS", "4000000", "EVERGREET_CAP_DAYS: Input should be less than or equal to 3650"),
         ("EVERGREET_QUIET_FROM", "21:00", "EVERGREET_QUIET_UNTIL: quiet hours have two ends: set "),
         ("EVERGREET_QUIET_UNTIL", "08:00", "EVERGREET_QUIET_UNTIL: quiet hours have two ends: set "),
