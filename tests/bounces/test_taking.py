@@ -82,6 +82,7 @@ def test_a_report_counts_only_with_the_key_of_a_message_and_the_address_it_went_
     assert suppressions(story) == {"ana@example.org": ("all", "complaint", "webhook:smtp")}
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # what is asked of the store is asked above
 def test_an_answer_is_an_event_and_stays_for_whoever_reads_the_mailbox(story: Story, inbox: Path) -> None:
     (ana, _), text = sent(story, "ana", "ben"), "ana@example.org"
     (key,) = keys(story, [text])
