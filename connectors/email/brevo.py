@@ -41,6 +41,7 @@ class Brevo(HttpConnector[BrevoSettings]):
         sandbox=True,
         webhooks=True,
         suppressions=True,
+        again=429,  # after any 5xx it tells no more
         proven_by=("its OpenAPI description", "the brevo-python package", "published events"),
     )
 

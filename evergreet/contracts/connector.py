@@ -12,8 +12,9 @@ class Capabilities:
     `batch_limit` is the most messages in one `send`; `window` the default number of messages whose intent
     is written together (DESIGN §5.5); `idempotency` the lifetime of the provider's idempotency key.
     `splits`: messages of one skeleton travel in one request (`EmailMessage.split`), so the engine gives it
-    windows of one skeleton. `suppressions`: it can be asked whom its provider does not write to any more. `proven_by`
-    names what the connector was tried against that its authors did not write.
+    windows of one skeleton. `suppressions`: it can be asked whom its provider does not write to any more. `taken` and
+    `again` are the statuses that tell its provider that a webhook was stored, and that it is to be posted once more.
+    `proven_by` names what the connector was tried against that its authors did not write.
     """
 
     channel: str = "email"
@@ -26,6 +27,8 @@ class Capabilities:
     find: bool = False
     webhooks: bool = False
     suppressions: bool = False
+    taken: int = 200
+    again: int = 503
     proven_by: tuple[str, ...] = ()
 
 

@@ -1,8 +1,8 @@
 """`/webhooks/{connector}`: what providers tell of messages, shops of customers and CRMs of changes, verified first.
 
-It is stored before it is answered. Who tells does so again when it was not answered with 2xx, for a day or so; told
-twice, an event is stored once. Applying what is told of messages comes after the answer, and what this process does not
-get round to, `evergreet reconcile` does.
+It is stored before it is answered. Who tells does so again when the answer was not the one for what is taken, for a
+day or so; told twice, an event is stored once. Applying what is told of messages comes after the answer, and what this
+process does not get round to, `evergreet reconcile` does.
 """
 
 import logging
@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Annotated, TypeAlias
 
 from fastapi import APIRouter, Depends
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,7 +24,15 @@ from evergreet.contracts import Connector, CrmListener, EventSource, WebhookRequ
 from evergreet.crm.listening import store_told
 from evergreet.crm.opening import rules_of
 from evergreet.database import Database
-from evergreet.errors import ConfigurationError, Misconfigured, NotGenuine, Permanent, Retryable, Unreadable
+from evergreet.errors import (
+    ConfigurationError,
+    EvergreetError,
+    Misconfigured,
+    NotGenuine,
+    Permanent,
+    Retryable,
+    Unreadable,
+)
 from evergreet.feedback.applying import apply_waiting
 from evergreet.feedback.storing import store
 from evergreet.ingest import customers, wishes
@@ -92,20 +101,25 @@ class Inbox:
         connector.close()
         return None
 
-    def take(self, name: str, source: Source, told: Posted) -> HTTPStatus:
+    def take(self, name: str, source: Source, told: Posted) -> int:
         """Verify, read and store; return what to answer, which never says why."""
-        with self._database.read() as connection:
-            now = self._clock.now(connection)
-        request = WebhookRequest(told.headers, told.body, now, told.query)
+        taken, again = source.capabilities.taken, source.capabilities.again
         try:
+            with self._database.read() as connection:
+                now = self._clock.now(connection)
+            request = WebhookRequest(told.headers, told.body, now, told.query)
             source.verify(request)
             if isinstance(source, EventSource):
                 self._store_customers(name, source, request)
-                return HTTPStatus.NO_CONTENT
+                return taken
             if isinstance(source, CrmListener):
                 self._store_contacts(name, source, request)
-                return HTTPStatus.NO_CONTENT
+                return taken
             events = source.parse(request)
+            if events:
+                with self._database.write() as connection:
+                    store(connection, name, events, now)
+            return taken
         except NotGenuine as error:
             LOG.warning("A webhook of %s was refused: %s", name, error.reason)
             return HTTPStatus.FORBIDDEN
@@ -117,11 +131,10 @@ class Inbox:
             return HTTPStatus.BAD_REQUEST
         except (Retryable, Permanent) as error:  # the second is about what was asked for to read it
             LOG.warning("A webhook of %s cannot be taken now: %s", name, error.reason)
-            return HTTPStatus.SERVICE_UNAVAILABLE
-        if events:
-            with self._database.write() as connection:
-                store(connection, name, events, now)
-        return HTTPStatus.NO_CONTENT
+            return again
+        except (EvergreetError, SQLAlchemyError) as error:
+            LOG.error("A webhook of %s cannot be stored: %s", name, type(error).__name__, exc_info=error)
+            return again
 
     def _store_customers(self, name: str, source: EventSource, request: WebhookRequest) -> None:
         """Store what a shop tells; what cannot be used is answered as well: told again it would be no better."""
@@ -177,8 +190,7 @@ def router(inbox: Inbox) -> APIRouter:
         if source is None:
             return Response(status_code=HTTPStatus.NOT_FOUND)
         status = inbox.take(connector, source, told)
-        return Response(
-            status_code=status, background=BackgroundTask(inbox.apply) if status is HTTPStatus.NO_CONTENT else None
-        )
+        taken = status == source.capabilities.taken
+        return Response(status_code=status, background=BackgroundTask(inbox.apply) if taken else None)
 
     return routes

@@ -61,7 +61,7 @@ def tell(speak: Speak, place: Place, boundaries: Boundaries) -> list[str]:
             (row,) = read_places(connection, [1])
         source = Told(row.message_id, row.key)
         inbox = Inbox(database, Tokens(["test-key"]), FrozenClock(NOW), lambda name: source, {})
-        assert inbox.take("told", source, Posted({}, b"")) == 204
+        assert inbox.take("told", source, Posted({}, b"")) == 200
         inbox.apply()
     return boundaries.labels
 

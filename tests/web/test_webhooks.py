@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -13,15 +14,21 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pydantic import SecretStr
 from sqlalchemy import select
 from sqlmodel import col
 from twilio.request_validator import RequestValidator
 
+from evergreet import database as databases
+from evergreet.clock import FrozenClock
 from evergreet.database import Database
 from evergreet.errors import Retryable
+from evergreet.settings import Settings
 from evergreet.web import guard
+from evergreet.web.app import create_app
 from models import ProviderEvent, Suppression
-from tests.web.conftest import Call
+from tests.web.conftest import KEY as KEY_OF_LINKS
+from tests.web.conftest import Call, caller
 
 KEY = generate_private_key(SECP256R1())
 EVENTS = [
@@ -62,7 +69,7 @@ def stored(database: Database) -> list[Any]:
 def test_what_is_told_twice_is_stored_once_and_applied(post: Post, database: Database, maya: int) -> None:
     for _ in range(2):
         answer = post(BODY)
-        assert (answer.status_code, answer.content) == (204, b"")
+        assert (answer.status_code, answer.content) == (200, b"")
     rows = stored(database)
     assert [(row.event_id, row.kind, row.result) for row in rows] == [
         ("e1", "hard_bounced", "not_ours"), ("e2", "unknown", "unknown_word"),
@@ -110,12 +117,12 @@ def test_a_signature_over_the_url_is_verified_with_its_query(
 
 
 def test_an_empty_list_is_fine(post: Post) -> None:
-    assert post(b"[]").status_code == 204
+    assert post(b"[]").status_code == 200
 
 
 def test_a_body_is_larger_than_that_of_a_page_and_not_without_limit(post: Post, database: Database) -> None:
     large = json.dumps([{"event": "open", "sg_event_id": str(n), "x": "x" * 1000} for n in range(1000)]).encode()
-    assert post(large).status_code == 204
+    assert post(large).status_code == 200
     assert len(stored(database)) == 1000
     assert post(b"[" + b" " * 3_000_000 + b"]").status_code == 413
 
@@ -141,6 +148,40 @@ def test_what_cannot_be_verified_now_is_told_again(
     monkeypatch.setattr("connectors.email.sendgrid.SendGrid.verify", away)
     assert post(BODY).status_code == 503
     assert stored(database) == []
+
+
+def test_each_provider_is_answered_what_it_takes_for_a_receipt_and_for_a_call_again(
+    sqlite_url: str, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mailgun and Postmark: 200 alone is a receipt. Brevo: after any error but 429 it tells no more."""
+    for name in ("BREVO_API_KEY", "BREVO_WEBHOOK_TOKEN", "POSTMARK_SERVER_TOKEN", "POSTMARK_WEBHOOK_PASSWORD"):
+        monkeypatch.setenv(f"EVERGREET_{name}", "canary")
+    monkeypatch.setenv("EVERGREET_POSTMARK_WEBHOOK_USER", "us")
+    monkeypatch.setattr(databases, "BUSY_SECONDS", 0.05)
+    store = Database(sqlite_url)
+    call = caller(create_app(store, Settings(secret_keys=(SecretStr(KEY_OF_LINKS),)), clock))
+    basic = base64.b64encode(b"us:canary").decode()
+    told = {
+        "brevo": (b'{"event": "delivered", "email": "maya@example.com"}', {"Authorization": "Bearer canary"}),
+        "postmark": (b'{"RecordType": "Delivery", "MessageID": "p1"}', {"Authorization": f"Basic {basic}"}),
+        "sendgrid": (BODY, headers(BODY)),
+    }
+
+    def answers() -> dict[str, int]:
+        return {
+            name: call("POST", f"/webhooks/{name}", content=body, headers=signed).status_code
+            for name, (body, signed) in told.items()
+        }
+
+    other = sqlite3.connect(str(store.url.database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        away = answers()
+    finally:
+        other.close()
+    assert away == {"brevo": 429, "postmark": 503, "sendgrid": 503}
+    assert answers() == {"brevo": 200, "postmark": 200, "sendgrid": 200}
+    assert len(stored(store)) == 4
 
 
 @pytest.mark.parametrize("name", ["nobody", "outbox", "smtp", "sendgrid/x", "..", "%00", "é"])
@@ -183,6 +224,6 @@ def _breaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_what_cannot_be_applied_now_is_stored_and_taken(
     post: Post, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert post(BODY).status_code == 204
+    assert post(BODY).status_code == 200
     assert [row.applied_at for row in stored(database)] == [None, None]
     assert "evergreet reconcile" in caplog.text
