@@ -51,7 +51,7 @@ def _read(path: Path, outbox: Path, kind: str) -> dict[str, str]:
         "to": to,
         "subject": subject,
         "kind": kind.replace("/", ", ").strip(", "),
-        "date": sent.strftime("%a %d %b %Y, %H:%M %Z").strip(),
+        "date": sent.strftime("%d %b %Y, %H:%M %Z").strip(),
         "sort": sent.isoformat(),
         "html": _part(message, "html"),
         "text": _part(message, "plain"),

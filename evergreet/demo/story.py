@@ -37,6 +37,8 @@ CUSTOMERS, DAYS = "EVERGREET_DEMO_CUSTOMERS", "EVERGREET_DEMO_DAYS"
 USUAL_CUSTOMERS = 150
 """Two years of so many are lived through in two or three minutes."""
 
+USUAL_LIFECYCLE = "experience"
+
 SECOND_OF_A_COUPLE = "C00042"
 """A customer who shares mailbox and order with another, so that one of them gets no receipt of their own."""
 
@@ -71,7 +73,7 @@ def _choose_settings(folder: Path) -> None:
         EVERGREET_OUTBOX_DIR=str(folder / "outbox"),
         EVERGREET_CAMPAIGNS="flows",
         EVERGREET_TEMPLATES="templates",
-        EVERGREET_LIFECYCLE=os.environ.get("EVERGREET_LIFECYCLE") or "experience",
+        EVERGREET_LIFECYCLE=os.environ.get("EVERGREET_LIFECYCLE") or USUAL_LIFECYCLE,
     )
     settings.cache_clear()
 
@@ -196,6 +198,8 @@ def _show_mails(console: Console, folder: Path, balances: dict[str, Balance], se
         accepted = sum(one.accepted for one in balances.values())
         console.print(f"Nothing was sent twice: 0 new; {accepted:,} were already sent.")
     command = Path(sys.executable).parent / "evergreet"
-    where = f"EVERGREET_DATABASE_URL=sqlite:///{folder / 'evergreet.db'} {command}"
+    model = "" if settings().lifecycle == USUAL_LIFECYCLE else f"EVERGREET_LIFECYCLE={settings().lifecycle} "
+    where = f"{model}EVERGREET_DATABASE_URL=sqlite:///{folder / 'evergreet.db'} {command}"
     console.print(f"Ask why somebody got no mail: {where} explain thank-you {SECOND_OF_A_COUPLE}", soft_wrap=True)
     console.print(f"Ask what an offer brought: {where} report anniversary-offer", soft_wrap=True)
+    console.print(f"Ask who went on in the last months: {where} lifecycle funnel --since 90d", soft_wrap=True)
