@@ -235,6 +235,17 @@ _LINES = {
         {% trans count=event.n|int %}one{% pluralize %}{{ count }}{% endtrans %}
         {% with kept = «text» %}«body»{% endwith %}
         {% include '_base/part.html' %}
+        {% include contact.a ignore missing %}
+        {% from '_base/more.html' import said with context %}{{ said(«text») }}
+        {% for x in «list» recursive %}{{ x }}{{ loop(x) if x is iterable and x is not string }}{% endfor %}
+        {% for kept in «list» %}{% if «question» %}{% continue %}{% endif %}{{ loop.nextitem|default('.') }}{% endfor %}
+        {% for x in «list» %}{% for y in «list» %}{{ loop.index }}{{ x }}{{ y }}{% endfor %}{% endfor %}
+        {% for x in «list» %}{% set ns.v = ns.v ~ x %}{% endfor %}{{ ns.v }}
+        {% macro own(x, y=contact.a) %}[{{ x }}{{ y }}{{ varargs|join }}]{% endmacro %}{{ own(«text», «text», «text») }}
+        {% call(one) each(«list») %}{{ one }}«body»{% endcall %}
+        {% set x, y = (contact.a, «text») %}{{ y }}{{ x }}
+        {%- if «question» -%} {{ «text» }} {%- else +%} «body» {% endif %}
+        <a href="https://x.example/?n={{ «text»|urlencode }}&amp;u={{ «text» }}" style="{{ «text» }}">x</a>
     """,
     "body": r"""
         «literal»«statement»«literal»
@@ -247,14 +258,16 @@ ENDS = {kind: [line for line in lines if "«" not in line] for kind, lines in GR
 ENDS |= {"body": ["a {{ contact.a }}", "{{ event.n }}\n", "{{ contact['b'] }}"], "statement": ["{{ contact.a }}"]}
 
 START = (
-    "{% from '_base/macros.html' import hello, box %}{% set ns = namespace(v=contact.a) %}"
+    "{% from '_base/macros.html' import hello, box, each %}{% set ns = namespace(v=contact.a) %}"
     "{% set kept = 'kept' %}{% set block = contact.b %}"
 )
 SHARED = {
     "_base/macros.html": "{% set mark = '&' %}"
     "{% macro hello(name, other='x') %}<i>{{ name }}{{ mark }}</i>{% if name %}{{ other }}{% endif %}{% endmacro %}"
     "{% macro box(title='') %}<td>{{ title }}</td>"
-    "{% if caller is defined %}{{ caller() }}|{{ caller()|upper }}{% endif %}{% endmacro %}",
+    "{% if caller is defined %}{{ caller() }}|{{ caller()|upper }}{% endif %}{% endmacro %}"
+    "{% macro each(these) %}{% for one in these %}{{ caller(one) }}{% endfor %}{% endmacro %}",
+    "_base/more.html": "{% set who = contact.a|default('nobody') %}{% macro said(x) %}{{ who }}:{{ x }}{% endmacro %}",
     "_base/part.html": "[{{ contact.a|default('-') }}{{ kept }}]",
     "locales/de.po": 'msgid "Hi %(n)s!"\nmsgstr "%(n)s, hallo <i>!"\n\nmsgid "plain & simple"\nmsgstr "schlicht"\n',
 }
@@ -271,9 +284,10 @@ def templates(draw: st.DrawFn, kind: str = "body", depth: int = 5) -> str:
 
 TEXTS = (
     "Maya|Max|O'Neil & <b>Co</b>|| |a b|x\ny| lead|trail |\u00a0|\ufdd0|\ufdd0a;1;|نور|🎉|%s|%(n)s|{0}|a\x00b|\x1f|\r|A"
+    "|{{ x }}|%%|True|1|\x85|\u3000x|אב\u202eג|🏳️‍🌈|\ud800|</p>|_base/part.html"
 )
 texts = st.sampled_from([*TEXTS.split("|"), "2026-03-10", "\u2028", "<style data-inline>", "a,b"]) | st.text(max_size=6)
-numbers = st.integers(-3, 12) | st.floats(-2, 3, width=16)
+numbers = st.integers(-3, 12) | st.floats(-2, 3, width=16) | st.sampled_from([1, True, 1.0, 10**20])
 scalars = texts | numbers | st.none() | st.booleans()
 PLACES = [("en_GB", "Europe/London"), ("de_DE", "Europe/Berlin"), ("de_CH", "UTC"), ("ar", "Asia/Tokyo")]
 

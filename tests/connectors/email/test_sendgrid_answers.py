@@ -117,27 +117,16 @@ def test_one_who_is_named_twice_is_named_once(sink: Sink, sendgrid_at: Connect) 
     assert outcomes[1].address_invalid
 
 
-@pytest.mark.parametrize(
-    "bad", [{"1.0"}, {"1.500"}, {"1.999"}, {"1.3", "1.4", "1.5"}, {f"1.{n}" for n in range(0, 1000, 111)}]
-)
+@pytest.mark.parametrize("bad", [{"1.0"}, {f"1.{n}" for n in range(0, 200, 23)}])
 def test_recipients_that_are_not_named_are_found_by_halves(sink: Sink, sendgrid_at: Connect, bad: set[str]) -> None:
     sink.judge = silent(bad)
-    batch = crowd(1000)
+    batch = crowd(200)
     outcomes = sendgrid_at(sink.url).send(batch)
     once_each(sink, batch, outcomes)
     for message, outcome in zip(batch, outcomes, strict=True):
         assert isinstance(outcome, Permanent if message.key in bad else Accepted), outcome
         assert not isinstance(outcome, Permanent) or not outcome.address_invalid
-    assert len(sink.bodies) <= 4 + 2 * 10 * len(bad)
-
-
-def test_two_or_three_are_told_apart_too(sink: Sink, sendgrid_at: Connect) -> None:
-    for count, bad in itertools.product((2, 3, 4, 5), range(5)):
-        sink.judge = silent({f"1.{bad}"})
-        outcomes = sendgrid_at(sink.url).send(crowd(count))
-        assert (
-            kinds(outcomes) == Counter({"Accepted": count - (bad < count), "Permanent": int(bad < count)}) + Counter()
-        )
+    assert len(sink.bodies) <= 4 + 2 * 8 * len(bad)
 
 
 def test_a_refusal_that_names_nobody_and_meets_everybody_is_our_fault_after_four_requests(

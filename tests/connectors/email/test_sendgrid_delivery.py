@@ -85,7 +85,7 @@ def wrong(draw: st.DrawFn, batch: list[EmailMessage]) -> dict[str, str]:
     return {key: draw(st.sampled_from([*FAULTS])) for key in found}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data(), _batches, st.sampled_from(["all", "first", "nobody"]))
 def test_the_good_ones_go_once_and_the_others_have_their_reason(
     data: st.DataObject, batch: list[EmailMessage], says: str
@@ -107,7 +107,7 @@ def test_the_good_ones_go_once_and_the_others_have_their_reason(
             assert provider.mailed[key] == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.data(), _batches, st.sampled_from(["all", "first", "nobody"]), st.integers(1, 8),
     st.sampled_from([NO, MAYBE, OURS]),
