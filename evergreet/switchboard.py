@@ -180,6 +180,8 @@ class Switchboard:
             self._in_turn.discard(provider.peer)
         if found is None:
             return None
+        if found is not True and found.refusal and provider.sender.capabilities.channel == "crm":
+            found = True  # it may know none of these people, and says the same of each
         if found is True:
             known = self._breakers.pop(provider.peer, None)
             return None if known is None else lambda connection, now: answer(connection, known, now)

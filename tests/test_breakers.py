@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -20,11 +21,13 @@ from evergreet.engine import Engine
 from evergreet.errors import Misconfigured, Permanent, Retryable
 from evergreet.explain import explain
 from evergreet.orchestration.artifacts import campaign_page
+from evergreet.routing import Provider, Route
 from evergreet.sending import Standing, held
 from evergreet.settings import Settings
+from evergreet.switchboard import NO_TICKET, Switchboard
 from models import AuditLog
 from tests.conftest import NOW
-from tests.story import Story
+from tests.story import Recorder, Story
 from tests.test_failover import BUSY, LOST, NEWS, ON_SQLITE, Away, Second, by, clean, news
 
 DOWN = Retryable("it cannot be reached")
@@ -230,6 +233,18 @@ def test_workers_agree_on_who_sends_the_one_message(database: Database, clock: A
 )
 def test_what_a_window_tells_of_its_provider(outcomes: Sequence[Outcome], meaning: object) -> None:
     assert heard(outcomes) == meaning
+
+
+@pytest.mark.parametrize(("channel", "told"), [("email", True), ("webhook", True), ("crm", False)])
+def test_a_crm_that_knows_none_of_these_people_answers(channel: str, told: bool) -> None:
+    class Other(Recorder):
+        name = channel
+        capabilities = replace(Recorder.capabilities, channel=channel)
+
+    provider = Provider(Other())
+    board = Switchboard(Route((provider,)), Settings(secret_keys=("test-key",)))
+    note = board.hear(provider, [Permanent("there is no such contact")], NO_TICKET)
+    assert (note is not None) == told
 
 
 def test_a_person_sees_who_is_out_and_ends_its_pause(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
