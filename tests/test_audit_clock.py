@@ -305,3 +305,19 @@ def test_a_step_is_counted_from_what_a_stage_s_event_is_about_and_from_no_list(s
         assert findings(story) == []
     (message,) = story.messages
     assert message.due_at - order.occurred_at == 3 * A_DAY
+
+
+def test_a_message_that_waits_is_counted_anew_from_what_became_known(story: Story) -> None:
+    ana = story.contact("ana", consents=["news"], paused_until=story.now + 3 * A_DAY)
+    story.launch(ASKED)
+    story.happened("order", ana, order_id=7)
+    (order,) = story.rows(Event)
+    for expected in ({}, {"deferred: contact_paused": 1}, {"deferred: counted_anew": 1}, {"accepted": 1}):
+        story.run(ASKED)
+        assert story.states() == expected
+        assert findings(story) == []
+        if "deferred: contact_paused" in expected:
+            story.happened("delivery", ana, order_id="7")  # in words here, a number there
+        story.clock.advance(A_DAY if expected else 2 * A_DAY)
+    (message,) = story.messages
+    assert message.due_at - order.occurred_at == 4 * A_DAY

@@ -14,7 +14,7 @@ from evergreet.campaigns import register, stop
 from evergreet.conditions import did
 from evergreet.consent import pause_contact
 from evergreet.database import Database
-from evergreet.dormancy import ending_campaigns
+from evergreet.dormancy import ending_campaigns, last_word
 from evergreet.durations import days
 from evergreet.holdout import holdout_reason, in_holdout
 from evergreet.routing import Route
@@ -234,6 +234,10 @@ def test_who_got_the_last_word_and_stays_silent_gets_no_marketing_of_any_campaig
     story.run(invited)
     story.run(receipt)
     assert story.states() == {"accepted": 3, "skipped: dormant": 1}
+    with story.database.read() as connection:
+        last = last_word(connection, ana, story.now)
+    assert last is not None
+    assert (last.campaign, last.step) == ("win-back", "last")
 
 
 @pytest.mark.parametrize("sign", ["login", "order_placed", "email_link_clicked"])
