@@ -7,6 +7,7 @@ from evergreet.campaign import (
     AnniversaryTrigger,
     BroadcastTrigger,
     Campaign,
+    CrmList,
     CrmNote,
     CrmTask,
     Email,
@@ -79,7 +80,7 @@ def _start(part: Trigger) -> str:
 
 def _step(step: Step, start: str) -> str:
     """Say what a step sends, when, and what keeps it back."""
-    said = [f"{_what(step)}, {_when(step, start)}"]
+    said = [f"{step.purpose} {_what(step)} {step.template}, {_when(step, start)}"]
     if step.window is not None:
         said.append(_window(step.window))
     if step.unless is not None:
@@ -93,16 +94,17 @@ def _step(step: Step, start: str) -> str:
 def _what(step: Step) -> str:
     match step:
         case Email():
-            kind = "email"
+            return "email"
         case Sms():
-            kind = "SMS"
+            return "SMS"
         case Webhook(to=to) | Slack(to=to):
-            kind = f"{step.channel} to {to}"
+            return f"{step.channel} to {to}"
         case CrmTask():
-            kind = "task in the CRM"
+            return "task in the CRM"
         case CrmNote():
-            kind = "note in the CRM"
-    return f"{step.purpose} {kind} {step.template}"
+            return "note in the CRM"
+        case CrmList(to=to, member=member):
+            return f"move {'onto' if member else 'off'} the list {to} of the CRM"
 
 
 def _when(step: Step, start: str) -> str:

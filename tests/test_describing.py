@@ -4,6 +4,7 @@ from datetime import time
 
 from evergreet.campaign import (
     Campaign,
+    CrmList,
     CrmTask,
     Email,
     Options,
@@ -40,6 +41,7 @@ def test_what_starts_it_for_whom_and_what_it_sends_when() -> None:
                 counted_from=latest("order_delivered", same="order_id"), window=send_window("mon-fri", 9, 18)),
             Webhook("tell", to="warehouse", after=hours(3), window=send_window("tue,sat"), resend_after=hours(1)),
             CrmTask("call", "note", window=send_window("mon-sun", 8, 20)),
+            CrmList("leave", to="prospects", member=False),
         ),
         picks=(pick("tip", (~did("app_opened"), {"title": "Our app"}),),),
     )  # fmt: skip
@@ -56,6 +58,7 @@ def test_what_starts_it_for_whom_and_what_it_sends_when() -> None:
         "where the contact lives; at most 2 days late; again after 1 hour where nobody knows whether it arrived",
         "call: internal task in the CRM note, at the start; every day from 8 to 20 o'clock where the contact lives; "
         "at most 2 days late",
+        "leave: internal move off the list prospects of the CRM _base/list, at the start; at most 2 days late",
         "tip 1: Our app, where the contact did not app_opened",
         "until: the goal is reached: did login within 3 days",
         "topic: orders: marketing goes to who agreed to it",
