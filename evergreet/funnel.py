@@ -9,7 +9,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Subquery, case, exists, func, literal, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Subquery,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    type_coerce,
+)
+from sqlalchemy.types import NullType
 
 from evergreet.lifecycle import Lifecycle
 from evergreet.moves import CONTACT
@@ -64,44 +77,41 @@ def funnel(connection: Connection, lifecycle: Lifecycle, since: datetime | None 
     for name, contacts in stage_counts(connection).items():
         if name is not None:
             now[lifecycle.counts_as(name)] += contacts
-    visits = _visits(lifecycle)
-    went_on = _went_on(connection, lifecycle, visits, since)
-    medians = _medians(connection, visits, since)
+    found = _visited(connection, lifecycle, since)
     return [
-        StageFigures(
-            stage.name, stage.title, now[stage.name], *went_on.get(stage.name, (0, 0)), medians.get(stage.name)
-        )
+        StageFigures(stage.name, stage.title, now[stage.name], *found.get(stage.name, (0, 0, None)))
         for stage in lifecycle.stages
     ]
 
 
-def _visits(lifecycle: Lifecycle) -> Subquery:
+def _visits(connection: Connection, lifecycle: Lifecycle) -> Subquery:
     """Every visit of a contact to a stage: when it began and ended, and the furthest stage it came to afterwards.
 
     In the order of time, not of rows: a merge brings the moves of two contacts together.
     """
+    own = {stage.name for stage in lifecycle.stages}
+    told = set(connection.execute(select(TRANSITION.c.to_stage).distinct()).scalars())
+    moves = TRANSITION if told <= own else _between_stages(lifecycle)
+    stage = _counted_as(lifecycle, moves.c.to_stage)
+    later: dict[str, Any] = {"partition_by": moves.c.contact_id, "order_by": (moves.c.at, moves.c.id)}
+    return select(
+        moves.c.contact_id, moves.c.at, stage.label("stage"),
+        func.lead(moves.c.at, type_=Instant()).over(**later).label("left_at"),
+        func.max(_place(lifecycle, stage)).over(**later, rows=(1, None)).label("furthest"),
+    ).subquery()  # fmt: skip
+
+
+def _between_stages(lifecycle: Lifecycle) -> Subquery:
+    """The moves without those between two stages of another lifecycle that count as one here."""
     moves = select(
-        TRANSITION.c.id, TRANSITION.c.contact_id, TRANSITION.c.at, TRANSITION.c.to_stage,
+        TRANSITION,
         func.lag(TRANSITION.c.to_stage)
         .over(partition_by=TRANSITION.c.contact_id, order_by=(TRANSITION.c.at, TRANSITION.c.id))
         .label("before"),
-    ).subquery()  # fmt: skip
-    stage = _counted_as(lifecycle, moves.c.to_stage)
-    later: dict[str, Any] = {"partition_by": moves.c.contact_id, "order_by": (moves.c.at, moves.c.id)}
-    begins = or_(
-        moves.c.before.is_(None),
-        moves.c.before == moves.c.to_stage,  # a rule may enter a stage anew
-        _counted_as(lifecycle, moves.c.before) != stage,
-    )
-    return (
-        select(
-            moves.c.contact_id, moves.c.at, stage.label("stage"),
-            func.lead(moves.c.at, type_=Instant()).over(**later).label("left_at"),
-            func.max(_place(lifecycle, stage)).over(**later, rows=(1, None)).label("furthest"),
-        )
-        .where(begins)
-        .subquery()
-    )  # fmt: skip
+    ).subquery()
+    to, before = moves.c.to_stage, moves.c.before
+    anew = or_(before.is_(None), before == to, _counted_as(lifecycle, before) != _counted_as(lifecycle, to))
+    return select(moves).where(anew).subquery()
 
 
 def _counted_as(lifecycle: Lifecycle, name: ColumnElement[str]) -> ColumnElement[str]:
@@ -112,33 +122,32 @@ def _place(lifecycle: Lifecycle, stage: ColumnElement[str]) -> ColumnElement[int
     return case({each.name: literal(place) for place, each in enumerate(lifecycle.stages)}, value=stage)
 
 
-def _went_on(
-    connection: Connection, lifecycle: Lifecycle, visits: Subquery, since: datetime | None
-) -> dict[str, tuple[int, int]]:
-    further = case((visits.c.furthest > _place(lifecycle, visits.c.stage), visits.c.contact_id))
+def _visited(
+    connection: Connection, lifecycle: Lifecycle, since: datetime | None
+) -> dict[str, tuple[int, int, timedelta | None]]:
+    """Return by stage how many entered it, how many of them went on, and the median of the visits that have ended."""
+    visits = _visits(connection, lifecycle)
+    stage = visits.c.stage
+    span = type_coerce(visits.c.left_at.op("-")(visits.c.at), NullType())  # an interval; microseconds on SQLite
+    one = select(
+        stage, visits.c.contact_id, span.label("span"),
+        case((visits.c.furthest > _place(lifecycle, stage), visits.c.contact_id)).label("went_on"),
+        func.row_number().over(partition_by=stage, order_by=span.nulls_last()).label("rank"),
+        func.count(visits.c.left_at).over(partition_by=stage).label("ended"),
+    )  # fmt: skip
+    if since is not None:
+        one = one.where(visits.c.at >= since)
+    ranked = one.subquery()
+    middle = case((and_(ranked.c.rank * 2 >= ranked.c.ended, ranked.c.rank * 2 <= ranked.c.ended + 2), ranked.c.span))
     counted = select(
-        visits.c.stage, func.count(visits.c.contact_id.distinct()), func.count(further.distinct())
-    ).group_by(visits.c.stage)
-    if since is not None:
-        counted = counted.where(visits.c.at >= since)
-    return {stage: (entered, went) for stage, entered, went in connection.execute(counted)}
+        ranked.c.stage, func.count(ranked.c.contact_id.distinct()), func.count(ranked.c.went_on.distinct()),
+        func.min(middle), func.max(middle),
+    ).group_by(ranked.c.stage)  # fmt: skip
+    return {
+        name: (entered, went_on, None if low is None else (_span(low) + _span(high)) / 2)
+        for name, entered, went_on, low, high in connection.execute(counted)
+    }
 
 
-def _medians(connection: Connection, visits: Subquery, since: datetime | None) -> dict[str, timedelta]:
-    ended = select(
-        visits,
-        func.row_number()
-        .over(partition_by=visits.c.stage, order_by=visits.c.left_at.op("-")(visits.c.at))
-        .label("rank"),
-        func.count().over(partition_by=visits.c.stage).label("size"),
-    ).where(visits.c.left_at.is_not(None))
-    if since is not None:
-        ended = ended.where(visits.c.at >= since)
-    ranked = ended.subquery()
-    middle = select(ranked.c.stage, ranked.c.at, ranked.c.left_at).where(
-        ranked.c.rank * 2 >= ranked.c.size, ranked.c.rank * 2 <= ranked.c.size + 2
-    )
-    spans: dict[str, list[timedelta]] = {}
-    for stage, at, left_at in connection.execute(middle):
-        spans.setdefault(stage, []).append(left_at - at)
-    return {stage: sum(found, timedelta()) / len(found) for stage, found in spans.items()}
+def _span(stored: timedelta | int) -> timedelta:
+    return stored if isinstance(stored, timedelta) else timedelta(microseconds=stored)
