@@ -148,6 +148,14 @@ def story(database: Database, clock: FrozenClock) -> Story:
     return Story(database, clock)
 
 
+@pytest.fixture
+def one_store(sqlite_url: str, clock: FrozenClock) -> Iterator[Story]:
+    """A story of what no store knows, such as clocks on the wall and sums: it is told once."""
+    database = Database(sqlite_url)
+    yield Story(database, clock)
+    database.close()
+
+
 @pytest.fixture(scope="session")
 def fixtures() -> Path:
     """The folder with real data and vendors' own descriptions (`EVERGREET_FIXTURES`)."""

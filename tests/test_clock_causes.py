@@ -32,7 +32,7 @@ HOUR, A_DAY = timedelta(hours=1), timedelta(days=1)
 names = (f"c{number}" for number in itertools.count(1))
 
 quiet = settings(
-    max_examples=6,
+    max_examples=4,
     derandomize=True,
     deadline=None,
     database=None,

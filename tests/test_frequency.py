@@ -1,6 +1,5 @@
 """How often and when: caps over all and per topic, who is first, send windows, downtime; and no row is ever lost."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,8 @@ from evergreet.audit import audit
 from evergreet.campaign import TRANSACTIONAL, Campaign, Email, Options, broadcast, event, local, send_window
 from evergreet.campaigns import pause, resume, stop
 from evergreet.caps import COMPETING, Limit, limits_of, wait_for_place
-from evergreet.clock import FrozenClock
 from evergreet.consent import choose_spacing
-from evergreet.database import Database, ingest_position
+from evergreet.database import ingest_position
 from evergreet.durations import days, hours
 from evergreet.settings import Cap, Settings
 from models import CampaignRow, Contact, Event, Message
@@ -24,14 +22,6 @@ from tests.documents import ROOT, Workplace, blocks
 from tests.story import Story
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-
-
-@pytest.fixture
-def one_store(sqlite_url: str, clock: FrozenClock) -> Iterator[Story]:
-    """A story of clocks on the wall, of which no store knows."""
-    database = Database(sqlite_url)
-    yield Story(database, clock)
-    database.close()
 
 
 def lifecycle(name: str, **step: Any) -> Campaign:

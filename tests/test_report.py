@@ -172,15 +172,15 @@ def test_who_converts_after_the_window_has_not_converted(story: Story) -> None:
     assert (found.treated, found.held_out) == (Group(len(treated), 1), Group(len(held), 0))
 
 
-def test_transactional_steps_make_nobody_treated(story: Story) -> None:
-    people = story.contacts(20, consents=["orders"])
-    story.launch(HALF)
-    story.happened("order_placed", *people)
-    story.run(HALF)
-    assert story.states() == {"accepted": 20}
-    found = goal_of(story)
+def test_transactional_steps_make_nobody_treated(one_store: Story) -> None:
+    people = one_store.contacts(20, consents=["orders"])
+    one_store.launch(HALF)
+    one_store.happened("order_placed", *people)
+    one_store.run(HALF)
+    assert one_store.states() == {"accepted": 20}
+    found = goal_of(one_store)
     assert (found.enrolled, found.treated, found.held_out) == (Group(20, 0, 20), Group(), Group())
-    assert reported(story).sentences[0] == "Nobody has been held out yet, so the lift cannot be told."
+    assert reported(one_store).sentences[0] == "Nobody has been held out yet, so the lift cannot be told."
 
 
 def test_whose_message_passed_the_holdout_is_treated_whatever_became_of_it(story: Story) -> None:
@@ -195,11 +195,11 @@ def test_whose_message_passed_the_holdout_is_treated_whatever_became_of_it(story
     assert any(line.startswith(said) for line in reported(story).sentences)
 
 
-def test_who_was_stopped_before_the_holdout_is_in_no_group(story: Story) -> None:
-    treated, held = tell(story)
+def test_who_was_stopped_before_the_holdout_is_in_no_group(one_store: Story) -> None:
+    treated, held = tell(one_store)
     for contact, values in zip(treated[: len(STOPPED)], STOPPED, strict=True):
-        set_message(story, contact, **values)
-    found = goal_of(story)
+        set_message(one_store, contact, **values)
+    found = goal_of(one_store)
     assert (found.treated.contacts, found.held_out.contacts) == (len(treated) - len(STOPPED), len(held))
     assert found.enrolled.contacts == 40
 
@@ -228,16 +228,16 @@ def test_an_erased_contact_stays_in_the_group_it_was_in(story: Story) -> None:
     assert goal_of(story) == before
 
 
-def test_who_was_erased_before_any_message_is_in_no_group(story: Story) -> None:
-    people = story.contacts(10, consents=["orders"])
-    story.launch(HALF)
-    story.happened("order_placed", *people)
-    story.run(HALF)
-    with story.database.write() as connection:
-        erase(connection, people[0], tokens=TOKENS, at=story.now, actor="test")
-    story.clock.advance(DAY)
-    story.run(HALF)
-    found = goal_of(story)
+def test_who_was_erased_before_any_message_is_in_no_group(one_store: Story) -> None:
+    people = one_store.contacts(10, consents=["orders"])
+    one_store.launch(HALF)
+    one_store.happened("order_placed", *people)
+    one_store.run(HALF)
+    with one_store.database.write() as connection:
+        erase(connection, people[0], tokens=TOKENS, at=one_store.now, actor="test")
+    one_store.clock.advance(DAY)
+    one_store.run(HALF)
+    found = goal_of(one_store)
     assert found.treated.contacts + found.held_out.contacts == 9
 
 
@@ -262,16 +262,16 @@ def test_a_holdout_that_begins_later_compares_only_who_was_enrolled_since(story:
     assert any(line.startswith(said) for line in reported(story).sentences)
 
 
-def test_a_holdout_that_has_ended_is_reported_as_it_was(story: Story) -> None:
-    treated, held = tell(story, 20)
-    before = goal_of(story)
+def test_a_holdout_that_has_ended_is_reported_as_it_was(one_store: Story) -> None:
+    treated, held = tell(one_store, 20)
+    before = goal_of(one_store)
     open_to_all = replace(HALF, holdout=0)
-    story.launch(open_to_all)
-    story.happened("order_placed", held[0], story.contact("late", consents=["orders"]))
-    story.run(open_to_all)
-    story.clock.advance(DAY)
-    story.run(open_to_all)
-    found = goal_of(story)
+    one_store.launch(open_to_all)
+    one_store.happened("order_placed", held[0], one_store.contact("late", consents=["orders"]))
+    one_store.run(open_to_all)
+    one_store.clock.advance(DAY)
+    one_store.run(open_to_all)
+    found = goal_of(one_store)
     assert (found.treated, found.held_out) == (before.treated, before.held_out)
     assert (found.enrolled.contacts, found.compared, found.changed_sides) == (21, 20, 0)
     assert len(treated) + len(held) == 20
@@ -364,45 +364,45 @@ def test_the_goal_may_ask_for_the_same_thing_as_in_the_causing_event(story: Stor
     assert goal_of(story, same_order).enrolled == Group(6, 1, 5)
 
 
-def test_a_campaign_without_a_goal_says_so(story: Story) -> None:
+def test_a_campaign_without_a_goal_says_so(one_store: Story) -> None:
     plain = replace(HALF, goal=None)
-    tell(story, 5, plain)
-    found = reported(story, plain)
+    tell(one_store, 5, plain)
+    found = reported(one_store, plain)
     assert found.goal is None
     assert found.as_dict()["goal"] is None
     assert found.sentences[0].startswith("The campaign has no goal")
 
 
-def test_a_campaign_without_a_holdout_still_counts_its_conversions(story: Story) -> None:
+def test_a_campaign_without_a_holdout_still_counts_its_conversions(one_store: Story) -> None:
     everybody = replace(HALF, holdout=0)
-    treated, held = tell(story, 5, everybody)
+    treated, held = tell(one_store, 5, everybody)
     assert held == []
-    story.happened("review_submitted", treated[0])
-    found = reported(story, everybody)
+    one_store.happened("review_submitted", treated[0])
+    found = reported(one_store, everybody)
     assert found.goal is not None
     assert (found.goal.enrolled, found.goal.lift) == (Group(5, 1, 4), None)
     assert found.sentences[0].startswith("Nobody is held out, so the lift cannot be told: write holdout=10")
     assert found.sentences[1].startswith("4 of 5 contacts may still convert")
 
 
-def test_of_a_campaign_of_receipts_there_is_no_lift(story: Story) -> None:
+def test_of_a_campaign_of_receipts_there_is_no_lift(one_store: Story) -> None:
     receipts = replace(HALF, steps=HALF.steps[:1])
-    tell(story, 2, receipts)
-    assert reported(story, receipts).sentences[0].startswith("All steps are transactional and go to everybody")
+    tell(one_store, 2, receipts)
+    assert reported(one_store, receipts).sentences[0].startswith("All steps are transactional and go to everybody")
 
 
-def test_when_all_are_held_out_there_is_nothing_to_compare(story: Story) -> None:
+def test_when_all_are_held_out_there_is_nothing_to_compare(one_store: Story) -> None:
     nobody = replace(HALF, holdout=100)
-    tell(story, 5, nobody)
-    found = reported(story, nobody)
+    tell(one_store, 5, nobody)
+    found = reported(one_store, nobody)
     assert found.goal is not None
     assert found.goal.lift is None
     assert "nothing to compare the held-out with" in found.sentences[0]
 
 
-def test_zero_conversions_are_too_early_to_tell(story: Story) -> None:
-    treated, held = tell(story, 12)
-    found = reported(story)
+def test_zero_conversions_are_too_early_to_tell(one_store: Story) -> None:
+    treated, held = tell(one_store, 12)
+    found = reported(one_store)
     assert found.sentences[0].startswith(
         "Too early to tell: compared with those held out from it, the difference is 0.0"
     )
@@ -410,8 +410,8 @@ def test_zero_conversions_are_too_early_to_tell(story: Story) -> None:
     assert machine["lift"]["relative"] is None
     assert machine["lift"]["certain"] is False
     assert machine["held_out"]["interval"][0] == 0
-    story.happened("review_submitted", *treated)
-    assert any("no relative lift" in line for line in reported(story).sentences)
+    one_store.happened("review_submitted", *treated)
+    assert any("no relative lift" in line for line in reported(one_store).sentences)
     assert held
 
 
@@ -439,12 +439,12 @@ def test_steps_of_older_versions_come_after_those_of_the_present(story: Story) -
     ]  # fmt: skip
 
 
-def test_a_campaign_that_was_only_named_is_a_sentence(story: Story) -> None:
-    tell(story, 1)
-    with story.database.read() as connection:
+def test_a_campaign_that_was_only_named_is_a_sentence(one_store: Story) -> None:
+    tell(one_store, 1)
+    with one_store.database.read() as connection:
         state = replace(required(connection, "half"), id=999)
         with pytest.raises(DataError, match="'half' was never launched"):
-            report(connection, state, story.now)
+            report(connection, state, one_store.now)
 
 
 def test_a_goal_ends_with_its_longest_window() -> None:

@@ -22,6 +22,9 @@ from tests.web.conftest import KEY, Call, caller
 
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 
+once = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what no store has a part in."""
+
 
 def granted(database: Database) -> set[str]:
     with database.read() as connection:
@@ -51,6 +54,7 @@ def test_one_click_takes_off_the_topic_without_cookie_or_redirect(
     assert (row.source, row.wording) == ("one-click", "List-Unsubscribe=One-Click")
 
 
+@once
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_opening_the_link_changes_nothing_and_asks(call: Call, database: Database, link: str, method: str) -> None:
     for _ in range(2):
@@ -138,6 +142,7 @@ def test_the_same_post_again_is_harmless(call: Call, database: Database, clock: 
         assert [at.replace(microsecond=0) for at in told.scalars()] == [said[0], said[-1]]
 
 
+@once
 @pytest.mark.parametrize(
     "request_",
     [
@@ -160,6 +165,7 @@ def test_a_post_that_does_not_say_what_is_refused_with_a_sentence(
     assert granted(database) == {"orders", "news"}
 
 
+@once
 def test_a_large_body_is_refused_whatever_its_length_says(call: Call, database: Database, link: str) -> None:
     async def endless() -> Any:
         for _ in range(100):
@@ -173,6 +179,7 @@ def test_a_large_body_is_refused_whatever_its_length_says(call: Call, database: 
     assert granted(database) == {"orders", "news"}
 
 
+@once
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_links_that_are_not_ours_all_get_the_same_page(
     call: Call, database: Database, link: str, maya: int, method: str
@@ -244,6 +251,7 @@ def test_the_link_of_an_erased_person_still_answers(
     assert granted(database) == set()
 
 
+@once
 def test_a_strange_topic_or_address_is_text_on_the_page(call: Call, database: Database) -> None:
     with database.write() as connection:
         contact = add_contact(connection, "m@example.com", email='"<b>"@example.com')
@@ -253,6 +261,7 @@ def test_a_strange_topic_or_address_is_text_on_the_page(call: Call, database: Da
     assert "&lt;script&gt;" in page
 
 
+@once
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
 def test_other_methods_are_refused(call: Call, link: str, method: str) -> None:
     answer = call(method, link)
@@ -277,6 +286,7 @@ def test_a_store_that_is_down_is_a_page_that_says_try_again(
         assert "postgresql" not in answer.text
 
 
+@once
 @pytest.mark.parametrize("path", ["link", "/health", "/nothing"])
 def test_nothing_may_be_cached_framed_indexed_or_run_scripts(call: Call, link: str, path: str) -> None:
     answer = call("GET", link if path == "link" else path)
@@ -292,6 +302,7 @@ def test_nothing_may_be_cached_framed_indexed_or_run_scripts(call: Call, link: s
     assert "set-cookie" not in answer.headers
 
 
+@once
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/redoc"])
 def test_the_application_does_not_describe_itself(call: Call, path: str) -> None:
     assert call("GET", path).status_code == 404
